@@ -1,0 +1,86 @@
+# order_cqrs: build, install and test with PGXS.
+#
+#   make && make install && make installcheck   [PG_CONFIG=/path/to/pg_config]
+
+EXTENSION    = order_cqrs
+EXTVERSION   = 0.1.0
+MODULE_big   = order_cqrs
+PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
+
+OBJS = \
+	src/base/catalog.o \
+	src/base/scope.o \
+	src/base/statement.o \
+	src/tenant/tenant.o \
+	src/store/append.o \
+	src/store/append_only.o \
+	src/store/command.o \
+	src/store/event_append.o \
+	src/store/horizon.o \
+	src/store/read.o \
+	src/store/stream.o \
+	src/reference/lookup.o \
+	src/reference/commands.o \
+	src/order/commands.o \
+	src/order/items.o \
+	src/order/next_id.o \
+	src/order/order.o \
+	src/projection/batch.o \
+	src/projection/manage.o \
+	src/projection/order_fold.o \
+	src/projection/order_rows.o \
+	src/projection/order_stats.o \
+	src/projection/order_summary_view.o \
+	src/projection/order_view.o \
+	src/projection/reference.o \
+	src/projection/registry.o \
+	src/projection/state.o \
+	src/projection/sync.o \
+	src/projection/trigger.o \
+	src/query/order.o \
+	src/worker/database.o \
+	src/worker/launcher.o \
+	src/worker/synchroniser.o \
+	src/order_cqrs.o
+
+# The install script is these fragments, in this order.
+SQL_FRAGMENTS = \
+	src/store/events.sql \
+	src/store/functions.sql \
+	src/reference/reference.sql \
+	src/order/commands.sql \
+	src/projection/state.sql \
+	src/projection/order_fold.sql \
+	src/projection/order_view.sql \
+	src/projection/order_summary_view.sql \
+	src/projection/order_stats.sql \
+	src/projection/reference.sql \
+	src/projection/manage.sql \
+	src/query/order.sql \
+	src/grants.sql
+
+INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
+DATA_built  = $(INSTALL_SQL)
+EXTRA_CLEAN = $(INSTALL_SQL)
+
+PG_CPPFLAGS = -I$(srcdir)/src
+
+REGRESS      = $(patsubst $(srcdir)/sql/%.sql,%,$(sort $(wildcard $(srcdir)/sql/*.sql)))
+REGRESS_OPTS = --inputdir=$(srcdir)
+ISOLATION      = $(patsubst $(srcdir)/test/isolation/specs/%.spec,%,$(sort $(wildcard $(srcdir)/test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=output_iso --load-extension=order_cqrs
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(wildcard $(srcdir)/src/*/*.h)
+
+$(INSTALL_SQL): $(SQL_FRAGMENTS) Makefile
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
+	for f in $(SQL_FRAGMENTS); do printf '\n-- %s\n' "$$f"; cat "$(srcdir)/$$f"; done; } > $@.tmp && mv $@.tmp $@
+
+print-%:
+	@echo $($*)
+
+.PHONY: print-%

@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ * catalog.c
+ *	  Where the extension's own relations are, and who owns them.
+ *
+ * The OIDs are looked up once and kept until an invalidation message says that
+ * one of the relations changed (DROP EXTENSION and CREATE EXTENSION in one
+ * session, ALTER ... OWNER).
+ *
+ * The same messages serve as a broadcast.  A transaction that changes a row
+ * which other sessions keep a copy of (a projection's mode, a customer's name)
+ * calls ocq_catalog_announce; once it has committed, and before it lets go of
+ * its locks, every other session sees a new generation of that relation as soon
+ * as it takes a lock that it did not have.  Keepers of copies compare
+ * generations and read again.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/catalog.h"
+#include "base/errors.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+static const char *const relation_names[OCQ_NUM_RELATIONS] = {
+	[OCQ_REL_EVENTS] = "events",
+	[OCQ_REL_EVENTS_SEQUENCE] = "events_position_seq",
+	[OCQ_REL_CUSTOMERS] = "customers",
+	[OCQ_REL_PRODUCTS] = "products",
+	[OCQ_REL_PROJECTION_STATE] = "projection_state",
+};
+
+static Oid	relation_oids[OCQ_NUM_RELATIONS];
+static uint64 generations[OCQ_NUM_RELATIONS];
+static Oid	owner_oid = InvalidOid;
+static bool resolved = false;
+
+/*
+ * invalidate_relation only moves counters, as it may be called from anywhere.
+ * InvalidOid stands for every relation.
+ */
+static void
+invalidate_relation(Datum arg, Oid relid)
+{
+	for (int i = 0; i < OCQ_NUM_RELATIONS; i++)
+	{
+		if (OidIsValid(relid) && relid != relation_oids[i])
+			continue;
+		generations[i]++;
+		resolved = false;
+	}
+}
+
+void
+ocq_catalog_init(void)
+{
+	CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
+}
+
+/*
+ * resolve_relations returns whether all of them exist.  It starts over when an
+ * invalidation arrives while it looks.
+ */
+static bool
+resolve_relations(void)
+{
+	while (!resolved)
+	{
+		Oid			schema = get_namespace_oid(OCQ_SCHEMA, true);
+		HeapTuple	tuple;
+
+		resolved = true;
+		owner_oid = InvalidOid;
+		for (int i = 0; i < OCQ_NUM_RELATIONS; i++)
+		{
+			relation_oids[i] = OidIsValid(schema) ?
+				get_relname_relid(relation_names[i], schema) : InvalidOid;
+			if (!OidIsValid(relation_oids[i]))
+			{
+				resolved = false;
+				return false;
+			}
+		}
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oids[OCQ_REL_EVENTS]));
+		if (!HeapTupleIsValid(tuple))
+		{
+			resolved = false;
+			return false;
+		}
+		owner_oid = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return true;
+}
+
+bool
+ocq_catalog_is_present(void)
+{
+	return resolve_relations();
+}
+
+static void
+require_extension(void)
+{
+	if (!resolve_relations())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_EXTENSION_ABSENT),
+				 errmsg("extension \"order_cqrs\" is not installed in this database"),
+				 errdetail("A relation of schema \"%s\" does not exist.", OCQ_SCHEMA),
+				 errhint("Run CREATE EXTENSION order_cqrs.")));
+}
+
+/* ocq_catalog_owner is the role that the extension's code writes its tables as. */
+Oid
+ocq_catalog_owner(void)
+{
+	require_extension();
+	return owner_oid;
+}
+
+Oid
+ocq_catalog_relation(OcqRelation relation)
+{
+	require_extension();
+	return relation_oids[relation];
+}
+
+/* ocq_catalog_generation changes whenever copies of the relation's rows may be stale. */
+uint64
+ocq_catalog_generation(OcqRelation relation)
+{
+	return generations[relation];
+}
+
+/* ocq_catalog_announce gives the relation a new generation in every session, at commit. */
+void
+ocq_catalog_announce(OcqRelation relation)
+{
+	CacheInvalidateRelcacheByRelid(ocq_catalog_relation(relation));
+}

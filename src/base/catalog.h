@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ * catalog.h
+ *	  Where the extension's own relations are, and who owns them.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BASE_CATALOG_H
+#define OCQ_BASE_CATALOG_H
+
+#define OCQ_SCHEMA "order_cqrs"
+
+typedef enum OcqRelation
+{
+	OCQ_REL_EVENTS,
+	OCQ_REL_EVENTS_SEQUENCE,
+	OCQ_REL_CUSTOMERS,
+	OCQ_REL_PRODUCTS,
+	OCQ_REL_PROJECTION_STATE,
+	OCQ_NUM_RELATIONS
+} OcqRelation;
+
+extern void ocq_catalog_init(void);
+extern bool ocq_catalog_is_present(void);
+extern Oid	ocq_catalog_owner(void);
+extern Oid	ocq_catalog_relation(OcqRelation relation);
+extern uint64 ocq_catalog_generation(OcqRelation relation);
+extern void ocq_catalog_announce(OcqRelation relation);
+
+#endif							/* OCQ_BASE_CATALOG_H */

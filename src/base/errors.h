@@ -1,0 +1,49 @@
+/*-------------------------------------------------------------------------
+ * errors.h
+ *	  The SQLSTATEs of order_cqrs, class "OC".
+ *
+ * OC0xx  the arguments are wrong: the caller mends them
+ * OC1xx  something that was named does not exist, or exists already
+ * OC2xx  the state of a stream forbids the command
+ * OC3xx  the store refuses or has been damaged
+ * OC4xx  projections
+ *
+ * doc/reference.md lists them for users; keep the two in step.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BASE_ERRORS_H
+#define OCQ_BASE_ERRORS_H
+
+#define OCQ_SQLSTATE(a, b, c)	MAKE_SQLSTATE('O', 'C', a, b, c)
+
+#define OCQ_ERR_INVALID_ID				OCQ_SQLSTATE('0', '0', '1')
+#define OCQ_ERR_INVALID_TENANT			OCQ_SQLSTATE('0', '0', '2')
+#define OCQ_ERR_INVALID_ITEMS			OCQ_SQLSTATE('0', '0', '3')
+#define OCQ_ERR_INVALID_QUANTITY		OCQ_SQLSTATE('0', '0', '4')
+#define OCQ_ERR_INVALID_UNIT_PRICE		OCQ_SQLSTATE('0', '0', '5')
+#define OCQ_ERR_INVALID_METADATA		OCQ_SQLSTATE('0', '0', '6')
+#define OCQ_ERR_INVALID_EVENTS			OCQ_SQLSTATE('0', '0', '7')
+#define OCQ_ERR_INVALID_ARGUMENT		OCQ_SQLSTATE('0', '0', '8')
+#define OCQ_ERR_RESERVED_AGGREGATE_TYPE OCQ_SQLSTATE('0', '0', '9')
+
+#define OCQ_ERR_ORDER_NOT_FOUND			OCQ_SQLSTATE('1', '0', '1')
+#define OCQ_ERR_ORDER_EXISTS			OCQ_SQLSTATE('1', '0', '2')
+#define OCQ_ERR_UNKNOWN_CUSTOMER		OCQ_SQLSTATE('1', '0', '3')
+#define OCQ_ERR_UNKNOWN_PRODUCT			OCQ_SQLSTATE('1', '0', '4')
+
+#define OCQ_ERR_ORDER_STATE				OCQ_SQLSTATE('2', '0', '1')
+#define OCQ_ERR_EXPECTED_VERSION		OCQ_SQLSTATE('2', '0', '2')
+#define OCQ_ERR_COMMAND_ID_REUSED		OCQ_SQLSTATE('2', '0', '3')
+
+#define OCQ_ERR_APPEND_ONLY				OCQ_SQLSTATE('3', '0', '1')
+#define OCQ_ERR_APPEND_LOST				OCQ_SQLSTATE('3', '0', '2')
+#define OCQ_ERR_MALFORMED_EVENT			OCQ_SQLSTATE('3', '0', '3')
+#define OCQ_ERR_EXTENSION_ABSENT		OCQ_SQLSTATE('3', '0', '4')
+
+#define OCQ_ERR_UNKNOWN_PROJECTION		OCQ_SQLSTATE('4', '0', '1')
+#define OCQ_ERR_PROJECTION_MODE			OCQ_SQLSTATE('4', '0', '2')
+#define OCQ_ERR_PROJECTION_STATUS		OCQ_SQLSTATE('4', '0', '3')
+#define OCQ_ERR_PROJECTION_ISOLATION	OCQ_SQLSTATE('4', '0', '4')
+#define OCQ_ERR_PROJECTION_BUSY			OCQ_SQLSTATE('4', '0', '5')
+
+#endif							/* OCQ_BASE_ERRORS_H */

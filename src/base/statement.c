@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ * statement.c
+ *	  SQL statements that are planned once per session and kept.
+ *
+ * Plans are generic: each statement is one shape with parameters, and planning
+ * it anew for each value would cost more than running it.  PostgreSQL's plan
+ * cache revalidates them when a relation changes.
+ *
+ * All run inside a scope (scope.c).
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+static void
+prepare(OcqStatement *statement)
+{
+	SPIPlanPtr	plan;
+
+	if (statement->plan != NULL)
+		return;
+
+	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s",
+			 statement->sql, SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not keep the plan of \"%s\"", statement->sql);
+	statement->plan = plan;
+}
+
+static uint64
+processed(OcqStatement *statement, int result)
+{
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s",
+			 statement->sql, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/*
+ * ocq_statement_run runs the statement with a new snapshot, or with the
+ * transaction's under REPEATABLE READ and SERIALIZABLE, and returns the number
+ * of rows.  nulls is a string of ' ' and 'n', as SPI has it, or NULL.
+ */
+uint64
+ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls)
+{
+	prepare(statement);
+	return processed(statement,
+					 SPI_execute_plan(statement->plan, values, nulls, false, 0));
+}
+
+/*
+ * ocq_statement_run_latest sees all that has been committed by now, also under
+ * REPEATABLE READ and SERIALIZABLE.  For reading what the log says up to the
+ * horizon, and for copies kept under a generation.
+ */
+uint64
+ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls)
+{
+	prepare(statement);
+	return processed(statement,
+					 SPI_execute_snapshot(statement->plan, values, nulls,
+										  GetLatestSnapshot(), InvalidSnapshot,
+										  false, true, 0));
+}
+
+/*
+ * ocq_statement_open returns a cursor on the statement, which must be a SELECT,
+ * in the snapshot of the statement that called us.
+ */
+Portal
+ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls)
+{
+	prepare(statement);
+	return SPI_cursor_open(NULL, statement->plan, values, nulls, true);
+}
+
+/* Columns are numbered from 1. */
+Datum
+ocq_row_datum(uint64 row, int column)
+{
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+}
+
+bool
+ocq_row_is_null(uint64 row, int column)
+{
+	bool		isnull;
+
+	(void) SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	return isnull;
+}
+
+/* ocq_array makes a one-dimensional array; nulls may be NULL. */
+Datum
+ocq_array(Datum *elements, const bool *nulls, int count, Oid type)
+{
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	int			lower_bound = 1;
+
+	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
+	return PointerGetDatum(construct_md_array(elements, (bool *) nulls, 1,
+											  &count, &lower_bound,
+											  type, typlen, typbyval, typalign));
+}
+
+bool
+ocq_text_is(const text *value, const char *string)
+{
+	size_t		length = strlen(string);
+
+	return VARSIZE_ANY_EXHDR(value) == length &&
+		memcmp(VARDATA_ANY(value), string, length) == 0;
+}
+
+bool
+ocq_text_equal(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+text *
+ocq_text_copy(const text *value)
+{
+	return cstring_to_text_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ * statement.h
+ *	  SQL statements that are planned once per session and kept.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BASE_STATEMENT_H
+#define OCQ_BASE_STATEMENT_H
+
+#include "executor/spi.h"
+#include "utils/array.h"
+
+#define OCQ_STATEMENT_MAX_ARGS 16
+
+/* Define one with OCQ_STATEMENT, as a static variable beside its only user. */
+typedef struct OcqStatement
+{
+	const char *sql;
+	int			nargs;
+	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
+	SPIPlanPtr	plan;			/* NULL until the first use in this session */
+} OcqStatement;
+
+#define OCQ_STATEMENT(text, ...) \
+	{ .sql = (text), .nargs = lengthof(((Oid[]){__VA_ARGS__})), .argtypes = {__VA_ARGS__} }
+#define OCQ_STATEMENT_NOARGS(text) { .sql = (text) }
+
+extern uint64 ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls);
+extern uint64 ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls);
+extern Portal ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls);
+
+/* Reading the rows of the last statement. */
+extern Datum ocq_row_datum(uint64 row, int column);
+extern bool ocq_row_is_null(uint64 row, int column);
+
+/* Arrays as arguments. */
+extern Datum ocq_array(Datum *elements, const bool *nulls, int count, Oid type);
+
+/* Texts. */
+extern bool ocq_text_is(const text *value, const char *string);
+extern bool ocq_text_equal(const text *a, const text *b);
+extern text *ocq_text_copy(const text *value);
+
+#endif							/* OCQ_BASE_STATEMENT_H */

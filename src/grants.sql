@@ -1,0 +1,35 @@
+-- Privileges.
+--
+-- USAGE on the schema is the one thing to grant to an application: it can then
+-- call the commands and the queries of orders.  They run as the extension's
+-- owner, so no privilege on a table is needed.  All else is the owner's, to be
+-- granted one by one; pg_monitor may see how the projections are doing.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA order_cqrs FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA order_cqrs FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA order_cqrs TO pg_monitor;
+GRANT SELECT ON projection_state, projection_status, event_horizon_wait TO pg_monitor;
+
+GRANT EXECUTE ON PROCEDURE
+    customer_put(text, text, text, int, uuid, jsonb, text),
+    customer_put(identifier, text, text, int, uuid, jsonb, text, int),
+    product_put(text, text, text, int, uuid, jsonb, text),
+    product_put(identifier, text, text, int, uuid, jsonb, text, int),
+    order_create(text, text, jsonb, int, uuid, jsonb, text),
+    order_create(identifier, text, jsonb, int, uuid, jsonb, text, int),
+    order_update(text, jsonb, text, int, uuid, jsonb, text),
+    order_update(identifier, jsonb, text, int, uuid, jsonb, text, int),
+    order_cancel(text, text, int, uuid, jsonb, text),
+    order_cancel(identifier, text, int, uuid, jsonb, text, int),
+    order_complete(text, int, uuid, jsonb, text),
+    order_complete(identifier, int, uuid, jsonb, text, int),
+    event_append(text, text, jsonb, int, uuid, jsonb, text),
+    event_append(identifier, text, jsonb, int, uuid, jsonb, text, int)
+    TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    order_next_id(),
+    order_get(text, text),
+    order_history(text, text),
+    order_as_of(text, timestamptz, text)
+    TO PUBLIC;

@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ * order.h
+ *	  The order aggregate: its state, its rules, and its items.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_ORDER_ORDER_H
+#define OCQ_ORDER_ORDER_H
+
+#include "store/event.h"
+#include "utils/numeric.h"
+
+typedef enum OcqOrderStatus
+{
+	OCQ_ORDER_PENDING,
+	OCQ_ORDER_COMPLETED,
+	OCQ_ORDER_CANCELLED
+} OcqOrderStatus;
+
+typedef enum OcqOrderEventType
+{
+	OCQ_ORDER_EVENT_CREATED,
+	OCQ_ORDER_EVENT_UPDATED,
+	OCQ_ORDER_EVENT_CANCELLED,
+	OCQ_ORDER_EVENT_COMPLETED,
+	OCQ_ORDER_EVENT_UNKNOWN
+} OcqOrderEventType;
+
+/* The fold of an order's events.  version 0: there is no such order. */
+typedef struct OcqOrderState
+{
+	text	   *tenant_id;
+	text	   *order_id;
+	int32		version;
+	OcqOrderStatus status;
+	text	   *customer_id;
+	JsonbContainer *items;		/* points into the event that set them ... */
+	int			items_bytes;
+	int32		items_version;	/* ... which had this version */
+	int32		item_count;
+	Numeric		total_amount;
+	TimestampTz created_at;
+	TimestampTz updated_at;
+} OcqOrderState;
+
+typedef enum OcqOrderCommandType
+{
+	OCQ_ORDER_CREATE,
+	OCQ_ORDER_UPDATE,
+	OCQ_ORDER_CANCEL,
+	OCQ_ORDER_COMPLETE
+} OcqOrderCommandType;
+
+typedef enum OcqOrderRefusal
+{
+	OCQ_ORDER_ACCEPTED,
+	OCQ_ORDER_REFUSED_EXISTS,
+	OCQ_ORDER_REFUSED_NOT_FOUND,
+	OCQ_ORDER_REFUSED_STATUS
+} OcqOrderRefusal;
+
+/* order.c */
+extern OcqOrderRefusal ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command,
+										OcqOrderEventType *event);
+extern void ocq_order_evolve(OcqOrderState *state, const OcqEvent *event);
+extern OcqOrderState ocq_order_fold(const OcqEvent *events, int count);
+extern Jsonb *ocq_order_items_jsonb(const OcqOrderState *state);
+extern const char *ocq_order_status_name(OcqOrderStatus status);
+extern const char *ocq_order_event_name(OcqOrderEventType type);
+
+/* items.c */
+typedef struct OcqOrderItem
+{
+	text	   *product_id;
+	int32		quantity;
+	Numeric		unit_price;
+	Numeric		total_price;
+} OcqOrderItem;
+
+typedef struct OcqOrderItems
+{
+	OcqOrderItem *items;
+	int			count;
+	Numeric		total_amount;
+} OcqOrderItems;
+
+extern OcqOrderItems ocq_order_items_parse(JsonbContainer *container, const text *order_id);
+extern void ocq_order_items_push(JsonbParseState **state, const OcqOrderItems *items);
+
+#endif							/* OCQ_ORDER_ORDER_H */

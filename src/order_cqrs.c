@@ -1,0 +1,208 @@
+/*-------------------------------------------------------------------------
+ * order_cqrs.c
+ *	  The module: initialisation, settings, hooks.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "projection/projection.h"
+#include "reference/reference.h"
+#include "storage/ipc.h"
+#include "store/store.h"
+#include "tcop/utility.h"
+#include "tenant/tenant.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+#include "worker/worker.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+char	   *ocq_databases = NULL;
+int			ocq_sync_interval = 30;
+int			ocq_workers = 4;
+
+static shmem_request_hook_type previous_shmem_request_hook = NULL;
+static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
+static ProcessUtility_hook_type previous_process_utility_hook = NULL;
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *names = pstrdup(*newval);
+	List	   *list;
+
+	if (SplitIdentifierString(names, ',', &list))
+		return true;
+	GUC_check_errdetail("It is a comma-separated list of database names.");
+	return false;
+}
+
+/* The settings, in alphabetical order. */
+static void
+define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.batch_size",
+							"Events that a projection handles in one transaction.",
+							"A larger batch costs less per event and more memory.",
+							&ocq_batch_size, 1000, 1, 100000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("order_cqrs.databases",
+							   "Databases whose projections are kept by background workers.",
+							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
+							   &ocq_databases, "postgres",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.sync_interval",
+							"Longest time between two looks at the log by a synchroniser.",
+							"Async projections are woken by commits; this is when sync projections are checked.",
+							&ocq_sync_interval, 30, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	ocq_tenant_define_settings();
+	DefineCustomIntVariable("order_cqrs.workers",
+							"Most processes that work on the projections of one database at once.",
+							"They take their places from max_worker_processes.",
+							&ocq_workers, 4, 1, OCQ_MAX_WORKERS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("order_cqrs");
+}
+
+static void
+request_shmem(void)
+{
+	if (previous_shmem_request_hook != NULL)
+		previous_shmem_request_hook();
+	ocq_database_request_shmem();
+}
+
+static void
+startup_shmem(void)
+{
+	if (previous_shmem_startup_hook != NULL)
+		previous_shmem_startup_hook();
+	ocq_database_startup_shmem();
+}
+
+/* database_of returns the database that a utility command wants for itself, or InvalidOid. */
+static Oid
+database_of(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return get_database_oid(castNode(DropdbStmt, statement)->dbname, true);
+		case T_RenameStmt:
+			if (castNode(RenameStmt, statement)->renameType != OBJECT_DATABASE)
+				return InvalidOid;
+			return get_database_oid(castNode(RenameStmt, statement)->subname, true);
+		case T_CreatedbStmt:
+			{
+				ListCell   *cell;
+
+				foreach(cell, castNode(CreatedbStmt, statement)->options)
+				{
+					DefElem    *option = lfirst_node(DefElem, cell);
+
+					if (strcmp(option->defname, "template") == 0 && option->arg != NULL &&
+						IsA(option->arg, String))
+						return get_database_oid(strVal(option->arg), true);
+				}
+				return InvalidOid;
+			}
+		default:
+			return InvalidOid;
+	}
+}
+
+/*
+ * database_to_leave returns the database whose workers have to go for a utility
+ * command.  For a command that will be refused anyway they stay.
+ */
+static Oid
+database_to_leave(Node *statement)
+{
+	Oid			database = database_of(statement);
+
+	if (OidIsValid(database) && ocq_owns_database(database, GetUserId()))
+		return database;
+	return InvalidOid;
+}
+
+static void
+run_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+	if (previous_process_utility_hook != NULL)
+		previous_process_utility_hook(pstmt, query, read_only_tree, context, params,
+									  environment, receiver, completion);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
+								environment, receiver, completion);
+}
+
+static bool
+is_commit_prepared(Node *statement)
+{
+	return IsA(statement, TransactionStmt) &&
+		castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+	Oid			database = database_to_leave(pstmt->utilityStmt);
+
+	if (!OidIsValid(database))
+	{
+		/* The statement may be gone once it has committed. */
+		bool		wakes = is_commit_prepared(pstmt->utilityStmt);
+
+		run_utility(pstmt, query, read_only_tree, context, params,
+					environment, receiver, completion);
+		if (wakes)
+			ocq_database_wake();
+		return;
+	}
+
+	PG_TRY();
+	{
+		ocq_database_evict(database);
+		run_utility(pstmt, query, read_only_tree, context, params,
+					environment, receiver, completion);
+	}
+	PG_FINALLY();
+	{
+		ocq_database_readmit(database);
+	}
+	PG_END_TRY();
+}
+
+void
+_PG_init(void)
+{
+	define_settings();
+	ocq_catalog_init();
+	ocq_reference_init();
+	ocq_append_init();
+
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	previous_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	previous_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+	previous_process_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	ocq_append_commit_hook = ocq_database_wake;
+	ocq_launcher_register();
+}

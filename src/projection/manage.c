@@ -1,0 +1,401 @@
+/*-------------------------------------------------------------------------
+ * manage.c
+ *	  The procedures by which a DBA manages projections.
+ *
+ * Those that work in several transactions commit between them and refuse to run
+ * inside a transaction block.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(ocq_projection_sync);
+PG_FUNCTION_INFO_V1(ocq_projection_rebuild);
+PG_FUNCTION_INFO_V1(ocq_projection_pause);
+PG_FUNCTION_INFO_V1(ocq_projection_resume);
+PG_FUNCTION_INFO_V1(ocq_projection_set_mode);
+PG_FUNCTION_INFO_V1(ocq_projection_verify);
+
+/* Streams that one transaction of a rebuild handles. */
+#define REBUILD_BATCH 200
+
+static const OcqProjection *
+projection_argument(FunctionCallInfo fcinfo)
+{
+	char	   *name = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const OcqProjection *projection = name == NULL ? NULL : ocq_projection_find(name);
+	StringInfoData names;
+
+	if (projection != NULL)
+		return projection;
+
+	initStringInfo(&names);
+	for (int i = 0; i < ocq_projection_count(); i++)
+		appendStringInfo(&names, "%s%s", i == 0 ? "" : ", ", ocq_projections[i]->name);
+	ereport(ERROR,
+			(errcode(OCQ_ERR_UNKNOWN_PROJECTION),
+			 name == NULL ? errmsg("projection_name must not be null") :
+			 errmsg("projection \"%s\" does not exist", name),
+			 errdetail("The projections are: %s.", names.data),
+			 errhint("See order_cqrs.projection_status.")));
+}
+
+static bool
+is_atomic(FunctionCallInfo fcinfo)
+{
+	return fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+}
+
+static void
+require_own_transactions(FunctionCallInfo fcinfo, const char *procedure)
+{
+	if (is_atomic(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot run inside a transaction block", procedure),
+				 errdetail("It commits as it goes, so that commands are never held up for long."),
+				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
+}
+
+/* connect and disconnect enclose work in several transactions; commit is between. */
+static void
+connect(FunctionCallInfo fcinfo)
+{
+	SPI_connect_ext(is_atomic(fcinfo) ? 0 : SPI_OPT_NONATOMIC);
+}
+
+static void
+commit(FunctionCallInfo fcinfo)
+{
+	if (!is_atomic(fcinfo))
+		SPI_commit();
+	CHECK_FOR_INTERRUPTS();
+}
+
+static int64
+horizon_now(void)
+{
+	OcqScope	scope;
+	int64		horizon;
+
+	ocq_scope_enter(&scope);
+	horizon = ocq_sync_horizon();
+	ocq_scope_leave(&scope);
+	return horizon;
+}
+
+/* synchronise takes the projection to the horizon, a batch to a transaction. */
+static OcqSyncResult
+synchronise(FunctionCallInfo fcinfo, const OcqProjection *projection, int64 horizon)
+{
+	OcqSyncResult result;
+
+	do
+	{
+		result = ocq_sync_step(projection, horizon, true, false);
+		commit(fcinfo);
+	} while (result == OCQ_SYNC_PROGRESS);
+	return result;
+}
+
+/* projection_sync(projection_name text) */
+Datum
+ocq_projection_sync(PG_FUNCTION_ARGS)
+{
+	const OcqProjection *only = PG_ARGISNULL(0) ? NULL : projection_argument(fcinfo);
+	int64		horizon;
+
+	connect(fcinfo);
+	horizon = horizon_now();
+	for (int i = 0; i < ocq_projection_count(); i++)
+		if (only == NULL || only == ocq_projections[i])
+			(void) synchronise(fcinfo, ocq_projections[i], horizon);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static void
+refuse_if_always_sync(const OcqProjection *projection, const char *what)
+{
+	if (projection->always_sync)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_PROJECTION_MODE),
+				 errmsg("projection \"%s\" cannot be %s", projection->name, what),
+				 errdetail("Commands check their customer and products against it."),
+				 errhint("It can be synchronised, verified and rebuilt like the others.")));
+}
+
+static void
+set_status(FunctionCallInfo fcinfo, const char *status)
+{
+	const OcqProjection *projection = projection_argument(fcinfo);
+	OcqProjectionState state;
+	OcqScope	scope;
+
+	refuse_if_always_sync(projection, "paused");
+	ocq_scope_enter(&scope);
+	(void) ocq_state_lock(projection, true, &state);
+	ocq_state_set_status(projection, status);
+	ocq_scope_leave(&scope);
+}
+
+/* projection_pause(projection_name text) */
+Datum
+ocq_projection_pause(PG_FUNCTION_ARGS)
+{
+	set_status(fcinfo, "paused");
+	PG_RETURN_VOID();
+}
+
+/* projection_resume(projection_name text) */
+Datum
+ocq_projection_resume(PG_FUNCTION_ARGS)
+{
+	set_status(fcinfo, "running");
+	if (ocq_append_commit_hook != NULL)
+		ocq_append_commit_hook();
+	PG_RETURN_VOID();
+}
+
+static bool
+mode_argument(FunctionCallInfo fcinfo)
+{
+	char	   *mode = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if (mode != NULL && strcmp(mode, "sync") == 0)
+		return true;
+	if (mode != NULL && strcmp(mode, "async") == 0)
+		return false;
+	ereport(ERROR,
+			(errcode(OCQ_ERR_PROJECTION_MODE),
+			 mode == NULL ? errmsg("mode must not be null") :
+			 errmsg("invalid projection mode \"%s\"", mode),
+			 errdetail("A sync projection changes in the command's transaction, an async one after it."),
+			 errhint("Pass 'sync' or 'async'.")));
+}
+
+/*
+ * switch_mode is exact: no event is appended while it takes the projection to the
+ * end of the log, and whoever appends afterwards sees the new mode (registry.c).
+ */
+static void
+switch_mode(const OcqProjection *projection, bool to_sync)
+{
+	OcqProjectionState state;
+	OcqSyncResult result;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	(void) ocq_state_lock(projection, true, &state);
+	if (state.is_sync != to_sync)
+	{
+		int64		horizon;
+
+		ocq_horizon_barrier();
+		horizon = ocq_sync_horizon();
+		do
+			result = ocq_sync_step(projection, horizon, true, true);
+		while (result == OCQ_SYNC_PROGRESS);
+		if (result != OCQ_SYNC_DONE)
+			ereport(ERROR,
+					(errcode(OCQ_ERR_PROJECTION_STATUS),
+					 errmsg("projection \"%s\" cannot change its mode while it is %s",
+							projection->name, result == OCQ_SYNC_PAUSED ? "paused" : "failing"),
+					 errdetail("Its read tables have to be up to date at the switch."),
+					 errhint("See order_cqrs.projection_status, and call projection_resume or remove the cause of the failure.")));
+		ocq_state_set_mode(projection, to_sync);
+	}
+	ocq_scope_leave(&scope);
+}
+
+/* projection_set_mode(projection_name text, mode text) */
+Datum
+ocq_projection_set_mode(PG_FUNCTION_ARGS)
+{
+	const OcqProjection *projection = projection_argument(fcinfo);
+	bool		to_sync = mode_argument(fcinfo);
+
+	if (!to_sync)
+		refuse_if_always_sync(projection, "async");
+	require_own_transactions(fcinfo, "projection_set_mode");
+
+	/* Most of the way is gone while commands run. */
+	connect(fcinfo);
+	(void) synchronise(fcinfo, projection, horizon_now());
+	switch_mode(projection, to_sync);
+	commit(fcinfo);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* The streams in which a projection's tables differ from the events. */
+typedef struct Differing
+{
+	MemoryContext context;		/* outlives the transactions of a rebuild */
+	OcqStreams	streams;
+	int			room;
+} Differing;
+
+static void
+add_differing(Differing *differing, uint64 row)
+{
+	MemoryContext old = MemoryContextSwitchTo(differing->context);
+	OcqStreams *streams = &differing->streams;
+
+	if (streams->count == differing->room)
+	{
+		differing->room = differing->room == 0 ? 1024 : differing->room * 2;
+		streams->streams = streams->streams == NULL ?
+			palloc_array(OcqStream, differing->room) :
+			repalloc_huge(streams->streams, sizeof(OcqStream) * (Size) differing->room);
+	}
+	streams->streams[streams->count++] = (OcqStream) {
+		.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(row, 1))),
+			.aggregate_type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(row, 2))),
+			.aggregate_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(row, 3)))
+	};
+	MemoryContextSwitchTo(old);
+}
+
+static void
+find_differing(const OcqProjection *projection, Differing *differing)
+{
+	OcqScope	scope;
+	uint64		rows;
+
+	ocq_scope_enter(&scope);
+	rows = ocq_statement_run(projection->differences, NULL, NULL);
+	for (uint64 row = 0; row < rows; row++)
+		if (!ocq_row_is_null(row, 3))
+			add_differing(differing, row);
+	ocq_scope_leave(&scope);
+}
+
+static void
+forget_streams(const OcqProjection *projection, const OcqStreams *streams)
+{
+	Datum	   *tenants = palloc_array(Datum, streams->count);
+	Datum	   *ids = palloc_array(Datum, streams->count);
+
+	for (int i = 0; i < streams->count; i++)
+	{
+		tenants[i] = PointerGetDatum(streams->streams[i].tenant_id);
+		ids[i] = PointerGetDatum(streams->streams[i].aggregate_id);
+	}
+	projection->forget(ocq_array(tenants, NULL, streams->count, TEXTOID),
+					   ocq_array(ids, NULL, streams->count, TEXTOID));
+}
+
+/*
+ * rebuild_some writes the rows of the streams from number from on anew, and
+ * returns the end of those that it could lock.  Readers see the old rows until it
+ * commits.
+ */
+static int
+rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int from)
+{
+	OcqProjectionState state;
+	OcqStreams	some;
+	OcqBatch	batch;
+	OcqScope	scope;
+	int			end = Min(streams->count, from + REBUILD_BATCH);
+
+	ocq_scope_enter(&scope);
+	(void) ocq_state_lock(projection, true, &state);
+	if (state.is_sync)
+		end = ocq_sync_lock_streams(streams, from);
+	some = (OcqStreams) {
+		.streams = &streams->streams[from], .count = end - from
+	};
+	forget_streams(projection, &some);
+	batch = ocq_batch_of_streams(&some, some.count,
+								 state.is_sync ? PG_INT64_MAX : state.last_position);
+	(void) projection->handle(&batch);
+	ocq_scope_leave(&scope);
+	return end;
+}
+
+static void
+reconcile(const OcqProjection *projection)
+{
+	OcqProjectionState state;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	(void) ocq_state_lock(projection, true, &state);
+	projection->reconcile();
+	ocq_scope_leave(&scope);
+}
+
+/*
+ * projection_rebuild(projection_name text)
+ *
+ * It makes projection_verify return nothing: the rows that differ from the events
+ * are written anew, a few streams to a transaction, and no others are touched.
+ */
+Datum
+ocq_projection_rebuild(PG_FUNCTION_ARGS)
+{
+	const OcqProjection *projection = projection_argument(fcinfo);
+	Differing	differing = {.context = CurrentMemoryContext};
+
+	require_own_transactions(fcinfo, "projection_rebuild");
+
+	connect(fcinfo);
+	find_differing(projection, &differing);
+	commit(fcinfo);
+	for (int from = 0; from < differing.streams.count;)
+	{
+		from = rebuild_some(projection, &differing.streams, from);
+		commit(fcinfo);
+	}
+	if (projection->reconcile != NULL)
+	{
+		reconcile(projection);
+		commit(fcinfo);
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* projection_verify(projection_name text) returns table (tenant_id, key, expected, actual) */
+Datum
+ocq_projection_verify(PG_FUNCTION_ARGS)
+{
+	const OcqProjection *projection = projection_argument(fcinfo);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	static const int columns[] = {1, 4, 5, 6};
+	OcqScope	scope;
+	uint64		rows;
+
+	InitMaterializedSRF(fcinfo, 0);
+	ocq_scope_enter(&scope);
+	rows = ocq_statement_run(projection->differences, NULL, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		Datum		values[lengthof(columns)];
+		bool		nulls[lengthof(columns)];
+
+		for (int i = 0; i < (int) lengthof(columns); i++)
+		{
+			values[i] = ocq_row_datum(row, columns[i]);
+			nulls[i] = ocq_row_is_null(row, columns[i]);
+		}
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	ocq_scope_leave(&scope);
+	return (Datum) 0;
+}

@@ -1,0 +1,51 @@
+-- Managing projections.
+
+CREATE PROCEDURE projection_sync(projection_name text DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_sync';
+COMMENT ON PROCEDURE projection_sync(text)
+    IS 'Take one projection, or all, to the horizon by hand, as the worker does';
+
+CREATE PROCEDURE projection_rebuild(projection_name text)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_rebuild';
+COMMENT ON PROCEDURE projection_rebuild(text)
+    IS 'Write the rows that differ from the events anew, a few at a time, while readers and commands go on';
+
+CREATE PROCEDURE projection_pause(projection_name text)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_pause';
+COMMENT ON PROCEDURE projection_pause(text) IS 'Stop a projection: its read tables stay as they are';
+
+CREATE PROCEDURE projection_resume(projection_name text)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_resume';
+COMMENT ON PROCEDURE projection_resume(text)
+    IS 'Let a paused or failed projection run: it goes on from its checkpoint';
+
+CREATE PROCEDURE projection_set_mode(projection_name text, mode text)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_set_mode';
+COMMENT ON PROCEDURE projection_set_mode(text, text)
+    IS 'Make a projection sync or async; exact at the switch, while commands run';
+
+CREATE FUNCTION projection_verify(projection_name text,
+        OUT tenant_id text, OUT key text, OUT expected jsonb, OUT actual jsonb) RETURNS SETOF record
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_projection_verify';
+COMMENT ON FUNCTION projection_verify(text)
+    IS 'Fold the events and compare: a row for each difference, none if the read tables are true';
+
+CREATE VIEW projection_status AS
+    SELECT s.projection_name, s.mode, s.status, s.last_position,
+           l.events AS lag_events, coalesce(pg_catalog.round(l.seconds, 3), 0) AS lag_seconds,
+           s.last_processed_time, s.last_event_count, s.events_total, s.repaired_total,
+           s.last_error, s.failed_position, s.attempts
+      FROM order_cqrs.projection_state s,
+           LATERAL (SELECT pg_catalog.count(*) AS events,
+                           EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(e.occurred_at)) AS seconds
+                      FROM order_cqrs.events e
+                     WHERE e.position > s.last_position
+                       AND e.aggregate_type = ANY (CASE s.projection_name
+                               WHEN 'reference' THEN '{Customer,Product}'
+                               WHEN 'order_view' THEN '{Order,Customer,Product}'
+                               WHEN 'order_summary_view' THEN '{Order,Customer}'
+                               ELSE '{Order}' END::text[])) AS l;
+COMMENT ON VIEW projection_status IS 'How the projections are doing';
+COMMENT ON COLUMN projection_status.lag_events IS 'Committed events beyond the checkpoint; of a sync projection, events that the worker has not looked over yet';
+COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';
+COMMENT ON COLUMN projection_status.last_error IS 'SQLSTATE and message of the failure, NULL if there is none';

@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ * order_rows.c
+ *	  Read tables with one row for each order.
+ *
+ * order_view and order_summary_view are written in the same way, with statements
+ * of their own that share one list of parameters:
+ *
+ *	$1 tenant_id	$2 order_id			$3 version
+ *	$4 customer_id	$5 customer_name	$6 customer_email
+ *	$7 status		$8 total_amount		$9 item_count
+ *	$10 created_at	$11 updated_at
+ *
+ * as values for one order, and as arrays for many.  An order that a command is
+ * appending has either no row yet or the row of the version before, which is
+ * cheap to write.  All else goes through the statement for many, which asks
+ * whether the row is older.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+
+#define NPARAMS 11
+
+static const Oid param_types[NPARAMS] = {
+	TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
+	TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID
+};
+
+/* Parameters that are NULL while the customer is unknown. */
+#define PARAM_NAME 4
+#define PARAM_EMAIL 5
+
+static OcqReference *
+look_up_customers(const OcqBatch *batch)
+{
+	OcqReference *customers = palloc_array(OcqReference, batch->norders);
+
+	for (int i = 0; i < batch->norders; i++)
+		customers[i] = (OcqReference) {
+		.tenant_id = batch->orders[i].tenant_id, .id = batch->orders[i].customer_id
+	};
+	ocq_reference_lookup(OCQ_REFERENCE_CUSTOMER, customers, batch->norders);
+	return customers;
+}
+
+static void
+set_params(Datum *values, const OcqOrderState *order, const OcqReference *customer)
+{
+	values[0] = PointerGetDatum(order->tenant_id);
+	values[1] = PointerGetDatum(order->order_id);
+	values[2] = Int32GetDatum(order->version);
+	values[3] = PointerGetDatum(order->customer_id);
+	values[PARAM_NAME] = PointerGetDatum(customer->name);
+	values[PARAM_EMAIL] = PointerGetDatum(customer->attribute);
+	values[6] = CStringGetTextDatum(ocq_order_status_name(order->status));
+	values[7] = NumericGetDatum(order->total_amount);
+	values[8] = Int32GetDatum(order->item_count);
+	values[9] = TimestampTzGetDatum(order->created_at);
+	values[10] = TimestampTzGetDatum(order->updated_at);
+}
+
+static void
+insert_one(OcqOrderRows *rows, const OcqOrderState *order)
+{
+	OcqReference customer = {.tenant_id = order->tenant_id, .id = order->customer_id};
+	Datum		values[NPARAMS];
+	char		nulls[NPARAMS + 1] = "           ";
+
+	ocq_reference_lookup(OCQ_REFERENCE_CUSTOMER, &customer, 1);
+	set_params(values, order, &customer);
+	if (!customer.found)
+		nulls[PARAM_NAME] = nulls[PARAM_EMAIL] = 'n';
+	(void) ocq_statement_run(&rows->insert_one, values, nulls);
+}
+
+/* follow_one returns false if the row is not at the version before. */
+static bool
+follow_one(OcqOrderRows *rows, const OcqOrderState *order)
+{
+	OcqReference unused = {0};
+	Datum		values[NPARAMS];
+	char		nulls[NPARAMS + 1] = "           ";
+
+	set_params(values, order, &unused);
+	nulls[PARAM_NAME] = nulls[PARAM_EMAIL] = 'n';
+	return ocq_statement_run(&rows->update_one, values, nulls) == 1;
+}
+
+/* number_of_order finds an order of the batch by a returned key. */
+static int
+number_of_order(const OcqBatch *batch, text *tenant_id, text *order_id)
+{
+	for (int i = 0; i < batch->norders; i++)
+		if (ocq_text_equal(batch->orders[i].order_id, order_id) &&
+			ocq_text_equal(batch->orders[i].tenant_id, tenant_id))
+			return i;
+	elog(ERROR, "an order was written that was not in the batch");
+}
+
+static int64
+upsert_many(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written)
+{
+	int			norders = batch->norders;
+	OcqReference *customers = look_up_customers(batch);
+	Datum	   *columns = palloc_array(Datum, NPARAMS * norders);
+	bool	   *unknown = palloc_array(bool, norders);
+	Datum		values[NPARAMS];
+	uint64		changed;
+
+	for (int i = 0; i < norders; i++)
+	{
+		Datum		row[NPARAMS];
+
+		set_params(row, &batch->orders[i], &customers[i]);
+		unknown[i] = !customers[i].found;
+		for (int param = 0; param < NPARAMS; param++)
+			columns[param * norders + i] = row[param];
+	}
+	for (int param = 0; param < NPARAMS; param++)
+		values[param] = ocq_array(&columns[param * norders],
+								  param == PARAM_NAME || param == PARAM_EMAIL ? unknown : NULL,
+								  norders, param_types[param]);
+
+	changed = ocq_statement_run(&rows->upsert_many, values, NULL);
+	if (written != NULL && changed == (uint64) norders)
+	{
+		for (int i = 0; i < norders; i++)
+			written[i] = OCQ_ROW_REPLACED;
+	}
+	else if (written != NULL)
+	{
+		for (uint64 row = 0; row < changed; row++)
+			written[number_of_order(batch, DatumGetTextPP(ocq_row_datum(row, 1)),
+									DatumGetTextPP(ocq_row_datum(row, 2)))] = OCQ_ROW_REPLACED;
+	}
+	return changed;
+}
+
+/*
+ * ocq_order_rows_write writes the batch's orders and returns how many rows it
+ * changed.  written, if not NULL, is told what happened to each.
+ */
+int64
+ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written)
+{
+	if (batch->norders == 0)
+		return 0;
+
+	if (written != NULL)
+		memset(written, 0, sizeof(OcqRowWritten) * batch->norders);
+
+	if (batch->is_append && batch->orders[0].version == 1)
+		insert_one(rows, &batch->orders[0]);
+	else if (!batch->is_append || !follow_one(rows, &batch->orders[0]))
+		return upsert_many(rows, batch, written);
+
+	if (written != NULL)
+		written[0] = OCQ_ROW_FOLLOWED;
+	return 1;
+}
+
+/*
+ * ocq_names_renew gives the statement, as $1 to $4, the tenants, ids, names and
+ * attributes that the batch's changes of one kind have led to, and returns the
+ * number of rows that it changed.
+ *
+ * The names are today's and not the event's, which may be older than what a row
+ * shows.
+ */
+int64
+ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind)
+{
+	OcqReference *references = palloc_array(OcqReference, batch->nchanges);
+	Datum	   *columns[4];
+	Datum		values[4];
+	int			count = 0;
+	int			found = 0;
+
+	for (int i = 0; i < batch->nchanges; i++)
+		if (batch->changes[i].kind == kind)
+			references[count++] = (OcqReference) {
+			.tenant_id = batch->changes[i].stream.tenant_id,
+				.id = batch->changes[i].stream.aggregate_id
+		};
+	if (count == 0)
+		return 0;
+
+	ocq_reference_lookup(kind, references, count);
+	for (int column = 0; column < 4; column++)
+		columns[column] = palloc_array(Datum, count);
+	for (int i = 0; i < count; i++)
+	{
+		if (!references[i].found)
+			continue;
+		columns[0][found] = PointerGetDatum(references[i].tenant_id);
+		columns[1][found] = PointerGetDatum(references[i].id);
+		columns[2][found] = PointerGetDatum(references[i].name);
+		columns[3][found] = PointerGetDatum(references[i].attribute);
+		found++;
+	}
+	if (found == 0)
+		return 0;
+	for (int column = 0; column < 4; column++)
+		values[column] = ocq_array(columns[column], NULL, found, TEXTOID);
+	return ocq_statement_run(statement, values, NULL);
+}
+
+/* ocq_rows_forget runs a DELETE whose $1 and $2 are parallel arrays of tenants and ids. */
+void
+ocq_rows_forget(OcqStatement *statement, Datum tenant_ids, Datum aggregate_ids)
+{
+	Datum		values[] = {tenant_ids, aggregate_ids};
+
+	(void) ocq_statement_run(statement, values, NULL);
+}

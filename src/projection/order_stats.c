@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ * order_stats.c
+ *	  The projection order_stats: counts and revenue.
+ *
+ * order_stats counts the orders of each tenant, day and status;
+ * order_product_stats what was sold of each product, cancelled orders aside.
+ * order_stats_applied holds what each order has contributed so far and up to
+ * which version.  A new state adds its contribution and takes back the old one,
+ * in one statement, so that handling it twice changes nothing.
+ *
+ * Counters of one row queue up their writers: hence async by default.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+
+/* Adds up the rows of "change" (order, day, status, total, items, sign). */
+#define APPLY_CHANGE \
+	" by_day AS (INSERT INTO order_cqrs.order_stats AS s (tenant_id, day, status, orders, revenue)" \
+	" SELECT tenant_id, day, status, sum(sign), sum(sign * total_amount) FROM change" \
+	" GROUP BY tenant_id, day, status ORDER BY tenant_id, day, status" \
+	" ON CONFLICT (tenant_id, day, status) DO UPDATE SET orders = s.orders + excluded.orders," \
+	" revenue = s.revenue + excluded.revenue)," \
+	" by_product AS (INSERT INTO order_cqrs.order_product_stats AS s (tenant_id, product_id, quantity, revenue)" \
+	" SELECT c.tenant_id, i.product_id, sum(c.sign * i.quantity)," \
+	" sum(c.sign * i.quantity * i.unit_price)" \
+	" FROM change c, jsonb_to_recordset(c.items) AS i (product_id text, quantity bigint, unit_price numeric)" \
+	" WHERE c.status <> 'CANCELLED'" \
+	" GROUP BY c.tenant_id, i.product_id ORDER BY c.tenant_id, i.product_id" \
+	" ON CONFLICT (tenant_id, product_id) DO UPDATE SET quantity = s.quantity + excluded.quantity," \
+	" revenue = s.revenue + excluded.revenue)"
+
+static OcqStatement apply_orders =
+OCQ_STATEMENT("WITH new AS (SELECT n.tenant_id, n.order_id, n.version,"
+			  " (n.created_at AT TIME ZONE 'UTC')::date AS day, n.status, n.total_amount, n.items"
+			  " FROM unnest($1, $2, $3, $4, $5, $6, $7)"
+			  " AS n (tenant_id, order_id, version, created_at, status, total_amount, items)),"
+			  " old AS (SELECT a.* FROM new n JOIN order_cqrs.order_stats_applied a"
+			  " ON a.tenant_id = n.tenant_id AND a.order_id = n.order_id),"
+			  " written AS (INSERT INTO order_cqrs.order_stats_applied AS a"
+			  " (tenant_id, order_id, version, day, status, total_amount, items)"
+			  " SELECT * FROM new ON CONFLICT (tenant_id, order_id) DO UPDATE"
+			  " SET version = excluded.version, day = excluded.day, status = excluded.status,"
+			  " total_amount = excluded.total_amount, items = excluded.items"
+			  " WHERE a.version < excluded.version RETURNING tenant_id, order_id),"
+			  " change AS (SELECT n.*, 1 AS sign FROM new n JOIN written w"
+			  " ON w.tenant_id = n.tenant_id AND w.order_id = n.order_id"
+			  " UNION ALL SELECT o.*, -1 FROM old o JOIN written w"
+			  " ON w.tenant_id = o.tenant_id AND w.order_id = o.order_id),"
+			  APPLY_CHANGE
+			  " SELECT count(*) FROM written",
+			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+			  NUMERICARRAYOID, JSONBARRAYOID);
+
+static OcqStatement forget_orders =
+OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.order_stats_applied a"
+			  " USING unnest($1, $2) AS k (tenant_id, order_id)"
+			  " WHERE a.tenant_id = k.tenant_id AND a.order_id = k.order_id RETURNING a.*),"
+			  " change AS (SELECT g.*, -1 AS sign FROM gone g),"
+			  APPLY_CHANGE
+			  " SELECT count(*) FROM gone",
+			  TEXTARRAYOID, TEXTARRAYOID);
+
+/*
+ * What the contributions add up to, less what the counters say, in one snapshot.
+ * Adding the difference is right whatever is added at the same time.
+ */
+static OcqStatement reconcile_days =
+OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.order_stats AS s (tenant_id, day, status, orders, revenue)"
+					 " SELECT coalesce(e.tenant_id, a.tenant_id), coalesce(e.day, a.day),"
+					 " coalesce(e.status, a.status),"
+					 " coalesce(e.orders, 0) - coalesce(a.orders, 0),"
+					 " coalesce(e.revenue, 0) - coalesce(a.revenue, 0)"
+					 " FROM (SELECT tenant_id, day, status, count(*) AS orders, sum(total_amount) AS revenue"
+					 " FROM order_cqrs.order_stats_applied GROUP BY 1, 2, 3) e"
+					 " FULL JOIN order_cqrs.order_stats a ON a.tenant_id = e.tenant_id"
+					 " AND a.day = e.day AND a.status = e.status"
+					 " WHERE (coalesce(e.orders, 0), coalesce(e.revenue, 0))"
+					 " <> (coalesce(a.orders, 0), coalesce(a.revenue, 0))"
+					 " ON CONFLICT (tenant_id, day, status) DO UPDATE"
+					 " SET orders = s.orders + excluded.orders, revenue = s.revenue + excluded.revenue");
+
+static OcqStatement reconcile_products =
+OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.order_product_stats AS s (tenant_id, product_id, quantity, revenue)"
+					 " SELECT coalesce(e.tenant_id, a.tenant_id), coalesce(e.product_id, a.product_id),"
+					 " coalesce(e.quantity, 0) - coalesce(a.quantity, 0),"
+					 " coalesce(e.revenue, 0) - coalesce(a.revenue, 0)"
+					 " FROM (SELECT p.tenant_id, i.product_id, sum(i.quantity) AS quantity,"
+					 " sum(i.quantity * i.unit_price) AS revenue"
+					 " FROM order_cqrs.order_stats_applied p, jsonb_to_recordset(p.items)"
+					 " AS i (product_id text, quantity bigint, unit_price numeric)"
+					 " WHERE p.status <> 'CANCELLED' GROUP BY 1, 2) e"
+					 " FULL JOIN order_cqrs.order_product_stats a ON a.tenant_id = e.tenant_id"
+					 " AND a.product_id = e.product_id"
+					 " WHERE (coalesce(e.quantity, 0), coalesce(e.revenue, 0))"
+					 " <> (coalesce(a.quantity, 0), coalesce(a.revenue, 0))"
+					 " ON CONFLICT (tenant_id, product_id) DO UPDATE"
+					 " SET quantity = s.quantity + excluded.quantity, revenue = s.revenue + excluded.revenue");
+
+static OcqStatement behind =
+OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_stats_applied") " ORDER BY 4",
+			  INT8OID, INT8OID, TEXTARRAYOID);
+
+static OcqStatement differences = OCQ_DIFFERENCES("order_stats");
+
+static int64
+handle(const OcqBatch *batch)
+{
+	static const Oid types[] = {
+		TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, JSONBOID
+	};
+	int			count = batch->norders;
+	Datum	   *columns[lengthof(types)];
+	Datum		values[lengthof(types)];
+
+	if (count == 0)
+		return 0;
+	for (int column = 0; column < (int) lengthof(types); column++)
+		columns[column] = palloc_array(Datum, count);
+	for (int i = 0; i < count; i++)
+	{
+		const OcqOrderState *order = &batch->orders[i];
+
+		columns[0][i] = PointerGetDatum(order->tenant_id);
+		columns[1][i] = PointerGetDatum(order->order_id);
+		columns[2][i] = Int32GetDatum(order->version);
+		columns[3][i] = TimestampTzGetDatum(order->created_at);
+		columns[4][i] = CStringGetTextDatum(ocq_order_status_name(order->status));
+		columns[5][i] = NumericGetDatum(order->total_amount);
+		columns[6][i] = JsonbPGetDatum(ocq_order_items_jsonb(order));
+	}
+	for (int column = 0; column < (int) lengthof(types); column++)
+		values[column] = ocq_array(columns[column], NULL, count, types[column]);
+	(void) ocq_statement_run(&apply_orders, values, NULL);
+	return DatumGetInt64(ocq_row_datum(0, 1));
+}
+
+static void
+forget(Datum tenant_ids, Datum aggregate_ids)
+{
+	ocq_rows_forget(&forget_orders, tenant_ids, aggregate_ids);
+}
+
+static void
+reconcile(void)
+{
+	(void) ocq_statement_run(&reconcile_days, NULL, NULL);
+	(void) ocq_statement_run(&reconcile_products, NULL, NULL);
+}
+
+static const char *const aggregate_types[] = {OCQ_AGGREGATE_ORDER, NULL};
+
+const OcqProjection ocq_projection_order_stats = {
+	.name = "order_stats",
+	.aggregate_types = aggregate_types,
+	.handle = handle,
+	.forget = forget,
+	.reconcile = reconcile,
+	.behind = &behind,
+	.differences = &differences,
+};

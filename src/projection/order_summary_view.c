@@ -1,0 +1,86 @@
+/*-------------------------------------------------------------------------
+ * order_summary_view.c
+ *	  The projection order_summary_view, for lists of orders.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "projection/projection.h"
+
+static OcqOrderRows order_rows = {
+	.insert_one =
+	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view (tenant_id, order_id, version,"
+				  " customer_id, customer_name, status, total_amount, item_count, created_at)"
+				  " VALUES ($1, $2, $3, $4, $5, $7, $8, $9, $10)",
+				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
+				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID),
+	.update_one =
+	OCQ_STATEMENT("UPDATE order_cqrs.order_summary_view SET version = $3, status = $7,"
+				  " total_amount = $8, item_count = $9"
+				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $3 - 1",
+				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
+				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID),
+	.upsert_many =
+	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view AS v (tenant_id, order_id, version,"
+				  " customer_id, customer_name, status, total_amount, item_count, created_at)"
+				  " SELECT n.tenant_id, n.order_id, n.version, n.customer_id, n.customer_name,"
+				  " n.status, n.total_amount, n.item_count, n.created_at"
+				  " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+				  " AS n (tenant_id, order_id, version, customer_id, customer_name, customer_email,"
+				  " status, total_amount, item_count, created_at, updated_at)"
+				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
+				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
+				  " status = excluded.status, total_amount = excluded.total_amount,"
+				  " item_count = excluded.item_count, created_at = excluded.created_at"
+				  " WHERE v.version < excluded.version",
+				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+				  TIMESTAMPTZARRAYOID),
+};
+
+static OcqStatement renew_customers =
+OCQ_STATEMENT("UPDATE order_cqrs.order_summary_view v SET customer_name = k.name"
+			  " FROM unnest($1, $2, $3, $4) AS k (tenant_id, customer_id, name, email)"
+			  " WHERE v.tenant_id = k.tenant_id AND v.customer_id = k.customer_id"
+			  " AND v.customer_name IS DISTINCT FROM k.name",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
+static OcqStatement delete_orders =
+OCQ_STATEMENT("DELETE FROM order_cqrs.order_summary_view v"
+			  " USING unnest($1, $2) AS k (tenant_id, order_id)"
+			  " WHERE v.tenant_id = k.tenant_id AND v.order_id = k.order_id",
+			  TEXTARRAYOID, TEXTARRAYOID);
+
+static OcqStatement behind =
+OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_summary_view") " UNION ALL " OCQ_CHANGES_BEHIND
+			  " ORDER BY 4",
+			  INT8OID, INT8OID, TEXTARRAYOID);
+
+static OcqStatement differences = OCQ_DIFFERENCES("order_summary_view");
+
+static int64
+handle(const OcqBatch *batch)
+{
+	return ocq_order_rows_write(&order_rows, batch, NULL) +
+		ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
+}
+
+static void
+forget(Datum tenant_ids, Datum aggregate_ids)
+{
+	ocq_rows_forget(&delete_orders, tenant_ids, aggregate_ids);
+}
+
+static const char *const aggregate_types[] = {
+	OCQ_AGGREGATE_ORDER, OCQ_AGGREGATE_CUSTOMER, NULL
+};
+
+const OcqProjection ocq_projection_order_summary_view = {
+	.name = "order_summary_view",
+	.aggregate_types = aggregate_types,
+	.handle = handle,
+	.forget = forget,
+	.behind = &behind,
+	.differences = &differences,
+};

@@ -1,0 +1,45 @@
+-- The projection order_summary_view.
+
+CREATE TABLE order_summary_view (
+    tenant_id text COLLATE "C" NOT NULL,
+    order_id text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    customer_name text,
+    status text COLLATE "C" NOT NULL,
+    total_amount numeric NOT NULL,
+    item_count int NOT NULL,
+    created_at timestamptz NOT NULL,
+    version int NOT NULL,
+    PRIMARY KEY (tenant_id, order_id)
+) WITH (fillfactor = 90);
+CREATE INDEX order_summary_view_customer_idx ON order_summary_view (tenant_id, customer_id, created_at);
+
+COMMENT ON TABLE order_summary_view IS 'Read table: one narrow row for each order, for lists';
+COMMENT ON COLUMN order_summary_view.status IS 'PENDING, COMPLETED or CANCELLED';
+COMMENT ON COLUMN order_summary_view.total_amount IS 'Sum of quantity times unit_price over the items, exact';
+COMMENT ON COLUMN order_summary_view.item_count IS 'Number of lines';
+COMMENT ON COLUMN order_summary_view.version IS 'Version of the last event applied to the row';
+
+CREATE FUNCTION order_summary_view_difference(OUT tenant_id text, OUT aggregate_type text, OUT aggregate_id text,
+        OUT key text, OUT expected jsonb, OUT actual jsonb) RETURNS SETOF record
+    LANGUAGE sql STABLE AS $$
+    WITH bound AS (
+        SELECT order_cqrs.projection_bound('order_summary_view') AS position
+    ), expected AS (
+        SELECT f.tenant_id, f.order_id, f.version, f.customer_id, f.status, f.total_amount, f.item_count,
+               f.created_at, c.name AS customer_name, c.position > bound.position AS renaming
+          FROM bound, order_cqrs.order_fold((SELECT b.position FROM bound b)) f
+          LEFT JOIN order_cqrs.customers c ON c.tenant_id = f.tenant_id AND c.customer_id = f.customer_id
+    )
+    SELECT coalesce(e.tenant_id, v.tenant_id), 'Order'::text, coalesce(e.order_id, v.order_id),
+           coalesce(e.order_id, v.order_id),
+           CASE WHEN e.order_id IS NOT NULL THEN to_jsonb(e) - 'renaming' END,
+           CASE WHEN v.order_id IS NOT NULL THEN to_jsonb(v) END
+      FROM expected e
+      FULL JOIN order_cqrs.order_summary_view v ON v.tenant_id = e.tenant_id AND v.order_id = e.order_id
+     WHERE (e.version, e.customer_id, e.status, e.total_amount, e.item_count, e.created_at)
+           IS DISTINCT FROM
+           (v.version, v.customer_id, v.status, v.total_amount, v.item_count, v.created_at)
+        OR (NOT coalesce(e.renaming, false) AND e.customer_name IS DISTINCT FROM v.customer_name)
+$$;
+COMMENT ON FUNCTION order_summary_view_difference() IS 'Where order_summary_view differs from the events';

@@ -1,0 +1,162 @@
+/*-------------------------------------------------------------------------
+ * projection.h
+ *	  Projections: named folds of events into read tables.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_PROJECTION_PROJECTION_H
+#define OCQ_PROJECTION_PROJECTION_H
+
+#include "base/statement.h"
+#include "order/order.h"
+#include "reference/reference.h"
+#include "store/store.h"
+
+/* Streams by name, and the position of the first event of each that matters. */
+typedef struct OcqStreams
+{
+	OcqStream  *streams;
+	int64	   *first_positions;
+	int			count;
+} OcqStreams;
+
+/* The last event of a customer's or product's stream. */
+typedef struct OcqReferenceChange
+{
+	OcqReferenceKind kind;
+	OcqStream	stream;
+	int32		version;
+	int64		position;
+	text	   *name;
+	text	   *attribute;
+} OcqReferenceChange;
+
+/*
+ * What a projection handles at once: the whole state of each aggregate that the
+ * batch's events touch, each aggregate once.
+ */
+typedef struct OcqBatch
+{
+	OcqOrderState *orders;
+	int			norders;
+	OcqReferenceChange *changes;
+	int			nchanges;
+	bool		is_append;		/* one event, which a command is appending right now */
+} OcqBatch;
+
+/*
+ * A projection.  handle writes a state only where the read tables have an older
+ * version, so that handling anything twice changes nothing; it returns the number
+ * of rows that it changed.  The row trigger and the worker call the same handle.
+ */
+typedef struct OcqProjection
+{
+	const char *name;
+	const char *const *aggregate_types; /* ends with NULL */
+	bool		always_sync;
+	int64		(*handle) (const OcqBatch *batch);
+
+	/* forget removes what the read tables say of the streams (arrays of text). */
+	void		(*forget) (Datum tenant_ids, Datum aggregate_ids);
+
+	/* reconcile mends what does not belong to one stream; it may be NULL. */
+	void		(*reconcile) (void);
+
+	/*
+	 * behind finds the streams of which an event in ($1, $2] is not in the read
+	 * tables: tenant_id, aggregate_type, aggregate_id, first position.
+	 */
+	OcqStatement *behind;
+
+	/* differences: tenant_id, aggregate_type, aggregate_id, key, expected, actual. */
+	OcqStatement *differences;
+} OcqProjection;
+
+extern const OcqProjection ocq_projection_reference;
+extern const OcqProjection ocq_projection_order_view;
+extern const OcqProjection ocq_projection_order_summary_view;
+extern const OcqProjection ocq_projection_order_stats;
+
+/* For projections whose read table has a row with a version for each order. */
+#define OCQ_ORDERS_BEHIND(table) \
+	"SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)" \
+	" FROM order_cqrs.events e" \
+	" LEFT JOIN order_cqrs." table " v ON v.tenant_id = e.tenant_id AND v.order_id = e.aggregate_id" \
+	" WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2" \
+	" AND (v.version IS NULL OR v.version < e.version)" \
+	" GROUP BY 1, 2, 3"
+
+/* For projections that show names: every change is handled, as names have no version. */
+#define OCQ_CHANGES_BEHIND \
+	"SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)" \
+	" FROM order_cqrs.events e" \
+	" WHERE e.aggregate_type IN ('Customer', 'Product') AND e.position > $1 AND e.position <= $2" \
+	" GROUP BY 1, 2, 3"
+
+#define OCQ_DIFFERENCES(projection) \
+	OCQ_STATEMENT_NOARGS("SELECT tenant_id, aggregate_type, aggregate_id, key, expected, actual" \
+						 " FROM order_cqrs." projection "_difference()")
+
+/* registry.c */
+extern const OcqProjection *const ocq_projections[];
+extern int	ocq_projection_count(void);
+extern const OcqProjection *ocq_projection_find(const char *name);
+extern bool ocq_projection_handles(const OcqProjection *projection, const text *aggregate_type);
+extern bool ocq_projection_is_triggered(int index);
+
+/* batch.c */
+extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to);
+extern bool ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch *batch);
+
+/* order_rows.c */
+typedef struct OcqOrderRows
+{
+	OcqStatement insert_one;
+	OcqStatement update_one;
+	OcqStatement upsert_many;
+} OcqOrderRows;
+
+typedef enum OcqRowWritten
+{
+	OCQ_ROW_UNCHANGED,
+	OCQ_ROW_FOLLOWED,			/* was at the version before */
+	OCQ_ROW_REPLACED			/* was missing, or further behind */
+} OcqRowWritten;
+
+extern int64 ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written);
+extern int64 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind);
+extern void ocq_rows_forget(OcqStatement *statement, Datum tenant_ids, Datum aggregate_ids);
+
+/* state.c */
+typedef struct OcqProjectionState
+{
+	bool		is_sync;
+	bool		is_paused;
+	int64		last_position;
+} OcqProjectionState;
+
+extern bool ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *state);
+extern void ocq_state_advance(const OcqProjection *projection, int64 position,
+							  int64 events, int64 repaired);
+extern void ocq_state_fail(const OcqProjection *projection, int64 position, const char *message);
+extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync);
+extern void ocq_state_set_status(const OcqProjection *projection, const char *status);
+extern void ocq_state_rewind(int64 position);
+
+/* sync.c */
+typedef enum OcqSyncResult
+{
+	OCQ_SYNC_DONE,				/* at the horizon */
+	OCQ_SYNC_PROGRESS,			/* a batch was handled: call again */
+	OCQ_SYNC_BUSY,				/* another process has the projection */
+	OCQ_SYNC_PAUSED,
+	OCQ_SYNC_FAILED				/* recorded in projection_state */
+} OcqSyncResult;
+
+extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
+
+extern int64 ocq_sync_horizon(void);
+extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
+								   bool appends_are_blocked);
+extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from);
+
+#endif							/* OCQ_PROJECTION_PROJECTION_H */

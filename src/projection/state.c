@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ * state.c
+ *	  projection_state: the mode, the checkpoint and the troubles of a projection.
+ *
+ * Whoever moves a checkpoint holds the row's lock from before it reads the
+ * checkpoint until it commits, and so one process at a time works on a
+ * projection.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(ocq_projection_state_restore);
+
+#define SELECT_STATE \
+	"SELECT mode = 'sync', status = 'paused', last_position" \
+	" FROM order_cqrs.projection_state WHERE projection_name = $1 FOR NO KEY UPDATE"
+
+static OcqStatement lock_state = OCQ_STATEMENT(SELECT_STATE, TEXTOID);
+static OcqStatement try_lock_state = OCQ_STATEMENT(SELECT_STATE " SKIP LOCKED", TEXTOID);
+
+static OcqStatement update_position =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $2,"
+			  " last_processed_time = CASE WHEN $3 > 0 THEN clock_timestamp() ELSE last_processed_time END,"
+			  " last_event_count = CASE WHEN $3 > 0 THEN $3 ELSE last_event_count END,"
+			  " events_total = events_total + $3, repaired_total = repaired_total + $4,"
+			  " status = 'running', last_error = NULL, failed_position = NULL, attempts = 0,"
+			  " updated_at = clock_timestamp() WHERE projection_name = $1",
+			  TEXTOID, INT8OID, INT8OID, INT8OID);
+
+static OcqStatement update_failure =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = 'failed', last_error = $3,"
+			  " failed_position = $2, attempts = attempts + 1, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
+			  TEXTOID, INT8OID, TEXTOID);
+
+static OcqStatement update_mode =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
+			  TEXTOID, TEXTOID);
+
+static OcqStatement update_status =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = NULL,"
+			  " failed_position = NULL, attempts = 0, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
+			  TEXTOID, TEXTOID);
+
+static OcqStatement rewind_positions =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $1 - 1,"
+			  " updated_at = clock_timestamp() WHERE last_position >= $1",
+			  INT8OID);
+
+static OcqStatement restore_state =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, status = $3, events_total = $4,"
+			  " repaired_total = $5, updated_at = clock_timestamp() WHERE projection_name = $1",
+			  TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID);
+
+static Datum
+name_datum(const OcqProjection *projection)
+{
+	return CStringGetTextDatum(projection->name);
+}
+
+/*
+ * ocq_state_lock locks the projection's row and reads it.  Without wait it
+ * returns false if another process has it.
+ */
+bool
+ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *state)
+{
+	Datum		values[] = {name_datum(projection)};
+
+	if (ocq_statement_run(wait ? &lock_state : &try_lock_state, values, NULL) == 0)
+	{
+		if (!wait)
+			return false;
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNKNOWN_PROJECTION),
+				 errmsg("projection \"%s\" has no row in order_cqrs.projection_state", projection->name),
+				 errdetail("The row is made with the extension and never deleted by it."),
+				 errhint("Insert it again: INSERT INTO order_cqrs.projection_state (projection_name, mode) VALUES ('%s', 'sync').",
+						 projection->name)));
+	}
+	state->is_sync = DatumGetBool(ocq_row_datum(0, 1));
+	state->is_paused = DatumGetBool(ocq_row_datum(0, 2));
+	state->last_position = DatumGetInt64(ocq_row_datum(0, 3));
+	return true;
+}
+
+/* ocq_state_advance moves the checkpoint after success. */
+void
+ocq_state_advance(const OcqProjection *projection, int64 position, int64 events, int64 repaired)
+{
+	Datum		values[] = {
+		name_datum(projection), Int64GetDatum(position),
+		Int64GetDatum(events), Int64GetDatum(repaired)
+	};
+
+	(void) ocq_statement_run(&update_position, values, NULL);
+}
+
+/* ocq_state_fail records a failure at the event with this position. */
+void
+ocq_state_fail(const OcqProjection *projection, int64 position, const char *message)
+{
+	Datum		values[] = {
+		name_datum(projection), Int64GetDatum(position), CStringGetTextDatum(message)
+	};
+
+	(void) ocq_statement_run(&update_failure, values, NULL);
+}
+
+void
+ocq_state_set_mode(const OcqProjection *projection, bool is_sync)
+{
+	Datum		values[] = {
+		name_datum(projection), CStringGetTextDatum(is_sync ? "sync" : "async")
+	};
+
+	(void) ocq_statement_run(&update_mode, values, NULL);
+	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
+}
+
+void
+ocq_state_set_status(const OcqProjection *projection, const char *status)
+{
+	Datum		values[] = {name_datum(projection), CStringGetTextDatum(status)};
+
+	(void) ocq_statement_run(&update_status, values, NULL);
+	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
+}
+
+/*
+ * ocq_state_rewind sets checkpoints that are at or beyond a position back before
+ * it.  One statement serves all rows of a COPY that come in order.
+ */
+void
+ocq_state_rewind(int64 position)
+{
+	static int64 rewound_to = 0;
+	static SubTransactionId rewound_in = InvalidSubTransactionId;
+	static TransactionId rewound_by = InvalidTransactionId;
+	Datum		values[] = {Int64GetDatum(position)};
+
+	if (rewound_by == GetTopTransactionIdIfAny() &&
+		rewound_in == GetCurrentSubTransactionId() && position > rewound_to)
+		return;
+
+	(void) ocq_statement_run(&rewind_positions, values, NULL);
+	rewound_by = GetTopTransactionId();
+	rewound_in = GetCurrentSubTransactionId();
+	rewound_to = position;
+}
+
+/*
+ * projection_state_restore() is the BEFORE INSERT row trigger on
+ * projection_state.  The rows are made with the extension, so an INSERT of one
+ * that is there comes from the restore of a dump: its settings and counters are
+ * taken over.  Its checkpoint is not, as the read tables that it speaks of are
+ * not in the dump.
+ */
+Datum
+ocq_projection_state_restore(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	descriptor;
+	Datum		values[5];
+	char		nulls[6] = "     ";
+	OcqScope	scope;
+	uint64		updated;
+	static const char *const columns[] = {
+		"projection_name", "mode", "status", "events_total", "repaired_total"
+	};
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("projection_state_restore() must be called as a BEFORE INSERT row trigger")));
+
+	ocq_scope_enter(&scope);
+	descriptor = RelationGetDescr(trigger->tg_relation);
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		bool		isnull;
+
+		values[i] = SPI_getbinval(trigger->tg_trigtuple, descriptor,
+								  SPI_fnumber(descriptor, columns[i]), &isnull);
+		nulls[i] = isnull ? 'n' : ' ';
+	}
+	updated = ocq_statement_run(&restore_state, values, nulls);
+	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
+	ocq_scope_leave(&scope);
+
+	/* NULL instead of the row: there is nothing left to insert. */
+	return PointerGetDatum(updated > 0 ? NULL : trigger->tg_trigtuple);
+}

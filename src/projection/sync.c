@@ -1,0 +1,282 @@
+/*-------------------------------------------------------------------------
+ * sync.c
+ *	  Takes a projection from its checkpoint to the horizon, batch by batch.
+ *
+ * An async projection handles every stream that the batch's events touch.  For a
+ * sync projection, whose trigger has done the work, the streams of which the read
+ * tables lack an event are handled, and counted as repaired.
+ *
+ * A step is the body of a transaction: the rows and the checkpoint change
+ * together, so that each event takes effect once, whatever crashes.  It holds the
+ * lock of the projection's row.  The repair of a sync projection also takes the
+ * lock of each stream, as commands write the same rows; the rows of an async
+ * projection have no other writer.
+ *
+ * Stream locks are taken without waiting, but for the first: a process that
+ * waits for a stream holds no other, and so cannot deadlock with commands.
+ *
+ * A batch that fails is tried again in halves, down to the event that fails.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+/* Streams that one transaction may lock: they fill the shared lock table. */
+#define MAX_STREAM_LOCKS 200
+
+int			ocq_batch_size = 1000;
+
+/* Position of the last event of a batch of at most $4 events, and how many it has. */
+static OcqStatement select_batch_end =
+OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
+			  " FROM unnest($3) AS t (aggregate_type),"
+			  " LATERAL (SELECT position FROM order_cqrs.events"
+			  " WHERE aggregate_type = t.aggregate_type AND position > $1 AND position <= $2"
+			  " ORDER BY position LIMIT $4) AS e ORDER BY e.position LIMIT $4) AS b",
+			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
+
+static OcqStatement select_streams_touched =
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
+			  " FROM order_cqrs.events e"
+			  " WHERE e.position > $1 AND e.position <= $2 AND e.aggregate_type = ANY ($3)"
+			  " GROUP BY 1, 2, 3",
+			  INT8OID, INT8OID, TEXTARRAYOID);
+
+/* One try at a batch. */
+typedef struct Batch
+{
+	const OcqProjection *projection;
+	bool		is_sync;
+	bool		appends_are_blocked;
+	int64		after;
+	int64		end;
+	int64		events;
+} Batch;
+
+/*
+ * ocq_sync_horizon returns the horizon for projections.  It waits for appenders
+ * twice: see reference/lookup.c for what that gives names.
+ */
+int64
+ocq_sync_horizon(void)
+{
+	int64		horizon = ocq_horizon_wait();
+
+	ocq_horizon_wait_for_appenders();
+	return horizon;
+}
+
+static Datum
+aggregate_types(const OcqProjection *projection)
+{
+	Datum		types[8];
+	int			count = 0;
+
+	for (const char *const *type = projection->aggregate_types; *type != NULL; type++)
+		types[count++] = CStringGetTextDatum(*type);
+	return ocq_array(types, NULL, count, TEXTOID);
+}
+
+/* find_end bounds the batch to at most limit events up to the horizon. */
+static void
+find_end(Batch *batch, int64 horizon, int64 limit)
+{
+	Datum		values[] = {
+		Int64GetDatum(batch->after), Int64GetDatum(horizon),
+		aggregate_types(batch->projection), Int64GetDatum(limit)
+	};
+
+	(void) ocq_statement_run(&select_batch_end, values, NULL);
+	batch->events = DatumGetInt64(ocq_row_datum(0, 2));
+	batch->end = batch->events < limit ? horizon : DatumGetInt64(ocq_row_datum(0, 1));
+}
+
+static OcqStreams
+read_stream_rows(uint64 rows)
+{
+	OcqStreams	streams;
+
+	streams.count = (int) rows;
+	streams.streams = palloc_array(OcqStream, rows);
+	streams.first_positions = palloc_array(int64, rows);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		streams.streams[row].tenant_id = DatumGetTextPP(ocq_row_datum(row, 1));
+		streams.streams[row].aggregate_type = DatumGetTextPP(ocq_row_datum(row, 2));
+		streams.streams[row].aggregate_id = DatumGetTextPP(ocq_row_datum(row, 3));
+		streams.first_positions[row] = DatumGetInt64(ocq_row_datum(row, 4));
+	}
+	return streams;
+}
+
+/* find_streams returns the streams that the batch has to handle, by first position. */
+static OcqStreams
+find_streams(const Batch *batch)
+{
+	Datum		values[] = {
+		Int64GetDatum(batch->after), Int64GetDatum(batch->end),
+		aggregate_types(batch->projection)
+	};
+
+	return read_stream_rows(ocq_statement_run(batch->is_sync ?
+											  batch->projection->behind :
+											  &select_streams_touched, values, NULL));
+}
+
+/*
+ * ocq_sync_lock_streams locks as many streams in a row as it can, and at least
+ * the one at from, for which it waits.  It returns the end of what it has locked.
+ */
+int
+ocq_sync_lock_streams(const OcqStreams *streams, int from)
+{
+	int			end = from;
+
+	if (end < streams->count)
+		ocq_stream_lock(&streams->streams[end++]);
+	while (end < streams->count && end - from < MAX_STREAM_LOCKS &&
+		   ocq_stream_try_lock(&streams->streams[end]))
+		end++;
+	return end;
+}
+
+/* lock_streams ends the batch before the first stream that it could not lock. */
+static int
+lock_streams(Batch *batch, const OcqStreams *streams)
+{
+	int			locked = ocq_sync_lock_streams(streams, 0);
+
+	for (int i = locked; i < streams->count; i++)
+		batch->end = Min(batch->end, streams->first_positions[i] - 1);
+	return locked;
+}
+
+static void
+handle_batch(Batch *batch)
+{
+	int64		changed = 0;
+
+	if (batch->events > 0)
+	{
+		OcqStreams	streams = find_streams(batch);
+		int			count = streams.count;
+		OcqBatch	states;
+
+		if (batch->is_sync && !batch->appends_are_blocked)
+			count = lock_streams(batch, &streams);
+
+		/* Under its stream's lock a sync read table may be as new as the stream is. */
+		states = ocq_batch_of_streams(&streams, count, batch->is_sync ? PG_INT64_MAX : batch->end);
+		changed = batch->projection->handle(&states);
+	}
+	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
+}
+
+/* try_batch runs the batch in a subtransaction; it returns the error's message, or NULL. */
+static char *
+try_batch(Batch *batch)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile message = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		handle_batch(batch);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		message = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return message;
+}
+
+static OcqSyncResult
+step_from(const OcqProjection *projection, const OcqProjectionState *state, int64 horizon,
+		  bool appends_are_blocked)
+{
+	for (int64 limit = ocq_batch_size;; limit /= 2)
+	{
+		Batch		batch = {
+			.projection = projection,
+			.is_sync = state->is_sync,
+			.appends_are_blocked = appends_are_blocked,
+			.after = state->last_position
+		};
+		char	   *message;
+
+		find_end(&batch, horizon, limit);
+		message = try_batch(&batch);
+		if (message == NULL)
+			return batch.end < horizon ? OCQ_SYNC_PROGRESS : OCQ_SYNC_DONE;
+		if (limit > 1 && batch.events > 1)
+		{
+			limit = Min(limit, batch.events);
+			continue;
+		}
+		ocq_state_fail(projection, batch.end, message);
+		ereport(WARNING,
+				(errcode(OCQ_ERR_PROJECTION_STATUS),
+				 errmsg("projection \"%s\" failed: %s", projection->name, message),
+				 errdetail("It stays at position " INT64_FORMAT "; the event that it cannot handle is at " INT64_FORMAT ".",
+						   state->last_position, batch.end),
+				 errhint("See order_cqrs.projection_status. It is tried again by itself, or at once by projection_sync.")));
+		return OCQ_SYNC_FAILED;
+	}
+}
+
+/*
+ * ocq_sync_step handles one batch of the projection, and leaves it to the caller
+ * to commit.  horizon comes from ocq_sync_horizon, before this call.  With
+ * appends_are_blocked the caller holds the barrier (horizon.c), and stream locks
+ * must not be waited for, as commands hold them while they wait for the barrier.
+ */
+OcqSyncResult
+ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool appends_are_blocked)
+{
+	OcqProjectionState state;
+	OcqSyncResult result;
+	OcqScope	scope;
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_PROJECTION_ISOLATION),
+				 errmsg("projections can be synchronised under READ COMMITTED only"),
+				 errdetail("The snapshot of this transaction is older than the horizon, so events would be skipped."),
+				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
+
+	ocq_scope_enter(&scope);
+	if (!ocq_state_lock(projection, wait, &state))
+		result = OCQ_SYNC_BUSY;
+	else if (state.is_paused)
+		result = OCQ_SYNC_PAUSED;
+	else if (state.last_position >= horizon)
+		result = OCQ_SYNC_DONE;
+	else
+		result = step_from(projection, &state, horizon, appends_are_blocked);
+	ocq_scope_leave(&scope);
+	return result;
+}

@@ -1,0 +1,109 @@
+/*-------------------------------------------------------------------------
+ * trigger.c
+ *	  The AFTER INSERT row trigger on events: synchronous projections.
+ *
+ * It hands a batch of one to the handle of every projection whose mode is sync.
+ * The read tables change in the transaction that appends.
+ *
+ * An event that no command appends (COPY, a restore, an INSERT by the owner) has
+ * a position that was not drawn under the sequence's lock, perhaps below a
+ * checkpoint.  For such events the checkpoints are set back, so that the worker
+ * handles them.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/scope.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "projection/projection.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(ocq_events_project);
+
+/* The columns of events that projections look at, in the order of its definition. */
+enum
+{
+	COLUMN_POSITION = 1,
+	COLUMN_TENANT_ID,
+	COLUMN_AGGREGATE_TYPE,
+	COLUMN_AGGREGATE_ID,
+	COLUMN_VERSION,
+	COLUMN_EVENT_TYPE,
+	COLUMN_SCHEMA_VERSION,
+	COLUMN_DATA,
+	COLUMN_OCCURRED_AT = 14
+};
+
+static Datum
+get_column(const TriggerData *trigger, int column)
+{
+	bool		isnull;
+
+	return heap_getattr(trigger->tg_trigtuple, column,
+						RelationGetDescr(trigger->tg_relation), &isnull);
+}
+
+static OcqEvent
+read_event(const TriggerData *trigger)
+{
+	OcqEvent	event = {0};
+
+	event.position = DatumGetInt64(get_column(trigger, COLUMN_POSITION));
+	event.stream.tenant_id = DatumGetTextPP(get_column(trigger, COLUMN_TENANT_ID));
+	event.stream.aggregate_type = DatumGetTextPP(get_column(trigger, COLUMN_AGGREGATE_TYPE));
+	event.stream.aggregate_id = DatumGetTextPP(get_column(trigger, COLUMN_AGGREGATE_ID));
+	event.version = DatumGetInt32(get_column(trigger, COLUMN_VERSION));
+	event.type = DatumGetTextPP(get_column(trigger, COLUMN_EVENT_TYPE));
+	event.data = DatumGetJsonbP(get_column(trigger, COLUMN_DATA));
+	event.occurred_at = DatumGetTimestampTz(get_column(trigger, COLUMN_OCCURRED_AT));
+	return event;
+}
+
+static void
+project(const OcqEvent *event, const OcqAppend *append)
+{
+	OcqBatch	batch;
+	bool		have_batch = false;
+
+	for (int i = 0; i < ocq_projection_count(); i++)
+	{
+		if (!ocq_projection_handles(ocq_projections[i], event->stream.aggregate_type) ||
+			!ocq_projection_is_triggered(i))
+			continue;
+		if (!have_batch)
+		{
+			if (!ocq_batch_of_event(event, append == NULL ? NULL : append->state, &batch))
+				return;
+			batch.is_append = append != NULL;
+			have_batch = true;
+		}
+		(void) ocq_projections[i]->handle(&batch);
+	}
+}
+
+Datum
+ocq_events_project(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const OcqAppend *append = ocq_append_current();
+	OcqScope	scope;
+	OcqEvent	event;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("events_project() must be called as an AFTER INSERT row trigger")));
+
+	ocq_scope_enter(&scope);
+	event = read_event(trigger);
+	if (append == NULL)
+		ocq_state_rewind(event.position);
+	project(&event, append);
+	ocq_scope_leave(&scope);
+	return PointerGetDatum(NULL);
+}

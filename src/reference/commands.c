@@ -1,0 +1,111 @@
+/*-------------------------------------------------------------------------
+ * commands.c
+ *	  customer_put and product_put.
+ *
+ * A customer or product is an aggregate of its own: each change is an event, so
+ * that read tables follow names in the order of the log as they follow orders,
+ * and a dump of the events holds them too.  Putting what is there already
+ * appends nothing.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "base/statement.h"
+#include "fmgr.h"
+#include "reference/reference.h"
+#include "store/command.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(ocq_customer_put);
+PG_FUNCTION_INFO_V1(ocq_product_put);
+
+static text *
+text_argument(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("%s must not be null", name),
+				 errdetail("The read tables show it."),
+				 errhint("Pass an empty string if there is none.")));
+	return PG_GETARG_TEXT_PP(argno);
+}
+
+static void
+push_pair(JsonbParseState **state, const char *key, const text *value)
+{
+	JsonbValue	jb;
+
+	jb.type = jbvString;
+	jb.val.string.val = unconstify(char *, key);
+	jb.val.string.len = strlen(key);
+	(void) pushJsonbValue(state, WJB_KEY, &jb);
+	jb.val.string.val = VARDATA_ANY(value);
+	jb.val.string.len = VARSIZE_ANY_EXHDR(value);
+	(void) pushJsonbValue(state, WJB_VALUE, &jb);
+}
+
+static Jsonb *
+make_data(OcqReferenceKind kind, const text *name, const text *attribute)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_pair(&state, "name", name);
+	push_pair(&state, ocq_reference_attribute_key(kind), attribute);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static bool
+is_unchanged(OcqEvents stream, const OcqNewEvent *event)
+{
+	return stream.count > 0 &&
+		compareJsonbContainers(&stream.items[stream.count - 1].data->root, &event->data->root) == 0;
+}
+
+static Datum
+put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
+	const char *event_type, const char *id_name)
+{
+	text	   *id = ocq_tenant_id_argument(fcinfo, 0, id_name);
+	text	   *name = text_argument(fcinfo, 1, "name");
+	text	   *attribute = text_argument(fcinfo, 2, ocq_reference_attribute_key(kind));
+	OcqNewEvent event = {cstring_to_text(event_type), make_data(kind, name, attribute)};
+	OcqCommand	command;
+	OcqEvents	stream;
+	int32		version;
+
+	ocq_command_begin(&command, fcinfo, 3, aggregate_type, id);
+	stream = ocq_stream_read(&command.stream);
+	if (!ocq_command_was_handled(&command, stream, &event, 1, &version))
+	{
+		version = stream.count;
+		ocq_command_check_expected(&command, version);
+		if (!is_unchanged(stream, &event))
+		{
+			TimestampTz last = version == 0 ? 0 : stream.items[version - 1].occurred_at;
+
+			ocq_command_append(&command, NULL, version, last, &event, 1);
+			version++;
+		}
+	}
+	return ocq_command_finish(&command, fcinfo, version);
+}
+
+/* customer_put(customer_id text, name text, email text, ...) */
+Datum
+ocq_customer_put(PG_FUNCTION_ARGS)
+{
+	return put(fcinfo, OCQ_REFERENCE_CUSTOMER, OCQ_AGGREGATE_CUSTOMER,
+			   OCQ_EVENT_CUSTOMER_CHANGED, "customer_id");
+}
+
+/* product_put(product_id text, name text, category text, ...) */
+Datum
+ocq_product_put(PG_FUNCTION_ARGS)
+{
+	return put(fcinfo, OCQ_REFERENCE_PRODUCT, OCQ_AGGREGATE_PRODUCT,
+			   OCQ_EVENT_PRODUCT_CHANGED, "product_id");
+}

@@ -1,0 +1,251 @@
+/*-------------------------------------------------------------------------
+ * lookup.c
+ *	  Finds customers and products, from a copy that each session keeps.
+ *
+ * Every command checks its customer and products, and every write to a read
+ * table copies their names.  A session keeps those that it has seen, so that a
+ * command need not look them up again.
+ *
+ * Why a name copied to a read table never stays stale.  Say T2 renames a
+ * customer with the event at position p2, and T1 writes a row with the old name.
+ * The writer of "customers" announces the change (catalog.h); other sessions
+ * drop their copies when they next take a lock, and T2 gives up its own locks
+ * only after the announcement.  T1 drew its position before it looked up the
+ * name; as it did not see the announcement, T2 still held its lock on the
+ * sequence.  So whoever waits for T2 to end and then once more for all
+ * appenders, has waited for T1 too.  The worker does that before it handles p2,
+ * and handling p2 renews the name in every row.  For an async projection T1 is
+ * the worker itself, which handles p2 later.
+ *
+ * A lookup that misses the copy reads with the latest snapshot, as the argument
+ * also has to hold under REPEATABLE READ.
+ *
+ * Absence is not kept: a new customer needs no announcement.  A transaction that
+ * has changed reference data keeps nothing until it ends.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "reference/reference.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+/* One session keeps at most this many; then it starts over. */
+#define MAX_KEPT 8192
+
+/* kind, length of the tenant's id, tenant's id, id: unambiguous and without NUL bytes. */
+#define KEY_BYTES (2 + 2 * OCQ_ID_MAX_BYTES + 1)
+
+typedef struct KeptReference
+{
+	char		key[KEY_BYTES];
+	text	   *name;
+	text	   *attribute;
+} KeptReference;
+
+static HTAB *kept = NULL;
+static MemoryContext kept_context = NULL;
+static uint64 kept_generation = 0;
+static bool changed_in_transaction = false;
+
+static OcqStatement select_customers =
+OCQ_STATEMENT("SELECT k.number, c.name, c.email"
+			  " FROM unnest($1, $2, $3) AS k (number, tenant_id, id)"
+			  " JOIN order_cqrs.customers c ON c.tenant_id = k.tenant_id AND c.customer_id = k.id",
+			  INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
+static OcqStatement select_products =
+OCQ_STATEMENT("SELECT k.number, p.name, p.category"
+			  " FROM unnest($1, $2, $3) AS k (number, tenant_id, id)"
+			  " JOIN order_cqrs.products p ON p.tenant_id = k.tenant_id AND p.product_id = k.id",
+			  INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
+/* forget_own_changes runs at the end of each transaction that changed reference data. */
+static void
+forget_own_changes(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		changed_in_transaction = false;
+}
+
+void
+ocq_reference_init(void)
+{
+	RegisterXactCallback(forget_own_changes, NULL);
+}
+
+/*
+ * ocq_reference_changed is called by the writer of customers and products; with
+ * announce if it may have changed or removed a row that others keep a copy of.
+ */
+void
+ocq_reference_changed(bool announce)
+{
+	changed_in_transaction = true;
+	if (announce)
+		ocq_catalog_announce(OCQ_REL_CUSTOMERS);
+}
+
+static void
+start_over(void)
+{
+	HASHCTL		control = {
+		.keysize = KEY_BYTES,
+		.entrysize = sizeof(KeptReference)
+	};
+
+	if (kept_context == NULL)
+		kept_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs reference data",
+											 ALLOCSET_DEFAULT_SIZES);
+	kept = NULL;
+	MemoryContextReset(kept_context);
+	control.hcxt = kept_context;
+	kept = hash_create("order_cqrs reference data", 256, &control,
+					   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	kept_generation = ocq_catalog_generation(OCQ_REL_CUSTOMERS);
+}
+
+static void
+make_key(char *key, OcqReferenceKind kind, const OcqReference *reference)
+{
+	int			tenant_length = VARSIZE_ANY_EXHDR(reference->tenant_id);
+	int			id_length = VARSIZE_ANY_EXHDR(reference->id);
+
+	*key++ = kind == OCQ_REFERENCE_CUSTOMER ? 'c' : 'p';
+	*key++ = (char) tenant_length;
+	memcpy(key, VARDATA_ANY(reference->tenant_id), tenant_length);
+	key += tenant_length;
+	memcpy(key, VARDATA_ANY(reference->id), id_length);
+	key[id_length] = '\0';
+}
+
+static void
+look_among_kept(OcqReferenceKind kind, OcqReference *reference)
+{
+	char		key[KEY_BYTES];
+	KeptReference *entry;
+
+	make_key(key, kind, reference);
+	entry = hash_search(kept, key, HASH_FIND, NULL);
+	if (entry == NULL)
+		return;
+	reference->found = true;
+	reference->name = ocq_text_copy(entry->name);
+	reference->attribute = ocq_text_copy(entry->attribute);
+}
+
+static void
+keep(OcqReferenceKind kind, const OcqReference *reference)
+{
+	char		key[KEY_BYTES];
+	KeptReference *entry;
+	MemoryContext old = MemoryContextSwitchTo(kept_context);
+	text	   *name = ocq_text_copy(reference->name);
+	text	   *attribute = ocq_text_copy(reference->attribute);
+	bool		found;
+
+	MemoryContextSwitchTo(old);
+	make_key(key, kind, reference);
+	entry = hash_search(kept, key, HASH_ENTER, &found);
+	entry->name = name;
+	entry->attribute = attribute;
+}
+
+/* read_missing reads those that are not found yet, with one statement. */
+static void
+read_missing(OcqReferenceKind kind, OcqReference *references, int count)
+{
+	Datum	   *numbers = palloc_array(Datum, count);
+	Datum	   *tenants = palloc_array(Datum, count);
+	Datum	   *ids = palloc_array(Datum, count);
+	Datum		values[3];
+	int			missing = 0;
+	uint64		rows;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (references[i].found)
+			continue;
+		numbers[missing] = Int32GetDatum(i);
+		tenants[missing] = PointerGetDatum(references[i].tenant_id);
+		ids[missing] = PointerGetDatum(references[i].id);
+		missing++;
+	}
+	if (missing == 0)
+		return;
+
+	values[0] = ocq_array(numbers, NULL, missing, INT4OID);
+	values[1] = ocq_array(tenants, NULL, missing, TEXTOID);
+	values[2] = ocq_array(ids, NULL, missing, TEXTOID);
+	rows = ocq_statement_run_latest(kind == OCQ_REFERENCE_CUSTOMER ?
+									&select_customers : &select_products, values, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		OcqReference *reference = &references[DatumGetInt32(ocq_row_datum(row, 1))];
+
+		reference->found = true;
+		reference->name = DatumGetTextPP(ocq_row_datum(row, 2));
+		reference->attribute = DatumGetTextPP(ocq_row_datum(row, 3));
+	}
+}
+
+/*
+ * ocq_reference_lookup fills in found, name and attribute of each reference, in
+ * the current memory context or SPI's.
+ */
+void
+ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count)
+{
+	bool		keeping = !changed_in_transaction;
+	int			old_count;
+	uint64		generation;
+
+	if (kept == NULL || changed_in_transaction ||
+		kept_generation != ocq_catalog_generation(OCQ_REL_CUSTOMERS) ||
+		hash_get_num_entries(kept) > MAX_KEPT)
+		start_over();
+	generation = kept_generation;
+
+	old_count = 0;
+	for (int i = 0; i < count; i++)
+	{
+		references[i].found = false;
+		look_among_kept(kind, &references[i]);
+		old_count += references[i].found ? 1 : 0;
+	}
+	if (old_count == count)
+		return;
+
+	read_missing(kind, references, count);
+
+	/* A change that was announced while we read may or may not be in what we read. */
+	if (!keeping || generation != ocq_catalog_generation(OCQ_REL_CUSTOMERS))
+		return;
+	for (int i = 0; i < count; i++)
+		if (references[i].found)
+			keep(kind, &references[i]);
+}
+
+const char *
+ocq_reference_attribute_key(OcqReferenceKind kind)
+{
+	return kind == OCQ_REFERENCE_CUSTOMER ? "email" : "category";
+}
+
+/* ocq_reference_text returns a string from an event's data, empty if it is not there. */
+text *
+ocq_reference_text(Jsonb *data, const char *key)
+{
+	JsonbValue	value;
+
+	if (getKeyJsonValueFromContainer(&data->root, key, strlen(key), &value) == NULL ||
+		value.type != jbvString)
+		return cstring_to_text_with_len("", 0);
+	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}

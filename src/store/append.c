@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ * append.c
+ *	  Appending events to a stream.
+ *
+ * The caller holds the stream's lock and knows its version.  The events go in
+ * with one statement.  A version that another transaction has taken meanwhile
+ * (possible only for a create, which reads nothing, or under REPEATABLE READ)
+ * is found by the primary key: under READ COMMITTED the append returns false,
+ * and under the stricter levels PostgreSQL raises 40001.
+ *
+ * While the statement runs, ocq_append_current() tells the row trigger on events
+ * that the row is a command's, and what the command has folded already.  Rows
+ * that arrive in another way (COPY, a restore) find it NULL.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "store/store.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+void		(*ocq_append_commit_hook) (void) = NULL;
+
+static const OcqAppend *current_append = NULL;
+static bool appended_in_transaction = false;
+
+static OcqStatement insert_one =
+OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
+			  " event_type, data, command_id, correlation_id, causation_id, actor, metadata,"
+			  " occurred_at)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
+			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, UUIDOID, UUIDOID,
+			  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+
+/* The order of unnest is the order in which nextval() is called. */
+static OcqStatement insert_many =
+OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
+			  " event_type, data, command_id, correlation_id, causation_id, actor, metadata,"
+			  " occurred_at)"
+			  " SELECT $1, $2, $3, $4 + n.ordinality::pg_catalog.int4 - 1, n.event_type, n.data,"
+			  " $7, $8, $9, $10, $11, $12"
+			  " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY"
+			  " AS n (event_type, data, ordinality)"
+			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
+			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, JSONBARRAYOID, UUIDOID, UUIDOID,
+			  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+
+const OcqAppend *
+ocq_append_current(void)
+{
+	return current_append;
+}
+
+/* wake_after_commit may not touch catalogs nor raise errors. */
+static void
+wake_after_commit(XactEvent event, void *arg)
+{
+	bool		appended = appended_in_transaction;
+
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+			appended_in_transaction = false;
+			if (appended && ocq_append_commit_hook != NULL)
+				ocq_append_commit_hook();
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+		case XACT_EVENT_PREPARE:
+			appended_in_transaction = false;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+ocq_append_init(void)
+{
+	RegisterXactCallback(wake_after_commit, NULL);
+}
+
+/* session_user_name is looked up once, unless SET SESSION AUTHORIZATION changes it. */
+static text *
+session_user_name(void)
+{
+	static Oid	user = InvalidOid;
+	static text *name = NULL;
+
+	if (name == NULL || user != GetSessionUserId())
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		if (name != NULL)
+			pfree(name);
+		name = NULL;
+		name = cstring_to_text(GetUserNameFromId(GetSessionUserId(), false));
+		user = GetSessionUserId();
+		MemoryContextSwitchTo(old);
+	}
+	return name;
+}
+
+static void
+set_types_and_data(Datum *values, const OcqNewEvent *events, int count)
+{
+	Datum	   *types;
+	Datum	   *data;
+
+	if (count == 1)
+	{
+		values[0] = PointerGetDatum(events[0].type);
+		values[1] = PointerGetDatum(events[0].data);
+		return;
+	}
+
+	types = palloc_array(Datum, count);
+	data = palloc_array(Datum, count);
+	for (int i = 0; i < count; i++)
+	{
+		types[i] = PointerGetDatum(events[i].type);
+		data[i] = PointerGetDatum(events[i].data);
+	}
+	values[0] = ocq_array(types, NULL, count, TEXTOID);
+	values[1] = ocq_array(data, NULL, count, JSONBOID);
+}
+
+static uint64
+insert_events(const OcqAppend *append, OcqStatement *statement, Datum *values, const char *nulls)
+{
+	uint64		inserted = 0;
+	const OcqAppend *outer = current_append;
+
+	current_append = append;
+	PG_TRY();
+	{
+		inserted = ocq_statement_run(statement, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		current_append = outer;
+	}
+	PG_END_TRY();
+	return inserted;
+}
+
+/*
+ * ocq_append appends the events after the given version and returns true, or
+ * returns false and does nothing if that version has been taken.  The events'
+ * time is now, but never before not_before: time does not run backwards in a
+ * stream.
+ */
+bool
+ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
+		   const OcqNewEvent *events, int count, const OcqEnvelope *envelope)
+{
+	const OcqStream *stream = append->stream;
+	Datum		values[12];
+	char		nulls[13] = "            ";
+	uint64		inserted;
+
+	values[0] = PointerGetDatum(stream->tenant_id);
+	values[1] = PointerGetDatum(stream->aggregate_type);
+	values[2] = PointerGetDatum(stream->aggregate_id);
+	values[3] = Int32GetDatum(after_version + 1);
+	set_types_and_data(&values[4], events, count);
+	values[6] = UUIDPGetDatum(envelope->command_id);
+	values[7] = UUIDPGetDatum(envelope->correlation_id);
+	values[8] = UUIDPGetDatum(envelope->causation_id);
+	values[9] = PointerGetDatum(session_user_name());
+	values[10] = PointerGetDatum(envelope->metadata);
+	values[11] = TimestampTzGetDatum(Max(GetCurrentTimestamp(), not_before));
+	if (envelope->command_id == NULL)
+		nulls[6] = 'n';
+	if (envelope->correlation_id == NULL)
+		nulls[7] = 'n';
+	if (envelope->causation_id == NULL)
+		nulls[8] = 'n';
+	if (envelope->metadata == NULL)
+		nulls[10] = 'n';
+
+	inserted = insert_events(append, count == 1 ? &insert_one : &insert_many, values, nulls);
+	if (inserted == 0)
+		return false;
+	if (inserted != (uint64) count)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_APPEND_LOST),
+				 errmsg("%d events were to be appended, but " UINT64_FORMAT " were", count, inserted),
+				 errdetail("The stream is %s.", ocq_stream_name(stream)),
+				 errhint("Look for a trigger or a rule on order_cqrs.events that drops rows.")));
+	appended_in_transaction = true;
+	return true;
+}

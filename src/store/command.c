@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ * command.c
+ *	  What every command shares: its envelope, and the steps around deciding.
+ *
+ * A command procedure
+ *	1. checks its own arguments,
+ *	2. ocq_command_begin: enters the scope, locks the stream,
+ *	3. reads the stream (a create does not: the primary key is its check),
+ *	4. ocq_command_was_handled: the same command_id again has its first answer,
+ *	5. ocq_command_check_expected,
+ *	6. decides, and ocq_command_append,
+ *	7. ocq_command_finish: leaves the scope, answers with the version.
+ *
+ * The scope of a command_id is the stream.  The stream is read anyway, so
+ * deduplication needs no table and no index.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/errors.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "store/command.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+/* Positions of the optional arguments, from the first of them. */
+enum
+{
+	ARG_EXPECTED_VERSION,
+	ARG_COMMAND_ID,
+	ARG_METADATA,
+	ARG_TENANT_ID,
+	ARG_VERSION
+};
+
+/*
+ * metadata_uuid returns the uuid that stands at a key of metadata, or NULL if
+ * there is none.
+ */
+static pg_uuid_t *
+metadata_uuid(Jsonb *metadata, const char *key)
+{
+	JsonbValue	value;
+	char	   *string;
+	const char *hex;
+	int			digits = 0;
+
+	if (getKeyJsonValueFromContainer(&metadata->root, key, strlen(key), &value) == NULL ||
+		value.type == jbvNull)
+		return NULL;
+
+	/* uuid_in would answer a bad one with an error of another class. */
+	string = value.type == jbvString ?
+		pnstrdup(value.val.string.val, value.val.string.len) : pstrdup("");
+	for (hex = string; *hex != '\0'; hex++)
+		digits += isxdigit((unsigned char) *hex) ? 1 : 0;
+	if (digits != 2 * UUID_LEN || strspn(string, "0123456789abcdefABCDEF-") != 36 ||
+		strlen(string) != 36 || string[8] != '-' || string[13] != '-' ||
+		string[18] != '-' || string[23] != '-')
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_METADATA),
+				 errmsg("\"%s\" of metadata must be a uuid", key),
+				 errdetail("The keys correlation_id and causation_id of metadata go to columns of type uuid."),
+				 errhint("Pass a string such as \"00000000-0000-0000-0000-000000000000\", or leave the key out.")));
+	return DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(string)));
+}
+
+static void
+read_metadata(OcqEnvelope *envelope, Jsonb *metadata)
+{
+	if (!JB_ROOT_IS_OBJECT(metadata))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_METADATA),
+				 errmsg("metadata must be a JSON object"),
+				 errdetail("It is %s.", JB_ROOT_IS_SCALAR(metadata) ? "a scalar" : "an array"),
+				 errhint("Pass an object such as {\"source\": \"web\"}, or leave metadata out.")));
+	envelope->metadata = metadata;
+	envelope->correlation_id = metadata_uuid(metadata, "correlation_id");
+	envelope->causation_id = metadata_uuid(metadata, "causation_id");
+}
+
+/*
+ * ocq_command_begin reads the optional arguments, which start at argument
+ * first_optional, enters the scope and locks the stream.
+ */
+void
+ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
+				  const char *aggregate_type, text *aggregate_id)
+{
+	int			expected_version = first_optional + ARG_EXPECTED_VERSION;
+	int			command_id = first_optional + ARG_COMMAND_ID;
+	int			metadata = first_optional + ARG_METADATA;
+
+	memset(command, 0, sizeof(OcqCommand));
+	command->stream.tenant_id = ocq_tenant_resolve(fcinfo, first_optional + ARG_TENANT_ID);
+	command->stream.aggregate_type = cstring_to_text(aggregate_type);
+	command->stream.aggregate_id = aggregate_id;
+	command->answers = PG_NARGS() > first_optional + ARG_VERSION;
+	if (!PG_ARGISNULL(expected_version))
+	{
+		command->has_expected_version = true;
+		command->expected_version = PG_GETARG_INT32(expected_version);
+	}
+	if (!PG_ARGISNULL(command_id))
+		command->envelope.command_id = PG_GETARG_UUID_P(command_id);
+	if (!PG_ARGISNULL(metadata))
+		read_metadata(&command->envelope, PG_GETARG_JSONB_P(metadata));
+
+	ocq_scope_enter(&command->scope);
+	ocq_stream_lock(&command->stream);
+}
+
+static bool
+same_event(const OcqEvent *old, const OcqNewEvent *new)
+{
+	return ocq_text_equal(old->type, new->type) &&
+		compareJsonbContainers(&old->data->root, &new->data->root) == 0;
+}
+
+static bool
+has_command_id(const OcqEvent *event, const OcqCommand *command)
+{
+	return event->command_id != NULL &&
+		memcmp(event->command_id, command->envelope.command_id, UUID_LEN) == 0;
+}
+
+/*
+ * ocq_command_was_handled tells whether the stream has events of this command,
+ * and the version after them.  Other events than those that the command would
+ * append now mean that its id was used for something else, which is an error.
+ */
+bool
+ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
+						const OcqNewEvent *events, int count, int32 *version)
+{
+	int			found = 0;
+	bool		same = true;
+
+	if (command->envelope.command_id == NULL)
+		return false;
+
+	for (int i = 0; i < stream.count; i++)
+	{
+		const OcqEvent *event = &stream.items[i];
+
+		if (!has_command_id(event, command))
+			continue;
+		same = same && found < count && same_event(event, &events[found]);
+		*version = event->version;
+		found++;
+	}
+	if (found == 0)
+		return false;
+	if (!same || found != count)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_COMMAND_ID_REUSED),
+				 errmsg("command_id %s was used for another command",
+						DatumGetCString(DirectFunctionCall1(uuid_out,
+															UUIDPGetDatum(command->envelope.command_id)))),
+				 errdetail("%s has version %d from a command with this id and other arguments.",
+						   ocq_stream_name(&command->stream), *version),
+				 errhint("Use a new command_id for a new command; repeat one only with the same arguments.")));
+	return true;
+}
+
+/* ocq_command_check_expected raises an error if the stream is not where the caller saw it. */
+void
+ocq_command_check_expected(const OcqCommand *command, int32 version)
+{
+	if (!command->has_expected_version || command->expected_version == version)
+		return;
+	ereport(ERROR,
+			(errcode(OCQ_ERR_EXPECTED_VERSION),
+			 errmsg("expected version %d, but the stream is at version %d",
+					command->expected_version, version),
+			 errdetail("The stream is %s.", ocq_stream_name(&command->stream)),
+			 errhint("Read it again, decide again, and send the command with the version that you read.")));
+}
+
+/*
+ * ocq_command_append appends what was decided on.  state is what the command has
+ * folded, for the row trigger; it may be NULL.
+ */
+void
+ocq_command_append(const OcqCommand *command, const void *state, int32 after_version,
+				   TimestampTz not_before, const OcqNewEvent *events, int count)
+{
+	OcqAppend	append = {.stream = &command->stream, .state = state};
+
+	/* We hold the stream's lock: only a writer that does not take it gets in between. */
+	if (!ocq_append(&append, after_version, not_before, events, count, &command->envelope))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not append to a stream that was changed meanwhile"),
+				 errdetail("Version %d of %s exists already.",
+						   after_version + 1, ocq_stream_name(&command->stream)),
+				 errhint("Repeat the transaction.")));
+}
+
+/* answer_descriptor is the row type of a procedure with INOUT version int. */
+static TupleDesc
+answer_descriptor(void)
+{
+	static TupleDesc descriptor = NULL;
+
+	if (descriptor == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		TupleDesc	fresh = CreateTemplateTupleDesc(1);
+
+		TupleDescInitEntry(fresh, 1, "version", INT4OID, -1, 0);
+		descriptor = BlessTupleDesc(fresh);
+		MemoryContextSwitchTo(old);
+	}
+	return descriptor;
+}
+
+/* ocq_command_finish leaves the scope and makes the procedure's result. */
+Datum
+ocq_command_finish(OcqCommand *command, FunctionCallInfo fcinfo, int32 version)
+{
+	Datum		values[] = {Int32GetDatum(version)};
+	bool		nulls[] = {false};
+
+	ocq_scope_leave(&command->scope);
+	if (!command->answers)
+		PG_RETURN_VOID();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(answer_descriptor(), values, nulls)));
+}

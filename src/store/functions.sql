@@ -1,0 +1,54 @@
+-- Appending to streams of the users' own, and reading the log.
+
+-- PL/pgSQL refuses a CALL that leaves out an INOUT argument.  So each command
+-- stands twice: as a procedure without "version", which every call that does not
+-- name version finds, and as one with it.  The first parameter of the latter is
+-- of this domain, and so a worse match for text, which settles which is meant.
+CREATE DOMAIN identifier AS text;
+COMMENT ON DOMAIN identifier IS 'Id of an aggregate, 1 to 255 bytes';
+
+CREATE PROCEDURE event_append(aggregate_type text, aggregate_id text, events jsonb,
+        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        tenant_id text DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_event_append';
+CREATE PROCEDURE event_append(aggregate_type identifier, aggregate_id text, events jsonb,
+        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_event_append';
+COMMENT ON PROCEDURE event_append(text, text, jsonb, int, uuid, jsonb, text)
+    IS 'Append events [{"type": text, "data": object}, ...] to a stream of an aggregate type of the application''s own';
+COMMENT ON PROCEDURE event_append(identifier, text, jsonb, int, uuid, jsonb, text, int)
+    IS 'The same, and answer with the stream''s new version';
+
+CREATE FUNCTION event_horizon() RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_event_horizon';
+COMMENT ON FUNCTION event_horizon()
+    IS 'Greatest position below which no event can still appear; waits for the transactions that have drawn a position and not ended';
+
+CREATE FUNCTION event_read(after_position bigint, max_count int DEFAULT 1000, aggregate_types text[] DEFAULT NULL)
+    RETURNS SETOF events
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_event_read';
+COMMENT ON FUNCTION event_read(bigint, int, text[])
+    IS 'Events after a position, in position order and never beyond the horizon; NULL types means all';
+
+CREATE VIEW event_horizon_wait AS
+    SELECT a.pid, x.gid AS prepared_transaction, a.usename AS user_name, a.application_name, a.state,
+           coalesce(a.xact_start, x.prepared) AS since,
+           pg_catalog.clock_timestamp() - coalesce(a.xact_start, x.prepared) AS waited
+      FROM pg_catalog.pg_locks l
+      LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+      LEFT JOIN pg_catalog.pg_locks t
+             ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
+            AND t.virtualtransaction = l.virtualtransaction
+      LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = t.transactionid
+     WHERE l.locktype = 'relation'
+       AND l.relation = 'order_cqrs.events_position_seq'::regclass
+       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+       AND l.mode = 'RowExclusiveLock' AND l.granted
+     ORDER BY since;
+COMMENT ON VIEW event_horizon_wait
+    IS 'Transactions that have drawn a position and not ended: event_horizon() and the projections wait for them';
+COMMENT ON COLUMN event_horizon_wait.pid IS 'Process, NULL for a prepared transaction';
+COMMENT ON COLUMN event_horizon_wait.prepared_transaction IS 'Id of the prepared transaction, as COMMIT PREPARED takes it; NULL for a session';
+COMMENT ON COLUMN event_horizon_wait.since IS 'Start of the transaction, or when it was prepared';
+COMMENT ON COLUMN event_horizon_wait.waited IS 'Time since then';

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ * horizon.c
+ *	  The greatest position below which no event can still appear.
+ *
+ * Positions are drawn from a sequence, and sequence order is not commit order: a
+ * consumer that reads "position > checkpoint" loses the event of a transaction
+ * that drew its number early and committed late.
+ *
+ * nextval() takes RowExclusiveLock on the sequence before it draws a number and
+ * keeps it until the top-level transaction ends, through the abort of
+ * subtransactions and through PREPARE TRANSACTION.  So whoever may still commit
+ * an event at a position that has been drawn is holding that lock, and
+ *
+ *	1. hwm := the last value of the sequence
+ *	2. holders := those whose locks on the sequence conflict with ShareLock
+ *	3. wait for each of them to end
+ *	4. take a new snapshot
+ *
+ * ends with every position <= hwm either visible or never to exist.  A
+ * transaction that takes the lock after step 2 draws a number above hwm.  The
+ * writer pays nothing.
+ *
+ * Step 1 reads the sequence's row, and does not call a sequence function, as
+ * those take the very lock that step 3 waits for.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/catalog.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "base/statement.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "store/store.h"
+#include "utils/guc.h"
+
+PG_FUNCTION_INFO_V1(ocq_event_horizon);
+
+/* How long the barrier may hold up commands before it gives way. */
+#define BARRIER_LOCK_TIMEOUT "1s"
+
+static OcqStatement select_last_value =
+OCQ_STATEMENT_NOARGS("SELECT CASE WHEN is_called THEN last_value ELSE 0 END"
+					 " FROM order_cqrs.events_position_seq");
+
+static int64
+read_last_value(void)
+{
+	(void) ocq_statement_run(&select_last_value, NULL, NULL);
+	return DatumGetInt64(ocq_row_datum(0, 1));
+}
+
+/*
+ * ocq_horizon_wait_for_appenders returns when every transaction that had drawn a
+ * position when it was called has ended.  The caller's own is not waited for.
+ */
+void
+ocq_horizon_wait_for_appenders(void)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE));
+	holders = GetLockConflicts(&tag, ShareLock, NULL);
+	for (; VirtualTransactionIdIsValid(*holders); holders++)
+		(void) VirtualXactLock(*holders, true);
+}
+
+/*
+ * ocq_horizon_wait returns the horizon.  What is read afterwards with a new
+ * snapshot (ocq_statement_run under READ COMMITTED, else
+ * ocq_statement_run_latest) holds every event up to it.
+ */
+int64
+ocq_horizon_wait(void)
+{
+	int64		high_water_mark = read_last_value();
+
+	ocq_horizon_wait_for_appenders();
+	return high_water_mark;
+}
+
+/*
+ * ocq_horizon_barrier waits until no transaction holds a position and lets none
+ * draw one before the caller's transaction ends.  It gives way with an error
+ * after a second, as commands queue up behind it.
+ */
+void
+ocq_horizon_barrier(void)
+{
+	int			level;
+
+	/* Those that are under way already are waited for without stopping others. */
+	ocq_horizon_wait_for_appenders();
+
+	level = NewGUCNestLevel();
+	(void) set_config_option("lock_timeout", BARRIER_LOCK_TIMEOUT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	LockRelationOid(ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE), ShareLock);
+	AtEOXact_GUC(true, level);
+}
+
+/* event_horizon() returns bigint */
+Datum
+ocq_event_horizon(PG_FUNCTION_ARGS)
+{
+	OcqScope	scope;
+	int64		horizon;
+
+	ocq_scope_enter(&scope);
+	horizon = ocq_horizon_wait();
+	ocq_scope_leave(&scope);
+	PG_RETURN_INT64(horizon);
+}

@@ -1,0 +1,57 @@
+/*-------------------------------------------------------------------------
+ * store.h
+ *	  Reading streams, appending to them, and the horizon of the log.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_STORE_STORE_H
+#define OCQ_STORE_STORE_H
+
+#include "store/event.h"
+
+/* stream.c */
+#define OCQ_EVENT_COLUMNS \
+	"tenant_id, aggregate_type, aggregate_id, position, version, event_type, data, command_id," \
+	" occurred_at"
+
+extern void ocq_event_read_row(uint64 row, OcqEvent *event);
+extern void ocq_stream_lock(const OcqStream *stream);
+extern bool ocq_stream_try_lock(const OcqStream *stream);
+extern OcqEvents ocq_stream_read(const OcqStream *stream);
+extern OcqEvents ocq_streams_read(ArrayType *tenant_ids, ArrayType *aggregate_types,
+								  ArrayType *aggregate_ids, int64 up_to);
+extern bool ocq_stream_equal(const OcqStream *a, const OcqStream *b);
+extern char *ocq_stream_name(const OcqStream *stream);
+
+/*
+ * append.c
+ *
+ * What a command hands to the row trigger that its own INSERT fires.
+ */
+typedef struct OcqAppend
+{
+	const OcqStream *stream;
+	const void *state;			/* what the command folded, before its events; or NULL */
+} OcqAppend;
+
+typedef struct OcqEnvelope
+{
+	pg_uuid_t  *command_id;		/* NULL if the caller gave none */
+	pg_uuid_t  *correlation_id; /* from metadata, or NULL */
+	pg_uuid_t  *causation_id;	/* likewise */
+	Jsonb	   *metadata;		/* NULL if the caller gave none */
+} OcqEnvelope;
+
+extern bool ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
+					   const OcqNewEvent *events, int count, const OcqEnvelope *envelope);
+extern const OcqAppend *ocq_append_current(void);
+
+/* Called at commit by a transaction that has appended; set by the worker room. */
+extern void (*ocq_append_commit_hook) (void);
+extern void ocq_append_init(void);
+
+/* horizon.c */
+extern int64 ocq_horizon_wait(void);
+extern void ocq_horizon_wait_for_appenders(void);
+extern void ocq_horizon_barrier(void);
+
+#endif							/* OCQ_STORE_STORE_H */

@@ -1,0 +1,155 @@
+/*-------------------------------------------------------------------------
+ * stream.c
+ *	  Streams: their lock, and reading them.
+ *
+ * A command holds the lock of its stream from before it reads it until its
+ * transaction ends, so that two commands on one aggregate queue up.  The lock
+ * is of the advisory kind with a class number of its own, which keeps it apart
+ * from every lock that pg_advisory_lock can take; the key is a 64-bit hash.  Two
+ * streams with one hash merely queue up without need.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "store/store.h"
+#include "utils/builtins.h"
+
+/* pg_locks shows it as objsubid; pg_advisory_lock uses 1 and 2. */
+#define OCQ_STREAM_LOCK_CLASS 0x4F43
+
+static OcqStatement select_stream =
+OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
+			  " FROM order_cqrs.events"
+			  " WHERE tenant_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"
+			  " ORDER BY version",
+			  TEXTOID, TEXTOID, TEXTOID);
+
+static OcqStatement select_streams =
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
+			  " e.event_type, e.data, e.command_id, e.occurred_at"
+			  " FROM unnest($1, $2, $3) AS k (tenant_id, aggregate_type, aggregate_id)"
+			  " JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
+			  " AND e.aggregate_type = k.aggregate_type AND e.aggregate_id = k.aggregate_id"
+			  " WHERE e.position <= $4"
+			  " ORDER BY e.tenant_id, e.aggregate_type, e.aggregate_id, e.version",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
+
+static uint64
+hash_text(const text *value, uint64 seed)
+{
+	return hash_any_extended((const unsigned char *) VARDATA_ANY(value),
+							 VARSIZE_ANY_EXHDR(value), seed);
+}
+
+static void
+set_lock_tag(LOCKTAG *tag, const OcqStream *stream)
+{
+	uint64		hash = hash_text(stream->tenant_id, 0);
+
+	hash = hash_text(stream->aggregate_type, hash);
+	hash = hash_text(stream->aggregate_id, hash);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+						 OCQ_STREAM_LOCK_CLASS);
+}
+
+/* ocq_stream_lock waits for the stream's lock and keeps it until the transaction ends. */
+void
+ocq_stream_lock(const OcqStream *stream)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, stream);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* ocq_stream_try_lock returns false, without waiting, if another transaction has the lock. */
+bool
+ocq_stream_try_lock(const OcqStream *stream)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, stream);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ocq_event_read_row reads a row of a statement that selects OCQ_EVENT_COLUMNS. */
+void
+ocq_event_read_row(uint64 row, OcqEvent *event)
+{
+	event->stream.tenant_id = DatumGetTextPP(ocq_row_datum(row, 1));
+	event->stream.aggregate_type = DatumGetTextPP(ocq_row_datum(row, 2));
+	event->stream.aggregate_id = DatumGetTextPP(ocq_row_datum(row, 3));
+	event->position = DatumGetInt64(ocq_row_datum(row, 4));
+	event->version = DatumGetInt32(ocq_row_datum(row, 5));
+	event->type = DatumGetTextPP(ocq_row_datum(row, 6));
+	event->data = DatumGetJsonbP(ocq_row_datum(row, 7));
+	event->command_id = ocq_row_is_null(row, 8) ? NULL :
+		DatumGetUUIDP(ocq_row_datum(row, 8));
+	event->occurred_at = DatumGetTimestampTz(ocq_row_datum(row, 9));
+}
+
+static OcqEvents
+read_rows(uint64 count)
+{
+	OcqEvents	events;
+
+	events.count = (int) count;
+	events.items = palloc_array(OcqEvent, count);
+	for (uint64 row = 0; row < count; row++)
+		ocq_event_read_row(row, &events.items[row]);
+	return events;
+}
+
+/* ocq_stream_read returns the stream's events in order, none if there is no such stream. */
+OcqEvents
+ocq_stream_read(const OcqStream *stream)
+{
+	Datum		values[] = {
+		PointerGetDatum(stream->tenant_id),
+		PointerGetDatum(stream->aggregate_type),
+		PointerGetDatum(stream->aggregate_id)
+	};
+
+	return read_rows(ocq_statement_run(&select_stream, values, NULL));
+}
+
+/*
+ * ocq_streams_read returns the events of several streams up to a position, one
+ * stream after the other, each in order.  The arrays are parallel.
+ */
+OcqEvents
+ocq_streams_read(ArrayType *tenant_ids, ArrayType *aggregate_types,
+				 ArrayType *aggregate_ids, int64 up_to)
+{
+	Datum		values[] = {
+		PointerGetDatum(tenant_ids),
+		PointerGetDatum(aggregate_types),
+		PointerGetDatum(aggregate_ids),
+		Int64GetDatum(up_to)
+	};
+
+	return read_rows(ocq_statement_run(&select_streams, values, NULL));
+}
+
+bool
+ocq_stream_equal(const OcqStream *a, const OcqStream *b)
+{
+	return ocq_text_equal(a->aggregate_id, b->aggregate_id) &&
+		ocq_text_equal(a->aggregate_type, b->aggregate_type) &&
+		ocq_text_equal(a->tenant_id, b->tenant_id);
+}
+
+/* ocq_stream_name is how messages call a stream. */
+char *
+ocq_stream_name(const OcqStream *stream)
+{
+	return psprintf("%s \"%s\" of tenant \"%s\"",
+					text_to_cstring(stream->aggregate_type),
+					text_to_cstring(stream->aggregate_id),
+					text_to_cstring(stream->tenant_id));
+}

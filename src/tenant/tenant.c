@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ * tenant.c
+ *	  For which tenant a call is made, and what an identifier may look like.
+ *
+ * The tenant is the call's argument, else the setting order_cqrs.tenant_id.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+char	   *ocq_tenant_id = NULL;
+
+static bool
+check_tenant_id(char **newval, void **extra, GucSource source)
+{
+	size_t		length = strlen(*newval);
+
+	if (length >= 1 && length <= OCQ_ID_MAX_BYTES)
+		return true;
+
+	GUC_check_errcode(OCQ_ERR_INVALID_TENANT);
+	GUC_check_errdetail("A tenant's id has 1 to %d bytes, not %zu.", OCQ_ID_MAX_BYTES, length);
+	return false;
+}
+
+void
+ocq_tenant_define_settings(void)
+{
+	DefineCustomStringVariable("order_cqrs.tenant_id",
+							   "The tenant for which commands and queries are made.",
+							   "It counts where a call does not name a tenant_id of its own.",
+							   &ocq_tenant_id,
+							   "default",
+							   PGC_USERSET,
+							   0,
+							   check_tenant_id, NULL, NULL);
+}
+
+/*
+ * ocq_tenant_resolve returns the tenant of a call whose tenant_id is argument
+ * argno, in the caller's memory.
+ */
+text *
+ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
+{
+	text	   *tenant;
+	size_t		length;
+
+	if (PG_ARGISNULL(argno))
+		return cstring_to_text(ocq_tenant_id);
+
+	tenant = PG_GETARG_TEXT_PP(argno);
+	length = VARSIZE_ANY_EXHDR(tenant);
+	if (length < 1 || length > OCQ_ID_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_TENANT),
+				 errmsg("invalid tenant_id"),
+				 errdetail("A tenant's id has 1 to %d bytes, not %zu.", OCQ_ID_MAX_BYTES, length),
+				 errhint("Pass the tenant's id, or leave tenant_id out to use the setting order_cqrs.tenant_id.")));
+	return tenant;
+}
+
+/*
+ * ocq_tenant_id_argument returns argument argno, an identifier called name, or
+ * raises an error if it is NULL, empty or too long.
+ */
+text *
+ocq_tenant_id_argument(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	text	   *id;
+	int			length;
+
+	if (PG_ARGISNULL(argno))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ID),
+				 errmsg("%s must not be null", name),
+				 errdetail("An identifier has 1 to %d bytes.", OCQ_ID_MAX_BYTES),
+				 errhint("Pass a value for %s.", name)));
+
+	id = PG_GETARG_TEXT_PP(argno);
+	length = VARSIZE_ANY_EXHDR(id);
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ID),
+				 errmsg("%s must not be empty", name),
+				 errdetail("An identifier has 1 to %d bytes.", OCQ_ID_MAX_BYTES),
+				 errhint("Pass a value for %s.", name)));
+	if (length > OCQ_ID_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ID),
+				 errmsg("%s is too long", name),
+				 errdetail("It begins with \"%s\" and has %d bytes; an identifier has at most %d.",
+						   pnstrdup(VARDATA_ANY(id), pg_mbcliplen(VARDATA_ANY(id), length, 40)),
+						   length, OCQ_ID_MAX_BYTES),
+				 errhint("Use a shorter identifier, such as a UUID.")));
+	return id;
+}

@@ -1,0 +1,229 @@
+/*-------------------------------------------------------------------------
+ * launcher.c
+ *	  The process that starts a synchroniser for each database.
+ *
+ * It is registered when the library is preloaded, runs once recovery has ended
+ * (and so never on a standby), and is restarted by the postmaster.  It starts
+ * the synchronisers of the databases in order_cqrs.databases and starts them
+ * again if they end, after a pause, so that a database that makes them fail does
+ * not fill the log.  It never connects to those databases itself.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+#include "worker/worker.h"
+
+#define RESTART_SECONDS 5
+#define LOOK_ROUND_SECONDS 5
+
+/* A database that is being, or has been, looked after. */
+typedef struct Charge
+{
+	Oid			database;
+	BackgroundWorkerHandle *handle;
+	TimestampTz not_before;		/* start it again */
+	bool		is_listed;
+} Charge;
+
+static List *charges = NIL;
+static MemoryContext charges_context = NULL;
+
+void
+ocq_launcher_register(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "order_cqrs", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "ocq_launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "order_cqrs launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "order_cqrs launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+static bool
+is_listed_name(List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * listed_databases returns the OIDs of those in order_cqrs.databases that exist.
+ * Without a database of its own, a process can read pg_database from end to end,
+ * but not through the system caches.
+ */
+static List *
+listed_databases(void)
+{
+	List	   *names;
+	List	   *databases = NIL;
+	Relation	relation;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	if (!SplitIdentifierString(pstrdup(ocq_databases), ',', &names))
+		return NIL;				/* the check hook has seen to it */
+
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (database->datallowconn && is_listed_name(names, NameStr(database->datname)))
+			databases = lappend_oid(databases, database->oid);
+	}
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return databases;
+}
+
+static Charge *
+find_charge(Oid database)
+{
+	ListCell   *cell;
+	MemoryContext old;
+	Charge	   *charge;
+
+	foreach(cell, charges)
+	{
+		charge = lfirst(cell);
+		if (charge->database == database)
+			return charge;
+	}
+
+	old = MemoryContextSwitchTo(charges_context);
+	charge = palloc0_object(Charge);
+	charge->database = database;
+	charges = lappend(charges, charge);
+	MemoryContextSwitchTo(old);
+	return charge;
+}
+
+static bool
+is_running(Charge *charge)
+{
+	pid_t		pid;
+
+	if (charge->handle == NULL)
+		return false;
+	if (GetBackgroundWorkerPid(charge->handle, &pid) != BGWH_STOPPED)
+		return true;
+	pfree(charge->handle);
+	charge->handle = NULL;
+	charge->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 RESTART_SECONDS * 1000);
+	return false;
+}
+
+/*
+ * start keeps a database that was closed for a moment, as for a DROP DATABASE that
+ * failed, from waiting out the pause after a failure.
+ */
+static void
+start(Charge *charge)
+{
+	MemoryContext old;
+
+	if (!ocq_database_may_enter(charge->database))
+	{
+		charge->not_before = 0;
+		return;
+	}
+	if (GetCurrentTimestamp() < charge->not_before)
+		return;
+
+	old = MemoryContextSwitchTo(charges_context);
+	if (!ocq_synchroniser_start(charge->database, 0, &charge->handle))
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("could not start a synchroniser of order_cqrs"),
+				 errdetail("All background worker slots are in use."),
+				 errhint("Increase max_worker_processes.")));
+		charge->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60 * 1000);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+look_round(void)
+{
+	List	   *databases;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	databases = listed_databases();
+	foreach(cell, charges)
+		((Charge *) lfirst(cell))->is_listed = false;
+	foreach(cell, databases)
+	{
+		Charge	   *charge = find_charge(lfirst_oid(cell));
+
+		charge->is_listed = true;
+		if (!is_running(charge))
+			start(charge);
+	}
+	foreach(cell, charges)
+	{
+		Charge	   *charge = lfirst(cell);
+
+		if (!charge->is_listed && is_running(charge))
+			TerminateBackgroundWorker(charge->handle);
+	}
+	CommitTransactionCommand();
+}
+
+void
+ocq_launcher_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	charges_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs launcher",
+											ALLOCSET_DEFAULT_SIZES);
+	ocq_database_set_launcher();
+
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+
+		look_round();
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_ROUND_SECONDS * 1000L, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}

@@ -1,0 +1,308 @@
+/*-------------------------------------------------------------------------
+ * synchroniser.c
+ *	  The process that takes a database's projections to the horizon.
+ *
+ * It wakes when a command commits, and every order_cqrs.sync_interval.  On each
+ * waking it takes the async projections to the horizon; after an interval it
+ * looks over the sync ones, too.  If more than one projection has more than a
+ * batch to do, it starts helpers, which run the same rounds and end when there is
+ * nothing left.  They share the work by the locks of the projections' rows.
+ *
+ * A projection that has failed is tried again after 2, 4, 8 ... seconds, at most
+ * five minutes.
+ *
+ * The latch is reset before the work, so that a commit during the work causes
+ * another round.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/scope.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "projection/projection.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+#include "worker/worker.h"
+
+/* Waits between two rounds while a failed projection is due for another try. */
+#define RETRY_SECONDS 2
+
+static OcqStatement select_due =
+OCQ_STATEMENT("SELECT projection_name, last_position FROM order_cqrs.projection_state"
+			  " WHERE (mode = 'async' OR $1) AND status <> 'paused' AND last_position < $2"
+			  " AND (status <> 'failed'"
+			  " OR updated_at + make_interval(secs => least(power(2, attempts), 300)) <= clock_timestamp())",
+			  BOOLOID, INT8OID);
+
+static OcqStatement count_failed =
+OCQ_STATEMENT_NOARGS("SELECT count(*) FROM order_cqrs.projection_state WHERE status = 'failed'");
+
+/* What a round has found to do. */
+typedef struct Round
+{
+	int64		horizon;
+	const OcqProjection **due;
+	int			ndue;
+	int			nlong;			/* of them, those with more than a batch to do */
+	bool		has_failed;
+} Round;
+
+/* ocq_synchroniser_start returns false if there is no slot for a background worker. */
+bool
+ocq_synchroniser_start(Oid database, int worker, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker registration = {0};
+
+	registration.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	registration.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	registration.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(registration.bgw_library_name, "order_cqrs", BGW_MAXLEN);
+	strlcpy(registration.bgw_function_name, "ocq_synchroniser_main", BGW_MAXLEN);
+	snprintf(registration.bgw_name, BGW_MAXLEN, "order_cqrs %s of database %u",
+			 worker == 0 ? "synchroniser" : "helper", database);
+	strlcpy(registration.bgw_type, worker == 0 ? "order_cqrs synchroniser" : "order_cqrs helper",
+			BGW_MAXLEN);
+	registration.bgw_notify_pid = MyProcPid;
+	registration.bgw_main_arg = ObjectIdGetDatum(database);
+	memcpy(registration.bgw_extra, &worker, sizeof(worker));
+	return RegisterDynamicBackgroundWorker(&registration, handle);
+}
+
+static void
+use_settings_of_its_own(void)
+{
+	/* A newer snapshot for each statement is what the horizon needs. */
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* Rows and checkpoint are lost together, and are made again from the events. */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* Plans are kept; those made while the tables were empty must serve full ones. */
+	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+read_due(Round *round, bool with_sync, MemoryContext context)
+{
+	Datum		values[] = {BoolGetDatum(with_sync), Int64GetDatum(round->horizon)};
+	uint64		rows;
+	MemoryContext old;
+
+	(void) ocq_statement_run(&count_failed, NULL, NULL);
+	round->has_failed = DatumGetInt64(ocq_row_datum(0, 1)) > 0;
+
+	rows = ocq_statement_run(&select_due, values, NULL);
+	old = MemoryContextSwitchTo(context);
+	round->due = palloc_array(const OcqProjection *, rows);
+	MemoryContextSwitchTo(old);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		const OcqProjection *projection =
+			ocq_projection_find(TextDatumGetCString(ocq_row_datum(row, 1)));
+
+		if (projection == NULL)
+			continue;
+		round->due[round->ndue++] = projection;
+		if (round->horizon - DatumGetInt64(ocq_row_datum(row, 2)) > ocq_batch_size)
+			round->nlong++;
+	}
+}
+
+/*
+ * find_work fills in the round, in one transaction.  It returns false if the
+ * extension is not there.
+ */
+static bool
+find_work(Round *round, bool with_sync, MemoryContext context)
+{
+	OcqScope	scope;
+	bool		is_present;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	is_present = ocq_catalog_is_present();
+	if (is_present)
+	{
+		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
+		ocq_scope_enter(&scope);
+		round->horizon = ocq_sync_horizon();
+		read_due(round, with_sync, context);
+		ocq_scope_leave(&scope);
+	}
+	CommitTransactionCommand();
+	return is_present;
+}
+
+static OcqSyncResult
+run_step(const OcqProjection *projection, int64 horizon)
+{
+	OcqSyncResult result;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	pgstat_report_activity(STATE_RUNNING, psprintf("order_cqrs: projection %s", projection->name));
+	result = ocq_sync_step(projection, horizon, false, false);
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	return result;
+}
+
+/*
+ * start_helpers starts as many as there are projections with much to do beyond
+ * the one that this process takes on itself.
+ */
+static void
+start_helpers(int wanted)
+{
+	for (int worker = 1; worker < ocq_workers && wanted > 0; worker++)
+	{
+		BackgroundWorkerHandle *handle;
+
+		if (ocq_database_has_worker(MyDatabaseId, worker))
+			wanted--;
+		else if (!ocq_synchroniser_start(MyDatabaseId, worker, &handle))
+			return;				/* no slot: this process does all by itself */
+		else
+			wanted--;
+	}
+}
+
+static void
+reload_if_asked(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}
+
+/*
+ * run_round takes what is due to the horizon.  It returns whether any batch was
+ * handled.
+ */
+static bool
+run_round(int worker, bool with_sync, Round *round, MemoryContext context)
+{
+	bool		worked = false;
+
+	memset(round, 0, sizeof(Round));
+	if (!find_work(round, with_sync, context))
+		return false;
+	if (worker == 0 && round->nlong > 1)
+		start_helpers(round->nlong - 1);
+
+	for (int i = 0; i < round->ndue; i++)
+	{
+		OcqSyncResult result;
+
+		do
+		{
+			reload_if_asked();
+			result = run_step(round->due[i], round->horizon);
+			worked = worked || result == OCQ_SYNC_PROGRESS || result == OCQ_SYNC_DONE;
+		} while (result == OCQ_SYNC_PROGRESS);
+	}
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return worked;
+}
+
+/* next_wait returns milliseconds until the interval ends, or a retry is due. */
+static long
+next_wait(const Round *round, TimestampTz interval_started)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(interval_started,
+												  ocq_sync_interval * INT64CONST(1000));
+	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+
+	return round->has_failed ? Min(wait, RETRY_SECONDS * 1000L) : wait;
+}
+
+static bool
+interval_is_over(TimestampTz interval_started)
+{
+	return TimestampDifferenceExceeds(interval_started, GetCurrentTimestamp(),
+									  ocq_sync_interval * 1000);
+}
+
+/* stay is the life of worker 0. */
+static void
+stay(MemoryContext context)
+{
+	TimestampTz interval_started = 0;
+	Round		round;
+
+	for (;;)
+	{
+		bool		with_sync;
+
+		ResetLatch(MyLatch);
+		reload_if_asked();
+
+		with_sync = interval_is_over(interval_started);
+		if (with_sync)
+			interval_started = GetCurrentTimestamp();
+		MemoryContextReset(context);
+		(void) run_round(0, with_sync, &round, context);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 next_wait(&round, interval_started), PG_WAIT_EXTENSION);
+	}
+}
+
+/* help is the life of the others. */
+static void
+help(int worker, MemoryContext context)
+{
+	Round		round;
+
+	do
+	{
+		reload_if_asked();
+		MemoryContextReset(context);
+	} while (run_round(worker, true, &round, context));
+}
+
+void
+ocq_synchroniser_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	MemoryContext context;
+	int			worker;
+
+	memcpy(&worker, MyBgworkerEntry->bgw_extra, sizeof(worker));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (!ocq_database_enter(database, worker))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	use_settings_of_its_own();
+	context = AllocSetContextCreate(TopMemoryContext, "order_cqrs round", ALLOCSET_DEFAULT_SIZES);
+
+	if (worker == 0)
+		stay(context);
+	else
+		help(worker, context);
+	proc_exit(0);
+}
