@@ -3,13 +3,10 @@
 -- USAGE on the schema is the one thing to grant to an application: it can then
 -- call the commands and the queries of orders.  They run as the extension's
 -- owner, so no privilege on a table is needed.  All else is the owner's, to be
--- granted one by one; pg_monitor may see how the projections are doing.
+-- granted one by one.
 
 REVOKE ALL ON ALL TABLES IN SCHEMA order_cqrs FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA order_cqrs FROM PUBLIC;
-
-GRANT USAGE ON SCHEMA order_cqrs TO pg_monitor;
-GRANT SELECT ON projection_state, projection_status, event_horizon_wait TO pg_monitor;
 
 GRANT EXECUTE ON PROCEDURE
     customer_put(text, text, text, int, uuid, jsonb, text),

@@ -203,6 +203,6 @@ _PG_init(void)
 	shmem_startup_hook = startup_shmem;
 	previous_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
-	ocq_append_commit_hook = ocq_database_wake;
+	ocq_append_wake_hook = ocq_database_wake;
 	ocq_launcher_register();
 }

@@ -165,8 +165,7 @@ Datum
 ocq_projection_resume(PG_FUNCTION_ARGS)
 {
 	set_status(fcinfo, "running");
-	if (ocq_append_commit_hook != NULL)
-		ocq_append_commit_hook();
+	ocq_append_wake_at_commit();
 	PG_RETURN_VOID();
 }
 

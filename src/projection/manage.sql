@@ -44,7 +44,8 @@ CREATE VIEW projection_status AS
                                WHEN 'reference' THEN '{Customer,Product}'
                                WHEN 'order_view' THEN '{Order,Customer,Product}'
                                WHEN 'order_summary_view' THEN '{Order,Customer}'
-                               ELSE '{Order}' END::text[])) AS l;
+                               ELSE '{Order}' END::text[])) AS l
+     ORDER BY s.projection_name;
 COMMENT ON VIEW projection_status IS 'How the projections are doing';
 COMMENT ON COLUMN projection_status.lag_events IS 'Committed events beyond the checkpoint; of a sync projection, events that the worker has not looked over yet';
 COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';

@@ -157,6 +157,7 @@ ocq_state_rewind(int64 position)
 		return;
 
 	(void) ocq_statement_run(&rewind_positions, values, NULL);
+	ocq_append_wake_at_commit();
 	rewound_by = GetTopTransactionId();
 	rewound_in = GetCurrentSubTransactionId();
 	rewound_to = position;

@@ -149,14 +149,17 @@ ocq_sync_lock_streams(const OcqStreams *streams, int from)
 	return end;
 }
 
-/* lock_streams ends the batch before the first stream that it could not lock. */
+/*
+ * lock_streams ends the batch before the first stream that it could not lock;
+ * they come by first position.
+ */
 static int
 lock_streams(Batch *batch, const OcqStreams *streams)
 {
 	int			locked = ocq_sync_lock_streams(streams, 0);
 
-	for (int i = locked; i < streams->count; i++)
-		batch->end = Min(batch->end, streams->first_positions[i] - 1);
+	if (locked < streams->count)
+		find_end(batch, streams->first_positions[locked] - 1, batch->events);
 	return locked;
 }
 

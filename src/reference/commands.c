@@ -58,13 +58,6 @@ make_data(OcqReferenceKind kind, const text *name, const text *attribute)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-static bool
-is_unchanged(OcqEvents stream, const OcqNewEvent *event)
-{
-	return stream.count > 0 &&
-		compareJsonbContainers(&stream.items[stream.count - 1].data->root, &event->data->root) == 0;
-}
-
 static Datum
 put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 	const char *event_type, const char *id_name)
@@ -74,20 +67,21 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 	text	   *attribute = text_argument(fcinfo, 2, ocq_reference_attribute_key(kind));
 	OcqNewEvent event = {cstring_to_text(event_type), make_data(kind, name, attribute)};
 	OcqCommand	command;
-	OcqEvents	stream;
+	OcqEvents	earlier;
 	int32		version;
 
 	ocq_command_begin(&command, fcinfo, 3, aggregate_type, id);
-	stream = ocq_stream_read(&command.stream);
-	if (!ocq_command_was_handled(&command, stream, &event, 1, &version))
+	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
+	if (!ocq_command_was_handled(&command, earlier, &event, 1, &version))
 	{
-		version = stream.count;
-		ocq_command_check_expected(&command, version);
-		if (!is_unchanged(stream, &event))
-		{
-			TimestampTz last = version == 0 ? 0 : stream.items[version - 1].occurred_at;
+		OcqEvent	last = {0};
+		bool		exists = ocq_stream_read_last(&command.stream, &last);
 
-			ocq_command_append(&command, NULL, version, last, &event, 1);
+		version = last.version;
+		ocq_command_check_expected(&command, version);
+		if (!exists || compareJsonbContainers(&last.data->root, &event.data->root) != 0)
+		{
+			ocq_command_append(&command, NULL, version, last.occurred_at, &event, 1);
 			version++;
 		}
 	}

@@ -26,10 +26,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-void		(*ocq_append_commit_hook) (void) = NULL;
+void		(*ocq_append_wake_hook) (void) = NULL;
 
 static const OcqAppend *current_append = NULL;
-static bool appended_in_transaction = false;
+static bool wake_at_commit = false;
 
 static OcqStatement insert_one =
 OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
@@ -59,34 +59,30 @@ ocq_append_current(void)
 	return current_append;
 }
 
-/* wake_after_commit may not touch catalogs nor raise errors. */
+/* end_transaction may not touch catalogs nor raise errors. */
 static void
-wake_after_commit(XactEvent event, void *arg)
+end_transaction(XactEvent event, void *arg)
 {
-	bool		appended = appended_in_transaction;
+	bool		wakes = wake_at_commit;
 
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_PARALLEL_COMMIT:
-			appended_in_transaction = false;
-			if (appended && ocq_append_commit_hook != NULL)
-				ocq_append_commit_hook();
-			break;
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PARALLEL_ABORT:
-		case XACT_EVENT_PREPARE:
-			appended_in_transaction = false;
-			break;
-		default:
-			break;
-	}
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	wake_at_commit = false;
+	if (wakes && event == XACT_EVENT_COMMIT && ocq_append_wake_hook != NULL)
+		ocq_append_wake_hook();
 }
 
 void
 ocq_append_init(void)
 {
-	RegisterXactCallback(wake_after_commit, NULL);
+	RegisterXactCallback(end_transaction, NULL);
+}
+
+/* ocq_append_wake_at_commit says that there will be something to do for the worker. */
+void
+ocq_append_wake_at_commit(void)
+{
+	wake_at_commit = true;
 }
 
 /* session_user_name is looked up once, unless SET SESSION AUTHORIZATION changes it. */
@@ -197,6 +193,6 @@ ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
 				 errmsg("%d events were to be appended, but " UINT64_FORMAT " were", count, inserted),
 				 errdetail("The stream is %s.", ocq_stream_name(stream)),
 				 errhint("Look for a trigger or a rule on order_cqrs.events that drops rows.")));
-	appended_in_transaction = true;
+	ocq_append_wake_at_commit();
 	return true;
 }

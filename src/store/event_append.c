@@ -104,7 +104,7 @@ ocq_event_append(PG_FUNCTION_ARGS)
 	OcqNewEvent *events;
 	int			count;
 	OcqCommand	command;
-	OcqEvents	stream;
+	OcqEvents	earlier;
 	int32		version;
 
 	check_aggregate_type(aggregate_type);
@@ -113,16 +113,15 @@ ocq_event_append(PG_FUNCTION_ARGS)
 	events = read_events(PG_GETARG_JSONB_P(2), &count);
 
 	ocq_command_begin(&command, fcinfo, 3, text_to_cstring(aggregate_type), aggregate_id);
-	stream = ocq_stream_read(&command.stream);
-	if (!ocq_command_was_handled(&command, stream, events, count, &version))
+	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
+	if (!ocq_command_was_handled(&command, earlier, events, count, &version))
 	{
-		const OcqEvent *last = stream.count == 0 ? NULL : &stream.items[stream.count - 1];
+		OcqEvent	last = {0};
 
-		version = last == NULL ? 0 : last->version;
-		ocq_command_check_expected(&command, version);
-		ocq_command_append(&command, NULL, version, last == NULL ? 0 : last->occurred_at,
-						   events, count);
-		version += count;
+		(void) ocq_stream_read_last(&command.stream, &last);
+		ocq_command_check_expected(&command, last.version);
+		ocq_command_append(&command, NULL, last.version, last.occurred_at, events, count);
+		version = last.version + count;
 	}
 	return ocq_command_finish(&command, fcinfo, version);
 }

@@ -26,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/scope.h"
@@ -45,6 +46,21 @@ PG_FUNCTION_INFO_V1(ocq_event_horizon);
 static OcqStatement select_last_value =
 OCQ_STATEMENT_NOARGS("SELECT CASE WHEN is_called THEN last_value ELSE 0 END"
 					 " FROM order_cqrs.events_position_seq");
+
+/*
+ * A standby knows neither the locks of the primary's transactions nor the
+ * sequence's true value, whose WAL records run ahead of it.
+ */
+static void
+refuse_on_standby(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_HORIZON_ON_STANDBY),
+				 errmsg("the horizon is known on the primary only"),
+				 errdetail("This server is a standby, so an event that is still to be replayed could be skipped."),
+				 errhint("Connect to the primary.")));
+}
 
 static int64
 read_last_value(void)
@@ -77,8 +93,10 @@ ocq_horizon_wait_for_appenders(void)
 int64
 ocq_horizon_wait(void)
 {
-	int64		high_water_mark = read_last_value();
+	int64		high_water_mark;
 
+	refuse_on_standby();
+	high_water_mark = read_last_value();
 	ocq_horizon_wait_for_appenders();
 	return high_water_mark;
 }

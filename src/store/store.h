@@ -17,6 +17,8 @@ extern void ocq_event_read_row(uint64 row, OcqEvent *event);
 extern void ocq_stream_lock(const OcqStream *stream);
 extern bool ocq_stream_try_lock(const OcqStream *stream);
 extern OcqEvents ocq_stream_read(const OcqStream *stream);
+extern bool ocq_stream_read_last(const OcqStream *stream, OcqEvent *event);
+extern OcqEvents ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id);
 extern OcqEvents ocq_streams_read(ArrayType *tenant_ids, ArrayType *aggregate_types,
 								  ArrayType *aggregate_ids, int64 up_to);
 extern bool ocq_stream_equal(const OcqStream *a, const OcqStream *b);
@@ -45,8 +47,9 @@ extern bool ocq_append(const OcqAppend *append, int32 after_version, TimestampTz
 					   const OcqNewEvent *events, int count, const OcqEnvelope *envelope);
 extern const OcqAppend *ocq_append_current(void);
 
-/* Called at commit by a transaction that has appended; set by the worker room. */
-extern void (*ocq_append_commit_hook) (void);
+/* Wakes the worker of this database; set by the worker room. */
+extern void (*ocq_append_wake_hook) (void);
+extern void ocq_append_wake_at_commit(void);
 extern void ocq_append_init(void);
 
 /* horizon.c */

@@ -29,6 +29,21 @@ OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
 			  " ORDER BY version",
 			  TEXTOID, TEXTOID, TEXTOID);
 
+static OcqStatement select_last =
+OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
+			  " FROM order_cqrs.events"
+			  " WHERE tenant_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"
+			  " ORDER BY version DESC LIMIT 1",
+			  TEXTOID, TEXTOID, TEXTOID);
+
+static OcqStatement select_of_command =
+OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
+			  " FROM order_cqrs.events"
+			  " WHERE tenant_id = $1 AND aggregate_type = $2 AND aggregate_id = $3"
+			  " AND command_id = $4"
+			  " ORDER BY version",
+			  TEXTOID, TEXTOID, TEXTOID, UUIDOID);
+
 static OcqStatement select_streams =
 OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
 			  " e.event_type, e.data, e.command_id, e.occurred_at"
@@ -116,6 +131,38 @@ ocq_stream_read(const OcqStream *stream)
 	};
 
 	return read_rows(ocq_statement_run(&select_stream, values, NULL));
+}
+
+/* ocq_stream_read_last reads the stream's last event, or returns false if it has none. */
+bool
+ocq_stream_read_last(const OcqStream *stream, OcqEvent *event)
+{
+	Datum		values[] = {
+		PointerGetDatum(stream->tenant_id),
+		PointerGetDatum(stream->aggregate_type),
+		PointerGetDatum(stream->aggregate_id)
+	};
+
+	if (ocq_statement_run(&select_last, values, NULL) == 0)
+		return false;
+	ocq_event_read_row(0, event);
+	return true;
+}
+
+/* ocq_stream_read_command returns the stream's events that carry a command_id. */
+OcqEvents
+ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id)
+{
+	Datum		values[] = {
+		PointerGetDatum(stream->tenant_id),
+		PointerGetDatum(stream->aggregate_type),
+		PointerGetDatum(stream->aggregate_id),
+		UUIDPGetDatum(command_id)
+	};
+
+	if (command_id == NULL)
+		return (OcqEvents) {0};
+	return read_rows(ocq_statement_run(&select_of_command, values, NULL));
 }
 
 /*

@@ -2,7 +2,7 @@
  * database.c
  *	  Shared memory: which databases have workers, and how to reach them.
  *
- * Each database has a slot, which it keeps until the server stops.  Worker 0 of a
+ * Each database that has had a worker has a slot.  Worker 0 of a
  * database is its synchroniser; the others help it while there is much to do.
  *
  * Waking.  A commit sets the latch of its database's synchroniser.  The pointer
@@ -37,7 +37,7 @@
 
 typedef struct DatabaseSlot
 {
-	/* Written once, under the lock, before the slot is counted; then constant. */
+	/* Written under the lock, before the slot is counted; read without it. */
 	Oid			database;
 
 	/* Written by the worker itself, under the lock; 0 and NULL: there is none. */
@@ -52,7 +52,7 @@ typedef struct SharedState
 {
 	LWLock	   *lock;			/* written at startup */
 	Latch	   *launcher;		/* written by the launcher, under the lock */
-	pg_atomic_uint32 count;		/* of slots in use; only grows */
+	pg_atomic_uint32 count;		/* of slots in use; written under the lock, only grows */
 	DatabaseSlot slots[MAX_DATABASES];
 } SharedState;
 
@@ -104,20 +104,48 @@ find_slot(Oid database)
 	return NULL;
 }
 
-/* find_or_add_slot returns NULL if there is no room; the caller holds the lock. */
+static bool
+is_closed(const DatabaseSlot *slot)
+{
+	return slot->closed_until > GetCurrentTimestamp();
+}
+
+static bool
+is_idle(const DatabaseSlot *slot)
+{
+	for (int worker = 0; worker < OCQ_MAX_WORKERS; worker++)
+		if (slot->pids[worker] != 0)
+			return false;
+	return !is_closed(slot);
+}
+
+/*
+ * find_or_add_slot returns NULL if there is no room; the caller holds the lock.
+ * When all slots are taken, one that has no worker passes to another database.
+ */
 static DatabaseSlot *
 find_or_add_slot(Oid database)
 {
 	DatabaseSlot *slot = find_slot(database);
 	uint32		count = pg_atomic_read_u32(&shared->count);
 
-	if (slot != NULL || count == MAX_DATABASES)
+	if (slot != NULL)
 		return slot;
-	slot = &shared->slots[count];
-	slot->database = database;
-	pg_write_barrier();
-	pg_atomic_write_u32(&shared->count, count + 1);
-	return slot;
+	if (count < MAX_DATABASES)
+	{
+		shared->slots[count].database = database;
+		pg_write_barrier();
+		pg_atomic_write_u32(&shared->count, count + 1);
+		return &shared->slots[count];
+	}
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (!is_idle(&shared->slots[i]))
+			continue;
+		shared->slots[i].database = database;
+		return &shared->slots[i];
+	}
+	return NULL;
 }
 
 static void
@@ -128,12 +156,6 @@ leave(int code, Datum arg)
 	if (entered_worker == 0)
 		entered_slot->latch = NULL;
 	LWLockRelease(shared->lock);
-}
-
-static bool
-is_closed(const DatabaseSlot *slot)
-{
-	return slot->closed_until > GetCurrentTimestamp();
 }
 
 /*
@@ -192,7 +214,7 @@ ocq_database_wake(void)
 
 	if (shared == NULL)
 		return;
-	if (slot == NULL)
+	if (slot == NULL || slot->database != MyDatabaseId)
 		slot = find_slot(MyDatabaseId);
 	latch = slot == NULL ? NULL : slot->latch;
 	if (latch != NULL)
@@ -239,7 +261,7 @@ ocq_database_evict(Oid database)
 		return;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	slot = find_or_add_slot(database);
+	slot = find_slot(database);
 	if (slot != NULL)
 		slot->closed_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 														 EVICTION_SECONDS * INT64CONST(1000));
