@@ -39,10 +39,17 @@ check_databases(char **newval, void **extra, GucSource source)
 	char	   *names = pstrdup(*newval);
 	List	   *list;
 
-	if (SplitIdentifierString(names, ',', &list))
-		return true;
-	GUC_check_errdetail("It is a comma-separated list of database names.");
-	return false;
+	if (!SplitIdentifierString(names, ',', &list))
+	{
+		GUC_check_errdetail("It is a comma-separated list of database names.");
+		return false;
+	}
+	if (list_length(list) > OCQ_MAX_DATABASES)
+	{
+		GUC_check_errdetail("It names at most %d databases.", OCQ_MAX_DATABASES);
+		return false;
+	}
+	return true;
 }
 
 /* The settings, in alphabetical order. */

@@ -17,6 +17,11 @@
 #error "order_cqrs needs PostgreSQL 15 or later"
 #endif
 
+/* Until 17 the attribute was spelled differently. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /*
  * ocq_search_path_pin lets names resolve in pg_catalog alone until the
  * matching ocq_search_path_unpin.  An error in between undoes it with the

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "fmgr.h"
@@ -114,7 +115,7 @@ check_products(text *tenant_id, const OcqOrderItems *items, const text *order_id
 					 errhint("Register the product with product_put first.")));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 			   const OcqOrderState *state, OcqOrderCommandType type)
 {

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "order/order.h"
 #include "tenant/tenant.h"
@@ -37,7 +38,7 @@ place_detail(const ItemPlace *place)
 		psprintf("It is item %d of order \"%s\".", place->number, order_id);
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_items(const ItemPlace *place, const char *problem)
 {
 	ereport(ERROR,
@@ -48,7 +49,7 @@ refuse_items(const ItemPlace *place, const char *problem)
 					 MAX_ITEMS)));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_quantity(const ItemPlace *place, const char *problem)
 {
 	ereport(ERROR,
@@ -58,7 +59,7 @@ refuse_quantity(const ItemPlace *place, const char *problem)
 			 errhint("Pass a whole number from 1 to %d.", PG_INT32_MAX)));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_price(const ItemPlace *place, const char *problem)
 {
 	ereport(ERROR,

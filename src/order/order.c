@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "order/order.h"
@@ -89,7 +90,7 @@ event_type(const OcqEvent *event)
 	return OCQ_ORDER_EVENT_UNKNOWN;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 report_malformed(const OcqEvent *event, const char *problem)
 {
 	ereport(ERROR,

@@ -138,34 +138,49 @@ refuse_if_always_sync(const OcqProjection *projection, const char *what)
 				 errhint("It can be synchronised, verified and rebuilt like the others.")));
 }
 
-static void
-set_status(FunctionCallInfo fcinfo, const char *status)
+/* set_status returns what the projection was before. */
+static OcqProjectionState
+set_status(const OcqProjection *projection, const char *status)
 {
-	const OcqProjection *projection = projection_argument(fcinfo);
 	OcqProjectionState state;
 	OcqScope	scope;
 
-	refuse_if_always_sync(projection, "paused");
 	ocq_scope_enter(&scope);
 	(void) ocq_state_lock(projection, true, &state);
 	ocq_state_set_status(projection, status);
 	ocq_scope_leave(&scope);
+	return state;
 }
 
 /* projection_pause(projection_name text) */
 Datum
 ocq_projection_pause(PG_FUNCTION_ARGS)
 {
-	set_status(fcinfo, "paused");
+	const OcqProjection *projection = projection_argument(fcinfo);
+
+	refuse_if_always_sync(projection, "paused");
+	(void) set_status(projection, "paused");
 	PG_RETURN_VOID();
 }
 
-/* projection_resume(projection_name text) */
+/*
+ * projection_resume(projection_name text)
+ *
+ * A sync projection is true again when this returns.  An async one is woken.
+ */
 Datum
 ocq_projection_resume(PG_FUNCTION_ARGS)
 {
-	set_status(fcinfo, "running");
+	const OcqProjection *projection = projection_argument(fcinfo);
+	OcqProjectionState before;
+
+	connect(fcinfo);
+	before = set_status(projection, "running");
 	ocq_append_wake_at_commit();
+	commit(fcinfo);
+	if (before.is_sync)
+		(void) synchronise(fcinfo, projection, horizon_now());
+	SPI_finish();
 	PG_RETURN_VOID();
 }
 

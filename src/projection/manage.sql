@@ -17,7 +17,7 @@ COMMENT ON PROCEDURE projection_pause(text) IS 'Stop a projection: its read tabl
 CREATE PROCEDURE projection_resume(projection_name text)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_resume';
 COMMENT ON PROCEDURE projection_resume(text)
-    IS 'Let a paused or failed projection run: it goes on from its checkpoint';
+    IS 'Let a paused or failed projection run: a sync one is up to date when this returns, an async one is left to the worker';
 
 CREATE PROCEDURE projection_set_mode(projection_name text, mode text)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_set_mode';

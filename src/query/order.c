@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -62,7 +63,7 @@ OCQ_STATEMENT("SELECT $1, $2, $3, c.data ->> 'name', c.data ->> 'email',"
 			  TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID,
 			  TIMESTAMPTZOID, INT4OID, JSONBOID, TIMESTAMPTZOID);
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 report_not_found(const text *tenant_id, const text *order_id, const char *at)
 {
 	ereport(ERROR,

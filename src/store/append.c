@@ -149,6 +149,17 @@ insert_events(const OcqAppend *append, OcqStatement *statement, Datum *values, c
 	return inserted;
 }
 
+/* ocq_append_report_lost raises the error of an append that did not take place. */
+void
+ocq_append_report_lost(const OcqStream *stream, int wanted, int appended)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_APPEND_LOST),
+			 errmsg("%d events were to be appended, but %d were", wanted, appended),
+			 errdetail("The stream is %s.", ocq_stream_name(stream)),
+			 errhint("Look for a trigger or a rule on order_cqrs.events that drops rows.")));
+}
+
 /*
  * ocq_append appends the events after the given version and returns true, or
  * returns false and does nothing if that version has been taken.  The events'
@@ -188,11 +199,7 @@ ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
 	if (inserted == 0)
 		return false;
 	if (inserted != (uint64) count)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_APPEND_LOST),
-				 errmsg("%d events were to be appended, but " UINT64_FORMAT " were", count, inserted),
-				 errdetail("The stream is %s.", ocq_stream_name(stream)),
-				 errhint("Look for a trigger or a rule on order_cqrs.events that drops rows.")));
+		ocq_append_report_lost(stream, count, (int) inserted);
 	ocq_append_wake_at_commit();
 	return true;
 }

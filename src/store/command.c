@@ -190,15 +190,21 @@ ocq_command_append(const OcqCommand *command, const void *state, int32 after_ver
 				   TimestampTz not_before, const OcqNewEvent *events, int count)
 {
 	OcqAppend	append = {.stream = &command->stream, .state = state};
+	OcqEvent	last = {0};
+
+	if (ocq_append(&append, after_version, not_before, events, count, &command->envelope))
+		return;
 
 	/* We hold the stream's lock: only a writer that does not take it gets in between. */
-	if (!ocq_append(&append, after_version, not_before, events, count, &command->envelope))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not append to a stream that was changed meanwhile"),
-				 errdetail("Version %d of %s exists already.",
-						   after_version + 1, ocq_stream_name(&command->stream)),
-				 errhint("Repeat the transaction.")));
+	(void) ocq_stream_read_last(&command->stream, &last);
+	if (last.version <= after_version)
+		ocq_append_report_lost(&command->stream, count, 0);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not append to a stream that was changed meanwhile"),
+			 errdetail("Version %d of %s exists already.",
+					   after_version + 1, ocq_stream_name(&command->stream)),
+			 errhint("Repeat the transaction.")));
 }
 
 /* answer_descriptor is the row type of a procedure with INOUT version int. */

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "fmgr.h"
@@ -34,7 +35,7 @@ check_aggregate_type(text *aggregate_type)
 				 errhint("Call the commands of that aggregate, such as order_create, or choose a type name of your own.")));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_events(int number, const char *problem)
 {
 	ereport(ERROR,

@@ -101,6 +101,28 @@ ocq_horizon_wait(void)
 	return high_water_mark;
 }
 
+/* lock_sequence takes the barrier's lock, or raises an error after a while. */
+static void
+lock_sequence(void)
+{
+	PG_TRY();
+	{
+		LockRelationOid(ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE), ShareLock);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(OCQ_ERR_APPENDS_UNDER_WAY),
+				 errmsg("transactions that have appended events did not end within " BARRIER_LOCK_TIMEOUT),
+				 errdetail("Commands would queue up behind this one while it waits for them."),
+				 errhint("Look at order_cqrs.event_horizon_wait for who they are, and try again.")));
+	}
+	PG_END_TRY();
+}
+
 /*
  * ocq_horizon_barrier waits until no transaction holds a position and lets none
  * draw one before the caller's transaction ends.  It gives way with an error
@@ -109,15 +131,11 @@ ocq_horizon_wait(void)
 void
 ocq_horizon_barrier(void)
 {
-	int			level;
+	int			level = NewGUCNestLevel();
 
-	/* Those that are under way already are waited for without stopping others. */
-	ocq_horizon_wait_for_appenders();
-
-	level = NewGUCNestLevel();
 	(void) set_config_option("lock_timeout", BARRIER_LOCK_TIMEOUT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	LockRelationOid(ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE), ShareLock);
+	lock_sequence();
 	AtEOXact_GUC(true, level);
 }
 

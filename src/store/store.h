@@ -45,6 +45,7 @@ typedef struct OcqEnvelope
 
 extern bool ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
 					   const OcqNewEvent *events, int count, const OcqEnvelope *envelope);
+extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appended);
 extern const OcqAppend *ocq_append_current(void);
 
 /* Wakes the worker of this database; set by the worker room. */

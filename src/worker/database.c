@@ -30,7 +30,6 @@
 #include "utils/wait_event.h"
 #include "worker/worker.h"
 
-#define MAX_DATABASES 64
 #define EVICTION_SECONDS 60
 #define EVICTION_WAIT_MS 10
 #define EVICTION_TRIES 500
@@ -53,7 +52,7 @@ typedef struct SharedState
 	LWLock	   *lock;			/* written at startup */
 	Latch	   *launcher;		/* written by the launcher, under the lock */
 	pg_atomic_uint32 count;		/* of slots in use; written under the lock, only grows */
-	DatabaseSlot slots[MAX_DATABASES];
+	DatabaseSlot slots[OCQ_MAX_DATABASES];
 } SharedState;
 
 static SharedState *shared = NULL;
@@ -131,7 +130,7 @@ find_or_add_slot(Oid database)
 
 	if (slot != NULL)
 		return slot;
-	if (count < MAX_DATABASES)
+	if (count < OCQ_MAX_DATABASES)
 	{
 		shared->slots[count].database = database;
 		pg_write_barrier();

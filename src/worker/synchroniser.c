@@ -2,11 +2,13 @@
  * synchroniser.c
  *	  The process that takes a database's projections to the horizon.
  *
- * It wakes when a command commits, and every order_cqrs.sync_interval.  On each
- * waking it takes the async projections to the horizon; after an interval it
- * looks over the sync ones, too.  If more than one projection has more than a
- * batch to do, it starts helpers, which run the same rounds and end when there is
- * nothing left.  They share the work by the locks of the projections' rows.
+ * It wakes when a command commits, and every order_cqrs.sync_interval.  In each
+ * round it takes the async projections to the horizon.  After an interval it
+ * looks over the sync ones, too, up to where the horizon was then, and one batch
+ * to a round, so that the async ones do not fall behind meanwhile.  If more than
+ * one projection has more than a batch to do, it starts helpers, which run the
+ * same rounds and end when there is nothing left.  They share the work by the
+ * locks of the projections' rows.
  *
  * A projection that has failed is tried again after 2, 4, 8 ... seconds, at most
  * five minutes.
@@ -41,25 +43,37 @@
 /* Waits between two rounds while a failed projection is due for another try. */
 #define RETRY_SECONDS 2
 
+/* $1: the horizon; $2: up to where sync projections are looked over. */
 static OcqStatement select_due =
-OCQ_STATEMENT("SELECT projection_name, last_position FROM order_cqrs.projection_state"
-			  " WHERE (mode = 'async' OR $1) AND status <> 'paused' AND last_position < $2"
-			  " AND (status <> 'failed'"
-			  " OR updated_at + make_interval(secs => least(power(2, attempts), 300)) <= clock_timestamp())",
-			  BOOLOID, INT8OID);
+OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"
+			  " WHERE last_position < CASE mode WHEN 'async' THEN $1 ELSE $2 END"
+			  " AND status <> 'paused' AND (status <> 'failed'"
+			  " OR updated_at + make_interval(secs => least(power(2, attempts), 300)) <= clock_timestamp())"
+			  " ORDER BY mode, projection_name",
+			  INT8OID, INT8OID);
 
 static OcqStatement count_failed =
 OCQ_STATEMENT_NOARGS("SELECT count(*) FROM order_cqrs.projection_state WHERE status = 'failed'");
 
-/* What a round has found to do. */
+/* A projection that a round has found to be due. */
+typedef struct Due
+{
+	const OcqProjection *projection;
+	bool		is_sync;
+} Due;
+
 typedef struct Round
 {
 	int64		horizon;
-	const OcqProjection **due;
+	int64		look_over_to;	/* for sync projections; 0: not in this round */
+	Due		   *due;			/* the async ones first */
 	int			ndue;
 	int			nlong;			/* of them, those with more than a batch to do */
 	bool		has_failed;
 } Round;
+
+/* As look_over_to: up to the round's own horizon. */
+#define LOOK_OVER_ALL PG_INT64_MAX
 
 /* ocq_synchroniser_start returns false if there is no slot for a background worker. */
 bool
@@ -95,25 +109,28 @@ use_settings_of_its_own(void)
 	/* Plans are kept; those made while the tables were empty must serve full ones. */
 	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
+	/* A scan that is done all the same costs enough, in theory, to be compiled. */
+	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* In a deadlock with a command it is the worker that finds out first, and gives way. */
+	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
+
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static void
-read_due(Round *round, bool with_sync, MemoryContext context)
+read_due(Round *round, MemoryContext context)
 {
-	Datum		values[] = {BoolGetDatum(with_sync), Int64GetDatum(round->horizon)};
+	Datum		values[] = {Int64GetDatum(round->horizon), Int64GetDatum(round->look_over_to)};
 	uint64		rows;
-	MemoryContext old;
 
 	(void) ocq_statement_run(&count_failed, NULL, NULL);
 	round->has_failed = DatumGetInt64(ocq_row_datum(0, 1)) > 0;
 
 	rows = ocq_statement_run(&select_due, values, NULL);
-	old = MemoryContextSwitchTo(context);
-	round->due = palloc_array(const OcqProjection *, rows);
-	MemoryContextSwitchTo(old);
+	round->due = MemoryContextAlloc(context, sizeof(Due) * (rows + 1));
 	for (uint64 row = 0; row < rows; row++)
 	{
 		const OcqProjection *projection =
@@ -121,8 +138,10 @@ read_due(Round *round, bool with_sync, MemoryContext context)
 
 		if (projection == NULL)
 			continue;
-		round->due[round->ndue++] = projection;
-		if (round->horizon - DatumGetInt64(ocq_row_datum(row, 2)) > ocq_batch_size)
+		round->due[round->ndue++] = (Due) {
+			.projection = projection, .is_sync = DatumGetBool(ocq_row_datum(row, 2))
+		};
+		if (round->horizon - DatumGetInt64(ocq_row_datum(row, 3)) > ocq_batch_size)
 			round->nlong++;
 	}
 }
@@ -132,7 +151,7 @@ read_due(Round *round, bool with_sync, MemoryContext context)
  * extension is not there.
  */
 static bool
-find_work(Round *round, bool with_sync, MemoryContext context)
+find_work(Round *round, MemoryContext context)
 {
 	OcqScope	scope;
 	bool		is_present;
@@ -145,7 +164,8 @@ find_work(Round *round, bool with_sync, MemoryContext context)
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
 		ocq_scope_enter(&scope);
 		round->horizon = ocq_sync_horizon();
-		read_due(round, with_sync, context);
+		round->look_over_to = Min(round->look_over_to, round->horizon);
+		read_due(round, context);
 		ocq_scope_leave(&scope);
 	}
 	CommitTransactionCommand();
@@ -196,45 +216,68 @@ reload_if_asked(void)
 	ProcessConfigFile(PGC_SIGHUP);
 }
 
-/*
- * run_round takes what is due to the horizon.  It returns whether any batch was
- * handled.
- */
-static bool
-run_round(int worker, bool with_sync, Round *round, MemoryContext context)
+/* What a round leaves behind. */
+typedef struct Outcome
 {
-	bool		worked = false;
+	bool		worked;			/* a batch was handled */
+	int64		look_over_to;	/* not reached yet; 0: nothing is left to look over */
+	bool		has_failed;
+} Outcome;
 
-	memset(round, 0, sizeof(Round));
-	if (!find_work(round, with_sync, context))
-		return false;
-	if (worker == 0 && round->nlong > 1)
-		start_helpers(round->nlong - 1);
+/*
+ * run_round takes the async projections that are due to the horizon, and one sync
+ * projection a batch further.
+ */
+static Outcome
+run_round(int worker, int64 look_over_to, MemoryContext context)
+{
+	Round		round = {.look_over_to = look_over_to};
+	Outcome		outcome = {0};
 
-	for (int i = 0; i < round->ndue; i++)
+	MemoryContextReset(context);
+	if (!find_work(&round, context))
+		return outcome;
+	if (worker == 0 && round.nlong > 1)
+		start_helpers(round.nlong - 1);
+
+	outcome.has_failed = round.has_failed;
+	for (int i = 0; i < round.ndue; i++)
 	{
+		bool		is_sync = round.due[i].is_sync;
+		int64		horizon = is_sync ? round.look_over_to : round.horizon;
 		OcqSyncResult result;
+		bool		advanced;
 
 		do
 		{
 			reload_if_asked();
-			result = run_step(round->due[i], round->horizon);
-			worked = worked || result == OCQ_SYNC_PROGRESS || result == OCQ_SYNC_DONE;
-		} while (result == OCQ_SYNC_PROGRESS);
+			result = run_step(round.due[i].projection, horizon);
+		} while (result == OCQ_SYNC_PROGRESS && !is_sync);
+
+		advanced = result == OCQ_SYNC_PROGRESS || result == OCQ_SYNC_DONE;
+		outcome.worked |= advanced;
+		outcome.has_failed |= result == OCQ_SYNC_FAILED;
+		if (is_sync && advanced)
+		{
+			outcome.look_over_to = round.look_over_to;
+			break;
+		}
 	}
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return worked;
+	return outcome;
 }
 
 /* next_wait returns milliseconds until the interval ends, or a retry is due. */
 static long
-next_wait(const Round *round, TimestampTz interval_started)
+next_wait(const Outcome *outcome, TimestampTz interval_started)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(interval_started,
 												  ocq_sync_interval * INT64CONST(1000));
 	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 
-	return round->has_failed ? Min(wait, RETRY_SECONDS * 1000L) : wait;
+	if (outcome->look_over_to > 0)
+		return 0;
+	return outcome->has_failed ? Min(wait, RETRY_SECONDS * 1000L) : wait;
 }
 
 static bool
@@ -249,23 +292,24 @@ static void
 stay(MemoryContext context)
 {
 	TimestampTz interval_started = 0;
-	Round		round;
+	Outcome		outcome = {0};
 
 	for (;;)
 	{
-		bool		with_sync;
+		int64		look_over_to = outcome.look_over_to;
 
 		ResetLatch(MyLatch);
 		reload_if_asked();
 
-		with_sync = interval_is_over(interval_started);
-		if (with_sync)
+		if (look_over_to == 0 && interval_is_over(interval_started))
+		{
 			interval_started = GetCurrentTimestamp();
-		MemoryContextReset(context);
-		(void) run_round(0, with_sync, &round, context);
+			look_over_to = LOOK_OVER_ALL;
+		}
+		outcome = run_round(0, look_over_to, context);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 next_wait(&round, interval_started), PG_WAIT_EXTENSION);
+						 next_wait(&outcome, interval_started), PG_WAIT_EXTENSION);
 	}
 }
 
@@ -273,13 +317,13 @@ stay(MemoryContext context)
 static void
 help(int worker, MemoryContext context)
 {
-	Round		round;
+	Outcome		outcome;
 
 	do
 	{
 		reload_if_asked();
-		MemoryContextReset(context);
-	} while (run_round(worker, true, &round, context));
+		outcome = run_round(worker, LOOK_OVER_ALL, context);
+	} while (outcome.worked);
 }
 
 void

@@ -9,6 +9,7 @@
 #include "postmaster/bgworker.h"
 
 #define OCQ_MAX_WORKERS 8
+#define OCQ_MAX_DATABASES 64
 
 /* GUCs */
 extern char *ocq_databases;
