@@ -20,6 +20,7 @@
 #include "base/scope.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 
 void
@@ -32,6 +33,7 @@ ocq_scope_enter(OcqScope *scope)
 						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
 	scope->search_path_level = ocq_search_path_pin();
 	SPI_connect();
+	scope->settings_level = 0;
 
 	/* Background workers, and procedures that have committed, come without one. */
 	scope->pushed_snapshot = !ActiveSnapshotSet();
@@ -39,9 +41,33 @@ ocq_scope_enter(OcqScope *scope)
 		PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+static void
+set_for_now(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+/*
+ * ocq_scope_enter_for_batches is for work that grows the tables which its own
+ * statements read.  Plans are kept; one made while a table is empty would scan it
+ * from end to end and go on doing so.  Indexes serve all of these statements.
+ * What is scanned all the same gets a cost that would have it compiled.
+ */
+void
+ocq_scope_enter_for_batches(OcqScope *scope)
+{
+	ocq_scope_enter(scope);
+	scope->settings_level = NewGUCNestLevel();
+	set_for_now("enable_seqscan", "off");
+	set_for_now("jit", "off");
+}
+
 void
 ocq_scope_leave(OcqScope *scope)
 {
+	if (scope->settings_level > 0)
+		AtEOXact_GUC(true, scope->settings_level);
 	if (scope->pushed_snapshot)
 		PopActiveSnapshot();
 	SPI_finish();

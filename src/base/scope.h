@@ -12,9 +12,11 @@ typedef struct OcqScope
 	int			security_context;
 	int			search_path_level;
 	bool		pushed_snapshot;
+	int			settings_level; /* 0: none were changed */
 } OcqScope;
 
 extern void ocq_scope_enter(OcqScope *scope);
+extern void ocq_scope_enter_for_batches(OcqScope *scope);
 extern void ocq_scope_leave(OcqScope *scope);
 
 #endif							/* OCQ_BASE_SCOPE_H */

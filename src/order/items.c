@@ -201,8 +201,8 @@ read_item(JsonbContainer *object, const ItemPlace *place)
 			item.unit_price = read_price(&value, place);
 		else
 			refuse_items(place, psprintf("unknown key \"%s\"",
-										 pnstrdup(key.val.string.val,
-												  Min(key.val.string.len, 60))));
+										 ocq_tenant_clip(key.val.string.val,
+														 key.val.string.len)));
 	}
 	if (item.product_id == NULL)
 		refuse_items(place, "missing key \"product_id\"");

@@ -31,6 +31,8 @@ PG_FUNCTION_INFO_V1(ocq_projection_verify);
 /* Streams that one transaction of a rebuild handles. */
 #define REBUILD_BATCH 200
 
+#define FETCH_COUNT 1000
+
 static const OcqProjection *
 projection_argument(FunctionCallInfo fcinfo)
 {
@@ -255,6 +257,32 @@ ocq_projection_set_mode(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Called with the number of a row of the differences that have been fetched. */
+typedef void (*VisitDifference) (uint64 row, void *arg);
+
+/*
+ * visit_differences compares the projection's tables with the events, in the
+ * snapshot of the calling statement.  However many differences there are, a few
+ * are in memory at a time.
+ */
+static void
+visit_differences(const OcqProjection *projection, VisitDifference visit, void *arg)
+{
+	Portal		portal = ocq_statement_open(projection->differences, NULL, NULL);
+
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_COUNT);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 row = 0; row < SPI_processed; row++)
+			visit(row, arg);
+		SPI_freetuptable(SPI_tuptable);
+		CHECK_FOR_INTERRUPTS();
+	}
+	SPI_cursor_close(portal);
+}
+
 /* The streams in which a projection's tables differ from the events. */
 typedef struct Differing
 {
@@ -264,11 +292,17 @@ typedef struct Differing
 } Differing;
 
 static void
-add_differing(Differing *differing, uint64 row)
+add_differing(uint64 row, void *arg)
 {
-	MemoryContext old = MemoryContextSwitchTo(differing->context);
+	Differing  *differing = arg;
 	OcqStreams *streams = &differing->streams;
+	MemoryContext old;
 
+	/* What does not belong to a stream is for reconcile. */
+	if (ocq_row_is_null(row, 3))
+		return;
+
+	old = MemoryContextSwitchTo(differing->context);
 	if (streams->count == differing->room)
 	{
 		differing->room = differing->room == 0 ? 1024 : differing->room * 2;
@@ -288,13 +322,9 @@ static void
 find_differing(const OcqProjection *projection, Differing *differing)
 {
 	OcqScope	scope;
-	uint64		rows;
 
 	ocq_scope_enter(&scope);
-	rows = ocq_statement_run(projection->differences, NULL, NULL);
-	for (uint64 row = 0; row < rows; row++)
-		if (!ocq_row_is_null(row, 3))
-			add_differing(differing, row);
+	visit_differences(projection, add_differing, differing);
 	ocq_scope_leave(&scope);
 }
 
@@ -327,7 +357,7 @@ rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int fro
 	OcqScope	scope;
 	int			end = Min(streams->count, from + REBUILD_BATCH);
 
-	ocq_scope_enter(&scope);
+	ocq_scope_enter_for_batches(&scope);
 	(void) ocq_state_lock(projection, true, &state);
 	if (state.is_sync)
 		end = ocq_sync_lock_streams(streams, from);
@@ -385,31 +415,32 @@ ocq_projection_rebuild(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static void
+put_difference(uint64 row, void *arg)
+{
+	static const int columns[] = {1, 4, 5, 6};
+	ReturnSetInfo *result = arg;
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)];
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		values[i] = ocq_row_datum(row, columns[i]);
+		nulls[i] = ocq_row_is_null(row, columns[i]);
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
 /* projection_verify(projection_name text) returns table (tenant_id, key, expected, actual) */
 Datum
 ocq_projection_verify(PG_FUNCTION_ARGS)
 {
 	const OcqProjection *projection = projection_argument(fcinfo);
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	static const int columns[] = {1, 4, 5, 6};
 	OcqScope	scope;
-	uint64		rows;
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	rows = ocq_statement_run(projection->differences, NULL, NULL);
-	for (uint64 row = 0; row < rows; row++)
-	{
-		Datum		values[lengthof(columns)];
-		bool		nulls[lengthof(columns)];
-
-		for (int i = 0; i < (int) lengthof(columns); i++)
-		{
-			values[i] = ocq_row_datum(row, columns[i]);
-			nulls[i] = ocq_row_is_null(row, columns[i]);
-		}
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
+	visit_differences(projection, put_difference, fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }

@@ -271,7 +271,7 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 				 errdetail("The snapshot of this transaction is older than the horizon, so events would be skipped."),
 				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
 
-	ocq_scope_enter(&scope);
+	ocq_scope_enter_for_batches(&scope);
 	if (!ocq_state_lock(projection, wait, &state))
 		result = OCQ_SYNC_BUSY;
 	else if (state.is_paused)

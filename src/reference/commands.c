@@ -75,11 +75,12 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 	if (!ocq_command_was_handled(&command, earlier, &event, 1, &version))
 	{
 		OcqEvent	last = {0};
-		bool		exists = ocq_stream_read_last(&command.stream, &last);
+		bool		changes = !ocq_stream_read_last(&command.stream, &last) ||
+			compareJsonbContainers(&last.data->root, &event.data->root) != 0;
 
 		version = last.version;
 		ocq_command_check_expected(&command, version);
-		if (!exists || compareJsonbContainers(&last.data->root, &event.data->root) != 0)
+		if (changes || command.envelope.command_id != NULL)
 		{
 			ocq_command_append(&command, NULL, version, last.occurred_at, &event, 1);
 			version++;

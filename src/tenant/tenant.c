@@ -14,6 +14,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#define CLIPPED_BYTES 60
+
 char	   *ocq_tenant_id = NULL;
 
 static bool
@@ -26,6 +28,7 @@ check_tenant_id(char **newval, void **extra, GucSource source)
 
 	GUC_check_errcode(OCQ_ERR_INVALID_TENANT);
 	GUC_check_errdetail("A tenant's id has 1 to %d bytes, not %zu.", OCQ_ID_MAX_BYTES, length);
+	GUC_check_errhint("Set it to the tenant's id, or RESET it to use \"default\".");
 	return false;
 }
 
@@ -66,6 +69,13 @@ ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
 	return tenant;
 }
 
+/* ocq_tenant_clip returns the beginning of a string, for a message. */
+char *
+ocq_tenant_clip(const char *string, int length)
+{
+	return pnstrdup(string, pg_mbcliplen(string, length, CLIPPED_BYTES));
+}
+
 /*
  * ocq_tenant_id_argument returns argument argno, an identifier called name, or
  * raises an error if it is NULL, empty or too long.
@@ -96,7 +106,7 @@ ocq_tenant_id_argument(FunctionCallInfo fcinfo, int argno, const char *name)
 				(errcode(OCQ_ERR_INVALID_ID),
 				 errmsg("%s is too long", name),
 				 errdetail("It begins with \"%s\" and has %d bytes; an identifier has at most %d.",
-						   pnstrdup(VARDATA_ANY(id), pg_mbcliplen(VARDATA_ANY(id), length, 40)),
+						   ocq_tenant_clip(VARDATA_ANY(id), length),
 						   length, OCQ_ID_MAX_BYTES),
 				 errhint("Use a shorter identifier, such as a UUID.")));
 	return id;

@@ -15,4 +15,6 @@ extern void ocq_tenant_define_settings(void);
 extern text *ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno);
 extern text *ocq_tenant_id_argument(FunctionCallInfo fcinfo, int argno, const char *name);
 
+extern char *ocq_tenant_clip(const char *string, int length);
+
 #endif							/* OCQ_TENANT_TENANT_H */

@@ -106,12 +106,6 @@ use_settings_of_its_own(void)
 	/* Rows and checkpoint are lost together, and are made again from the events. */
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	/* Plans are kept; those made while the tables were empty must serve full ones. */
-	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
-
-	/* A scan that is done all the same costs enough, in theory, to be compiled. */
-	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-
 	/* In a deadlock with a command it is the worker that finds out first, and gives way. */
 	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
 
