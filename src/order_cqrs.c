@@ -168,29 +168,15 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 {
 	Oid			database = database_to_leave(pstmt->utilityStmt);
 
-	if (!OidIsValid(database))
-	{
-		/* The statement may be gone once it has committed. */
-		bool		wakes = is_commit_prepared(pstmt->utilityStmt);
+	/* The statement may be gone once it has committed. */
+	bool		wakes = is_commit_prepared(pstmt->utilityStmt);
 
-		run_utility(pstmt, query, read_only_tree, context, params,
-					environment, receiver, completion);
-		if (wakes)
-			ocq_database_wake();
-		return;
-	}
-
-	PG_TRY();
-	{
+	if (OidIsValid(database))
 		ocq_database_evict(database);
-		run_utility(pstmt, query, read_only_tree, context, params,
-					environment, receiver, completion);
-	}
-	PG_FINALLY();
-	{
-		ocq_database_readmit(database);
-	}
-	PG_END_TRY();
+	run_utility(pstmt, query, read_only_tree, context, params,
+				environment, receiver, completion);
+	if (wakes)
+		ocq_database_wake();
 }
 
 void
@@ -211,5 +197,6 @@ _PG_init(void)
 	previous_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	ocq_append_wake_hook = ocq_database_wake;
+	ocq_database_init();
 	ocq_launcher_register();
 }

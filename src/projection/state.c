@@ -55,9 +55,10 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = 
 			  " WHERE projection_name = $1",
 			  TEXTOID, TEXTOID);
 
+/* All rows, for their locks: see ocq_state_rewind. */
 static OcqStatement rewind_positions =
-OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $1 - 1,"
-			  " updated_at = clock_timestamp() WHERE last_position >= $1",
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = least(last_position, $1 - 1),"
+			  " updated_at = clock_timestamp()",
 			  INT8OID);
 
 static OcqStatement restore_state =
@@ -142,7 +143,9 @@ ocq_state_set_status(const OcqProjection *projection, const char *status)
 
 /*
  * ocq_state_rewind sets checkpoints that are at or beyond a position back before
- * it.  One statement serves all rows of a COPY that come in order.
+ * it, and keeps all checkpoints where they are until the transaction ends, as no
+ * projection could see an event at that position before.  One statement serves
+ * all rows of a COPY that come in order.
  */
 void
 ocq_state_rewind(int64 position)

@@ -7,8 +7,8 @@
  *
  * An event that no command appends (COPY, a restore, an INSERT by the owner) has
  * a position that was not drawn under the sequence's lock, perhaps below a
- * checkpoint.  For such events the checkpoints are set back, so that the worker
- * handles them.
+ * checkpoint.  For such events the checkpoints are set back and held there until
+ * the transaction ends, so that the worker handles them.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -102,7 +102,10 @@ ocq_events_project(PG_FUNCTION_ARGS)
 	ocq_scope_enter(&scope);
 	event = read_event(trigger);
 	if (append == NULL)
+	{
+		ocq_horizon_hold();
 		ocq_state_rewind(event.position);
+	}
 	project(&event, append);
 	ocq_scope_leave(&scope);
 	return PointerGetDatum(NULL);

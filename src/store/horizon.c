@@ -86,6 +86,16 @@ ocq_horizon_wait_for_appenders(void)
 }
 
 /*
+ * ocq_horizon_hold makes consumers wait for the caller's transaction, whose events
+ * have positions that it did not draw.
+ */
+void
+ocq_horizon_hold(void)
+{
+	LockRelationOid(ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE), RowExclusiveLock);
+}
+
+/*
  * ocq_horizon_wait returns the horizon.  What is read afterwards with a new
  * snapshot (ocq_statement_run under READ COMMITTED, else
  * ocq_statement_run_latest) holds every event up to it.

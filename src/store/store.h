@@ -56,6 +56,7 @@ extern void ocq_append_init(void);
 /* horizon.c */
 extern int64 ocq_horizon_wait(void);
 extern void ocq_horizon_wait_for_appenders(void);
+extern void ocq_horizon_hold(void);
 extern void ocq_horizon_barrier(void);
 
 #endif							/* OCQ_STORE_STORE_H */

@@ -10,15 +10,17 @@
  * one that has passed to another process is merely woken without need.
  *
  * Leaving.  DROP DATABASE and its like fail while a worker is connected, so the
- * process that runs one evicts the workers first and readmits them afterwards,
- * which has no effect if the database is gone.  A readmission that never comes,
- * because that process has died, is made up for by a time limit.
+ * process that runs one evicts the workers first and readmits them when its
+ * transaction has ended, which has no effect if the database is gone.  A
+ * readmission that never comes, because that process has died, is made up for by
+ * a time limit.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -57,6 +59,9 @@ typedef struct SharedState
 
 static SharedState *shared = NULL;
 
+/* What this process has evicted the workers from, until its transaction ends. */
+static Oid	evicted_from = InvalidOid;
+
 /* What this process has entered, for its exit. */
 static DatabaseSlot *entered_slot = NULL;
 static int	entered_worker = -1;
@@ -82,13 +87,6 @@ ocq_database_startup_shmem(void)
 		pg_atomic_init_u32(&shared->count, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
-}
-
-/* ocq_database_is_shared tells whether the library was preloaded. */
-bool
-ocq_database_is_shared(void)
-{
-	return shared != NULL;
 }
 
 static DatabaseSlot *
@@ -246,18 +244,26 @@ terminate_workers(DatabaseSlot *slot)
 	return count;
 }
 
+/* ocq_database_terminate_unlisted ends the workers of databases that are not in the list. */
+void
+ocq_database_terminate_unlisted(List *databases)
+{
+	uint32		count = pg_atomic_read_u32(&shared->count);
+
+	for (uint32 i = 0; i < count; i++)
+		if (!list_member_oid(databases, shared->slots[i].database))
+			(void) terminate_workers(&shared->slots[i]);
+}
+
 /*
- * ocq_database_evict makes the workers of a database go and keeps others out.  It
- * returns when they have gone, or after a few seconds; then the command that asks
- * for it reports who is still connected.
+ * ocq_database_evict makes the workers of a database go and keeps others out until
+ * the transaction ends.  It returns when they have gone, or after a few seconds;
+ * then the command that asks for it reports who is still connected.
  */
 void
 ocq_database_evict(Oid database)
 {
 	DatabaseSlot *slot;
-
-	if (shared == NULL || !OidIsValid(database))
-		return;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = find_slot(database);
@@ -268,6 +274,7 @@ ocq_database_evict(Oid database)
 	if (slot == NULL)
 		return;
 
+	evicted_from = database;
 	for (int try = 0; try < EVICTION_TRIES && terminate_workers(slot) > 0; try++)
 	{
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_LATCH_SET | WL_EXIT_ON_PM_DEATH,
@@ -277,20 +284,28 @@ ocq_database_evict(Oid database)
 	}
 }
 
-/* ocq_database_readmit ends an eviction. */
-void
-ocq_database_readmit(Oid database)
+/* readmit ends an eviction. */
+static void
+readmit(XactEvent event, void *arg)
 {
 	DatabaseSlot *slot;
 
-	if (shared == NULL || !OidIsValid(database))
+	if (!OidIsValid(evicted_from) ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
 		return;
 
-	slot = find_slot(database);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(evicted_from);
 	if (slot != NULL)
 		slot->closed_until = 0;
 	if (shared->launcher != NULL)
 		SetLatch(shared->launcher);
 	LWLockRelease(shared->lock);
+	evicted_from = InvalidOid;
+}
+
+void
+ocq_database_init(void)
+{
+	RegisterXactCallback(readmit, NULL);
 }

@@ -41,7 +41,6 @@ typedef struct Charge
 	Oid			database;
 	BackgroundWorkerHandle *handle;
 	TimestampTz not_before;		/* start it again */
-	bool		is_listed;
 } Charge;
 
 static List *charges = NIL;
@@ -131,6 +130,9 @@ is_running(Charge *charge)
 {
 	pid_t		pid;
 
+	/* An earlier launcher may have started it. */
+	if (ocq_database_has_worker(charge->database, 0))
+		return true;
 	if (charge->handle == NULL)
 		return false;
 	if (GetBackgroundWorkerPid(charge->handle, &pid) != BGWH_STOPPED)
@@ -180,22 +182,13 @@ look_round(void)
 
 	StartTransactionCommand();
 	databases = listed_databases();
-	foreach(cell, charges)
-		((Charge *) lfirst(cell))->is_listed = false;
+	ocq_database_terminate_unlisted(databases);
 	foreach(cell, databases)
 	{
 		Charge	   *charge = find_charge(lfirst_oid(cell));
 
-		charge->is_listed = true;
 		if (!is_running(charge))
 			start(charge);
-	}
-	foreach(cell, charges)
-	{
-		Charge	   *charge = lfirst(cell);
-
-		if (!charge->is_listed && is_running(charge))
-			TerminateBackgroundWorker(charge->handle);
 	}
 	CommitTransactionCommand();
 }

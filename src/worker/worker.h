@@ -6,6 +6,7 @@
 #ifndef OCQ_WORKER_WORKER_H
 #define OCQ_WORKER_WORKER_H
 
+#include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 
 #define OCQ_MAX_WORKERS 8
@@ -24,15 +25,15 @@ extern PGDLLEXPORT void ocq_launcher_main(Datum arg);
 extern PGDLLEXPORT void ocq_synchroniser_main(Datum arg);
 
 /* database.c */
+extern void ocq_database_init(void);
 extern void ocq_database_request_shmem(void);
 extern void ocq_database_startup_shmem(void);
-extern bool ocq_database_is_shared(void);
 extern bool ocq_database_enter(Oid database, int worker);
 extern bool ocq_database_has_worker(Oid database, int worker);
 extern bool ocq_database_may_enter(Oid database);
 extern void ocq_database_wake(void);
 extern void ocq_database_evict(Oid database);
-extern void ocq_database_readmit(Oid database);
+extern void ocq_database_terminate_unlisted(List *databases);
 extern void ocq_database_set_launcher(void);
 
 /* Starts worker number "worker" of a database; 0 is the one that stays. */
