@@ -178,6 +178,7 @@ handle_on_stream(const OcqCommand *command, OcqEvents stream, OcqOrderCommandTyp
 	if (ocq_command_was_handled(command, stream, event, 1, &version))
 		return version;
 
+	ocq_stream_check_complete(stream.items, stream.count);
 	state = ocq_order_fold(stream.items, stream.count);
 	refusal = ocq_order_decide(&state, type, &decided);
 	if (refusal == OCQ_ORDER_REFUSED_NOT_FOUND || refusal == OCQ_ORDER_REFUSED_EXISTS)

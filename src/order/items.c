@@ -21,11 +21,12 @@
 #define MAX_PRICE_DIGITS 12		/* before the decimal point */
 #define MAX_PRICE_CHARS 64
 
-/* Where in the caller's argument we are, for messages. */
+/* Where in the items we are, for messages. */
 typedef struct ItemPlace
 {
 	const text *order_id;
 	int			number;			/* counted from 1; 0 is the array itself */
+	bool		in_event;		/* they come from the log, not from a caller */
 } ItemPlace;
 
 static const char *
@@ -39,35 +40,39 @@ place_detail(const ItemPlace *place)
 }
 
 pg_noreturn static void
-refuse_items(const ItemPlace *place, const char *problem)
+refuse(const ItemPlace *place, int sqlstate, const char *problem, const char *hint)
 {
 	ereport(ERROR,
-			(errcode(OCQ_ERR_INVALID_ITEMS),
+			(errcode(place->in_event ? OCQ_ERR_MALFORMED_EVENT : sqlstate),
+			 place->in_event ? errmsg("malformed items in an event: %s", problem) :
 			 errmsg("%s", problem),
 			 errdetail("%s", place_detail(place)),
-			 errhint("Pass 1 to %d items as [{\"product_id\": text, \"quantity\": integer, \"unit_price\": number or decimal string}, ...].",
-					 MAX_ITEMS)));
+			 place->in_event ?
+			 errhint("The commands never write such an event; find out what did.") :
+			 errhint("%s", hint)));
+}
+
+pg_noreturn static void
+refuse_items(const ItemPlace *place, const char *problem)
+{
+	refuse(place, OCQ_ERR_INVALID_ITEMS, problem,
+		   psprintf("Pass 1 to %d items as [{\"product_id\": text, \"quantity\": integer, \"unit_price\": number or decimal string}, ...].",
+					MAX_ITEMS));
 }
 
 pg_noreturn static void
 refuse_quantity(const ItemPlace *place, const char *problem)
 {
-	ereport(ERROR,
-			(errcode(OCQ_ERR_INVALID_QUANTITY),
-			 errmsg("quantity %s", problem),
-			 errdetail("%s", place_detail(place)),
-			 errhint("Pass a whole number from 1 to %d.", PG_INT32_MAX)));
+	refuse(place, OCQ_ERR_INVALID_QUANTITY, psprintf("quantity %s", problem),
+		   psprintf("Pass a whole number from 1 to %d.", PG_INT32_MAX));
 }
 
 pg_noreturn static void
 refuse_price(const ItemPlace *place, const char *problem)
 {
-	ereport(ERROR,
-			(errcode(OCQ_ERR_INVALID_UNIT_PRICE),
-			 errmsg("unit_price %s", problem),
-			 errdetail("%s", place_detail(place)),
-			 errhint("Pass a number or a decimal string, 0 or more, with at most %d digits before and %d after the decimal point.",
-					 MAX_PRICE_DIGITS, MAX_PRICE_SCALE)));
+	refuse(place, OCQ_ERR_INVALID_UNIT_PRICE, psprintf("unit_price %s", problem),
+		   psprintf("Pass a number or a decimal string, 0 or more, with at most %d digits before and %d after the decimal point.",
+					MAX_PRICE_DIGITS, MAX_PRICE_SCALE));
 }
 
 static text *
@@ -215,14 +220,9 @@ read_item(JsonbContainer *object, const ItemPlace *place)
 	return item;
 }
 
-/*
- * ocq_order_items_parse reads the items, in the current memory context, or
- * raises an error that names the item.
- */
-OcqOrderItems
-ocq_order_items_parse(JsonbContainer *container, const text *order_id)
+static OcqOrderItems
+parse_items(JsonbContainer *container, ItemPlace place)
 {
-	ItemPlace	place = {.order_id = order_id};
 	OcqOrderItems result = {0};
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
@@ -252,6 +252,23 @@ ocq_order_items_parse(JsonbContainer *container, const text *order_id)
 		result.total_amount = numeric_add_opt_error(result.total_amount, item->total_price, NULL);
 	}
 	return result;
+}
+
+/*
+ * ocq_order_items_parse reads the items of a command, in the current memory
+ * context, or raises an error that names the item.
+ */
+OcqOrderItems
+ocq_order_items_parse(JsonbContainer *container, const text *order_id)
+{
+	return parse_items(container, (ItemPlace) {.order_id = order_id});
+}
+
+/* ocq_order_items_of_state reads the items that an order's events have set. */
+OcqOrderItems
+ocq_order_items_of_state(const OcqOrderState *state)
+{
+	return parse_items(state->items, (ItemPlace) {.order_id = state->order_id, .in_event = true});
 }
 
 static void

@@ -84,6 +84,7 @@ typedef struct OcqOrderItems
 } OcqOrderItems;
 
 extern OcqOrderItems ocq_order_items_parse(JsonbContainer *container, const text *order_id);
+extern OcqOrderItems ocq_order_items_of_state(const OcqOrderState *state);
 extern void ocq_order_items_push(JsonbParseState **state, const OcqOrderItems *items);
 
 #endif							/* OCQ_ORDER_ORDER_H */

@@ -10,19 +10,9 @@
  */
 #include "postgres.h"
 
-#include "base/errors.h"
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
-
-static bool
-is_complete(const OcqEvent *events, int count)
-{
-	for (int i = 0; i < count; i++)
-		if (events[i].version != i + 1)
-			return false;
-	return true;
-}
 
 static OcqReferenceChange
 fold_reference(OcqReferenceKind kind, const OcqEvent *last)
@@ -100,12 +90,7 @@ ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 	for (int start = 0, end; start < events.count; start = end)
 	{
 		end = end_of_stream(&events, start);
-		if (!is_complete(&events.items[start], end - start))
-			ereport(ERROR,
-					(errcode(OCQ_ERR_MALFORMED_EVENT),
-					 errmsg("%s has a gap", ocq_stream_name(&events.items[start].stream)),
-					 errdetail("Its versions are not 1 to %d.", end - start),
-					 errhint("Restore the missing events from a backup.")));
+		ocq_stream_check_complete(&events.items[start], end - start);
 		add_stream(&batch, &events.items[start], end - start);
 	}
 	return batch;
@@ -136,7 +121,7 @@ ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch 
 
 	if (event->version > 1)
 		stream = ocq_stream_read(&event->stream);
-	if (stream.count == 0 || !is_complete(stream.items, stream.count))
+	if (stream.count == 0 || !ocq_stream_is_complete(stream.items, stream.count))
 		return false;
 	add_stream(batch, stream.items, stream.count);
 	return true;

@@ -99,6 +99,16 @@ horizon_now(void)
 	return horizon;
 }
 
+static void
+wait_for_appenders(void)
+{
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	ocq_horizon_wait_for_appenders();
+	ocq_scope_leave(&scope);
+}
+
 /* synchronise takes the projection to the horizon, a batch to a transaction. */
 static OcqSyncResult
 synchronise(FunctionCallInfo fcinfo, const OcqProjection *projection, int64 horizon)
@@ -181,7 +191,11 @@ ocq_projection_resume(PG_FUNCTION_ARGS)
 	ocq_append_wake_at_commit();
 	commit(fcinfo);
 	if (before.is_sync)
+	{
+		/* Those who appended while it was paused may go on to append without it. */
+		wait_for_appenders();
 		(void) synchronise(fcinfo, projection, horizon_now());
+	}
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -328,21 +342,6 @@ find_differing(const OcqProjection *projection, Differing *differing)
 	ocq_scope_leave(&scope);
 }
 
-static void
-forget_streams(const OcqProjection *projection, const OcqStreams *streams)
-{
-	Datum	   *tenants = palloc_array(Datum, streams->count);
-	Datum	   *ids = palloc_array(Datum, streams->count);
-
-	for (int i = 0; i < streams->count; i++)
-	{
-		tenants[i] = PointerGetDatum(streams->streams[i].tenant_id);
-		ids[i] = PointerGetDatum(streams->streams[i].aggregate_id);
-	}
-	projection->forget(ocq_array(tenants, NULL, streams->count, TEXTOID),
-					   ocq_array(ids, NULL, streams->count, TEXTOID));
-}
-
 /*
  * rebuild_some writes the rows of the streams from number from on anew, and
  * returns the end of those that it could lock.  Readers see the old rows until it
@@ -364,7 +363,7 @@ rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int fro
 	some = (OcqStreams) {
 		.streams = &streams->streams[from], .count = end - from
 	};
-	forget_streams(projection, &some);
+	projection->forget(&some);
 	batch = ocq_batch_of_streams(&some, some.count,
 								 state.is_sync ? PG_INT64_MAX : state.last_position);
 	(void) projection->handle(&batch);

@@ -208,11 +208,27 @@ ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind
 	return ocq_statement_run(statement, values, NULL);
 }
 
-/* ocq_rows_forget runs a DELETE whose $1 and $2 are parallel arrays of tenants and ids. */
+/*
+ * ocq_rows_forget runs a DELETE whose $1 and $2 are the tenants and ids of those
+ * streams that are of one aggregate type.
+ */
 void
-ocq_rows_forget(OcqStatement *statement, Datum tenant_ids, Datum aggregate_ids)
+ocq_rows_forget(OcqStatement *statement, const OcqStreams *streams, const char *aggregate_type)
 {
-	Datum		values[] = {tenant_ids, aggregate_ids};
+	Datum	   *tenants = palloc_array(Datum, streams->count);
+	Datum	   *ids = palloc_array(Datum, streams->count);
+	Datum		values[2];
+	int			count = 0;
 
+	for (int i = 0; i < streams->count; i++)
+	{
+		if (!ocq_text_is(streams->streams[i].aggregate_type, aggregate_type))
+			continue;
+		tenants[count] = PointerGetDatum(streams->streams[i].tenant_id);
+		ids[count] = PointerGetDatum(streams->streams[i].aggregate_id);
+		count++;
+	}
+	values[0] = ocq_array(tenants, NULL, count, TEXTOID);
+	values[1] = ocq_array(ids, NULL, count, TEXTOID);
 	(void) ocq_statement_run(statement, values, NULL);
 }

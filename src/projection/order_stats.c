@@ -124,6 +124,9 @@ handle(const OcqBatch *batch)
 	{
 		const OcqOrderState *order = &batch->orders[i];
 
+		/* Our SQL takes them apart; here is where malformed ones are reported. */
+		(void) ocq_order_items_of_state(order);
+
 		columns[0][i] = PointerGetDatum(order->tenant_id);
 		columns[1][i] = PointerGetDatum(order->order_id);
 		columns[2][i] = Int32GetDatum(order->version);
@@ -139,9 +142,9 @@ handle(const OcqBatch *batch)
 }
 
 static void
-forget(Datum tenant_ids, Datum aggregate_ids)
+forget(const OcqStreams *streams)
 {
-	ocq_rows_forget(&forget_orders, tenant_ids, aggregate_ids);
+	ocq_rows_forget(&forget_orders, streams, OCQ_AGGREGATE_ORDER);
 }
 
 static void

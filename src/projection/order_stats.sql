@@ -8,7 +8,7 @@ CREATE TABLE order_stats (
     revenue numeric NOT NULL,
     PRIMARY KEY (tenant_id, day, status)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE order_stats IS 'Read table: orders of each tenant, day and status';
+COMMENT ON TABLE order_stats IS 'Read table: orders of each tenant, day and status; a status that no order of a day has any more stays with 0 orders';
 COMMENT ON COLUMN order_stats.day IS 'Day, in UTC, on which the orders were created';
 COMMENT ON COLUMN order_stats.status IS 'Status that they have now';
 COMMENT ON COLUMN order_stats.orders IS 'How many there are';
@@ -62,7 +62,7 @@ CREATE FUNCTION order_stats_difference(OUT tenant_id text, OUT aggregate_type te
            IS DISTINCT FROM (a.version, a.day, a.status, a.total_amount, a.items)
     UNION ALL
     SELECT coalesce(e.tenant_id, a.tenant_id), NULL, NULL,
-           'day ' || coalesce(e.day, a.day) || ' ' || coalesce(e.status, a.status),
+           'day ' || to_char(coalesce(e.day, a.day), 'YYYY-MM-DD') || ' ' || coalesce(e.status, a.status),
            CASE WHEN e.day IS NOT NULL THEN to_jsonb(e) END,
            CASE WHEN a.day IS NOT NULL THEN to_jsonb(a) END
       FROM days e

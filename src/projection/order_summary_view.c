@@ -67,9 +67,9 @@ handle(const OcqBatch *batch)
 }
 
 static void
-forget(Datum tenant_ids, Datum aggregate_ids)
+forget(const OcqStreams *streams)
 {
-	ocq_rows_forget(&delete_orders, tenant_ids, aggregate_ids);
+	ocq_rows_forget(&delete_orders, streams, OCQ_AGGREGATE_ORDER);
 }
 
 static const char *const aggregate_types[] = {

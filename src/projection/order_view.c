@@ -129,7 +129,7 @@ make_room_for_lines(const OcqOrderState **orders, int norders)
 static void
 add_lines(Lines *lines, const OcqOrderState *order)
 {
-	OcqOrderItems items = ocq_order_items_parse(order->items, order->order_id);
+	OcqOrderItems items = ocq_order_items_of_state(order);
 
 	for (int i = 0; i < items.count; i++, lines->count++)
 	{
@@ -243,10 +243,10 @@ handle(const OcqBatch *batch)
 }
 
 static void
-forget(Datum tenant_ids, Datum aggregate_ids)
+forget(const OcqStreams *streams)
 {
-	ocq_rows_forget(&delete_orders, tenant_ids, aggregate_ids);
-	ocq_rows_forget(&delete_lines, tenant_ids, aggregate_ids);
+	ocq_rows_forget(&delete_orders, streams, OCQ_AGGREGATE_ORDER);
+	ocq_rows_forget(&delete_lines, streams, OCQ_AGGREGATE_ORDER);
 }
 
 static const char *const aggregate_types[] = {

@@ -11,7 +11,7 @@
 #include "reference/reference.h"
 #include "store/store.h"
 
-/* Streams by name, and the position of the first event of each that matters. */
+/* Streams by name, and, where it is known, the position of the first event of each that matters. */
 typedef struct OcqStreams
 {
 	OcqStream  *streams;
@@ -55,8 +55,8 @@ typedef struct OcqProjection
 	bool		always_sync;
 	int64		(*handle) (const OcqBatch *batch);
 
-	/* forget removes what the read tables say of the streams (arrays of text). */
-	void		(*forget) (Datum tenant_ids, Datum aggregate_ids);
+	/* forget removes what the read tables say of the streams. */
+	void		(*forget) (const OcqStreams *streams);
 
 	/* reconcile mends what does not belong to one stream; it may be NULL. */
 	void		(*reconcile) (void);
@@ -124,7 +124,7 @@ typedef enum OcqRowWritten
 
 extern int64 ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written);
 extern int64 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind);
-extern void ocq_rows_forget(OcqStatement *statement, Datum tenant_ids, Datum aggregate_ids);
+extern void ocq_rows_forget(OcqStatement *statement, const OcqStreams *streams, const char *aggregate_type);
 
 /* state.c */
 typedef struct OcqProjectionState

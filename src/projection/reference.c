@@ -101,10 +101,10 @@ handle(const OcqBatch *batch)
 }
 
 static void
-forget(Datum tenant_ids, Datum aggregate_ids)
+forget(const OcqStreams *streams)
 {
-	ocq_rows_forget(&delete_customers, tenant_ids, aggregate_ids);
-	ocq_rows_forget(&delete_products, tenant_ids, aggregate_ids);
+	ocq_rows_forget(&delete_customers, streams, OCQ_AGGREGATE_CUSTOMER);
+	ocq_rows_forget(&delete_products, streams, OCQ_AGGREGATE_PRODUCT);
 	ocq_reference_changed(true);
 }
 

@@ -17,6 +17,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "projection/projection.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
@@ -55,10 +56,9 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = 
 			  " WHERE projection_name = $1",
 			  TEXTOID, TEXTOID);
 
-/* All rows, for their locks: see ocq_state_rewind. */
 static OcqStatement rewind_positions =
-OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = least(last_position, $1 - 1),"
-			  " updated_at = clock_timestamp()",
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $1 - 1,"
+			  " updated_at = clock_timestamp() WHERE last_position >= $1",
 			  INT8OID);
 
 static OcqStatement restore_state =
@@ -159,6 +159,8 @@ ocq_state_rewind(int64 position)
 		rewound_in == GetCurrentSubTransactionId() && position > rewound_to)
 		return;
 
+	/* Against the row locks of those who move checkpoints. */
+	LockRelationOid(ocq_catalog_relation(OCQ_REL_PROJECTION_STATE), ExclusiveLock);
 	(void) ocq_statement_run(&rewind_positions, values, NULL);
 	ocq_append_wake_at_commit();
 	rewound_by = GetTopTransactionId();

@@ -26,7 +26,9 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "projection/projection.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -51,6 +53,14 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.posit
 			  " GROUP BY 1, 2, 3",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
+/* A first version is no change of a name that anybody could know. */
+static OcqStatement select_renamers =
+OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM order_cqrs.events e"
+			  " WHERE e.aggregate_type IN ('Customer', 'Product') AND e.version > 1"
+			  " AND e.position > (SELECT min(last_position) FROM order_cqrs.projection_state)"
+			  " AND e.position <= $1",
+			  INT8OID);
+
 /* One try at a batch. */
 typedef struct Batch
 {
@@ -60,17 +70,41 @@ typedef struct Batch
 	int64		after;
 	int64		end;
 	int64		events;
+	int64		last_event;		/* position; 0 if there are no events */
 } Batch;
 
 /*
- * ocq_sync_horizon returns the horizon for projections.  It waits for appenders
- * twice: see reference/lookup.c for what that gives names.
+ * wait_for_announcements returns when the transactions that have renamed customers
+ * or products, up to the horizon and beyond some checkpoint, have told all
+ * sessions.  Their events can be seen a moment before that; the lock on their
+ * transaction id is held until after it.
+ */
+static void
+wait_for_announcements(int64 horizon)
+{
+	Datum		values[] = {Int64GetDatum(horizon)};
+	uint64		rows = ocq_statement_run(&select_renamers, values, NULL);
+
+	for (uint64 row = 0; row < rows; row++)
+	{
+		TransactionId xid = DatumGetTransactionId(ocq_row_datum(row, 1));
+
+		if (TransactionIdIsNormal(xid) && !TransactionIdIsCurrentTransactionId(xid))
+			XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	}
+	AcceptInvalidationMessages();
+}
+
+/*
+ * ocq_sync_horizon returns the horizon for projections.  What it does beyond
+ * waiting for appenders once is for names: see reference/lookup.c.
  */
 int64
 ocq_sync_horizon(void)
 {
 	int64		horizon = ocq_horizon_wait();
 
+	wait_for_announcements(horizon);
 	ocq_horizon_wait_for_appenders();
 	return horizon;
 }
@@ -97,7 +131,8 @@ find_end(Batch *batch, int64 horizon, int64 limit)
 
 	(void) ocq_statement_run(&select_batch_end, values, NULL);
 	batch->events = DatumGetInt64(ocq_row_datum(0, 2));
-	batch->end = batch->events < limit ? horizon : DatumGetInt64(ocq_row_datum(0, 1));
+	batch->last_event = batch->events == 0 ? 0 : DatumGetInt64(ocq_row_datum(0, 1));
+	batch->end = batch->events < limit ? horizon : batch->last_event;
 }
 
 static OcqStreams
@@ -240,12 +275,12 @@ step_from(const OcqProjection *projection, const OcqProjectionState *state, int6
 			limit = Min(limit, batch.events);
 			continue;
 		}
-		ocq_state_fail(projection, batch.end, message);
+		ocq_state_fail(projection, batch.last_event, message);
 		ereport(WARNING,
 				(errcode(OCQ_ERR_PROJECTION_STATUS),
 				 errmsg("projection \"%s\" failed: %s", projection->name, message),
 				 errdetail("It stays at position " INT64_FORMAT "; the event that it cannot handle is at " INT64_FORMAT ".",
-						   state->last_position, batch.end),
+						   state->last_position, batch.last_event),
 				 errhint("See order_cqrs.projection_status. It is tried again by itself, or at once by projection_sync.")));
 		return OCQ_SYNC_FAILED;
 	}

@@ -8,14 +8,15 @@
  *
  * Why a name copied to a read table never stays stale.  Say T2 renames a
  * customer with the event at position p2, and T1 writes a row with the old name.
- * The writer of "customers" announces the change (catalog.h); other sessions
- * drop their copies when they next take a lock, and T2 gives up its own locks
- * only after the announcement.  T1 drew its position before it looked up the
- * name; as it did not see the announcement, T2 still held its lock on the
- * sequence.  So whoever waits for T2 to end and then once more for all
- * appenders, has waited for T1 too.  The worker does that before it handles p2,
- * and handling p2 renews the name in every row.  For an async projection T1 is
- * the worker itself, which handles p2 later.
+ * The writer of "customers" announces the change (catalog.h), and other sessions
+ * drop their copies when they next take a lock.  T2 announces after its commit can
+ * be seen, and before it gives up the lock on its transaction id.  The worker,
+ * before it handles p2, waits for that lock, and then for all appenders.  T1 drew
+ * its position, and with it took a lock, before it looked up the name.  If it did
+ * so before T2's announcement, the worker has waited for T1 too, and renews the
+ * name in its row when it handles p2.  If it did so after, T1 had dropped its
+ * copies.  For an async projection T1 is the worker itself, which handles p2 with
+ * this batch or a later one.
  *
  * A lookup that misses the copy reads with the latest snapshot, as the argument
  * also has to hold under REPEATABLE READ.

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -181,6 +182,28 @@ ocq_streams_read(ArrayType *tenant_ids, ArrayType *aggregate_types,
 	};
 
 	return read_rows(ocq_statement_run(&select_streams, values, NULL));
+}
+
+/* ocq_stream_is_complete tells whether the events are a stream's from its first, without a gap. */
+bool
+ocq_stream_is_complete(const OcqEvent *events, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (events[i].version != i + 1)
+			return false;
+	return true;
+}
+
+/* ocq_stream_check_complete raises an error if a stream has a gap: its state cannot be known. */
+void
+ocq_stream_check_complete(const OcqEvent *events, int count)
+{
+	if (!ocq_stream_is_complete(events, count))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_MALFORMED_EVENT),
+				 errmsg("%s has a gap", ocq_stream_name(&events[0].stream)),
+				 errdetail("Its versions are not 1 to %d.", count),
+				 errhint("Restore the missing events from a backup.")));
 }
 
 bool

@@ -183,7 +183,8 @@ sub ok_shop_is_true
 	my ($node, $database, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	is(untrue_rows($node, $database) . missing_halves($node, $database), '', "$name: the read tables are true");
+	is(substr(untrue_rows($node, $database) . missing_halves($node, $database), 0, 2000),
+		'', "$name: the read tables are true");
 	return;
 }
 
