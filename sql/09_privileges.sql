@@ -133,8 +133,6 @@ SET SESSION AUTHORIZATION regress_order_app;
 SET ROLE regress_order_other;
 CALL order_cqrs.order_update('actors', '[{"product_id": "p", "quantity": 3, "unit_price": 1}]');
 SELECT current_user, session_user;
-SELECT tools.complete('actors');
-\echo :SQLSTATE
 RESET ROLE;
 SELECT tools.complete('actors');
 RESET SESSION AUTHORIZATION;

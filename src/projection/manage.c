@@ -93,7 +93,7 @@ horizon_now(void)
 	OcqScope	scope;
 	int64		horizon;
 
-	ocq_scope_enter(&scope);
+	ocq_scope_enter_for_batches(&scope);
 	horizon = ocq_sync_horizon();
 	ocq_scope_leave(&scope);
 	return horizon;

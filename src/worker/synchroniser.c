@@ -156,7 +156,7 @@ find_work(Round *round, MemoryContext context)
 	if (is_present)
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
-		ocq_scope_enter(&scope);
+		ocq_scope_enter_for_batches(&scope);
 		round->horizon = ocq_sync_horizon();
 		round->look_over_to = Min(round->look_over_to, round->horizon);
 		read_due(round, context);
