@@ -112,6 +112,20 @@ start_over(void)
 	kept_generation = ocq_catalog_generation(OCQ_REL_CUSTOMERS);
 }
 
+/*
+ * may_exist is false for ids that no command accepts.  An event that came from
+ * elsewhere may have one, and it has no place in a key.
+ */
+static bool
+may_exist(const OcqReference *reference)
+{
+	size_t		tenant_length = VARSIZE_ANY_EXHDR(reference->tenant_id);
+	size_t		id_length = VARSIZE_ANY_EXHDR(reference->id);
+
+	return tenant_length >= 1 && tenant_length <= OCQ_ID_MAX_BYTES &&
+		id_length >= 1 && id_length <= OCQ_ID_MAX_BYTES;
+}
+
 static void
 make_key(char *key, OcqReferenceKind kind, const OcqReference *reference)
 {
@@ -132,6 +146,8 @@ look_among_kept(OcqReferenceKind kind, OcqReference *reference)
 	char		key[KEY_BYTES];
 	KeptReference *entry;
 
+	if (!may_exist(reference))
+		return;
 	make_key(key, kind, reference);
 	entry = hash_search(kept, key, HASH_FIND, NULL);
 	if (entry == NULL)
@@ -229,7 +245,7 @@ ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count)
 	if (!keeping || generation != ocq_catalog_generation(OCQ_REL_CUSTOMERS))
 		return;
 	for (int i = 0; i < count; i++)
-		if (references[i].found)
+		if (references[i].found && may_exist(&references[i]))
 			keep(kind, &references[i]);
 }
 

@@ -48,7 +48,7 @@ static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"
 			  " WHERE last_position < CASE mode WHEN 'async' THEN $1 ELSE $2 END"
 			  " AND status <> 'paused' AND (status <> 'failed'"
-			  " OR updated_at + make_interval(secs => least(power(2, attempts), 300)) <= clock_timestamp())"
+			  " OR updated_at + make_interval(secs => least(power(2, least(attempts, 9)), 300)) <= clock_timestamp())"
 			  " ORDER BY mode, projection_name",
 			  INT8OID, INT8OID);
 
