@@ -240,6 +240,22 @@ ROLLBACK;
 SELECT tools.fingerprint() = :'before' AS nothing_left_behind;
 SELECT tools.outcome($$CALL order_cqrs.order_create('t4', 'c', '[{"product_id": "t", "quantity": 1, "unit_price": 1}]')$$);
 
+-- Nor does the session remember a customer that was rolled back.
+BEGIN;
+CALL order_cqrs.customer_put('u', 'U', 'u');
+CALL order_cqrs.product_put('u', 'U', 'u');
+CALL order_cqrs.order_create('u1', 'u', '[{"product_id": "u", "quantity": 1, "unit_price": 1}]', version => NULL);
+ROLLBACK;
+SELECT left(tools.outcome($$CALL order_cqrs.order_create('u1', 'u', '[{"product_id": "p", "quantity": 1, "unit_price": 1}]')$$), 5),
+       left(tools.outcome($$CALL order_cqrs.order_create('u1', 'c', '[{"product_id": "u", "quantity": 1, "unit_price": 1}]')$$), 5);
+BEGIN;
+CALL order_cqrs.customer_put('c', 'C, rolled back', 'c');
+CALL order_cqrs.order_create('u1', 'c', :'item');
+SELECT customer_name FROM order_cqrs.order_get('u1');
+ROLLBACK;
+CALL order_cqrs.order_create('u1', 'c', :'item');
+SELECT customer_name FROM order_cqrs.order_get('u1');
+
 -- Isolation levels; a transaction that may not write.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 CALL order_cqrs.order_create('i1', 'c', :'item', version => NULL);

@@ -90,6 +90,25 @@ SELECT version, status FROM order_stats_applied WHERE order_id = 'inserted';
 CALL order_cancel('inserted', version => NULL);
 CALL projection_sync();
 SELECT * FROM tools.differences();
+-- Of a customer and products that nobody knows, or that no command would accept: without names,
+-- until they are put.
+SELECT tools.insert_event('ghostly', 1, 'OrderCreated', jsonb_build_object('customer_id', 'ghost', 'total_amount', 2, 'items',
+	'[{"product_id": "ghost", "quantity": 1, "unit_price": 1}, {"product_id": "p", "quantity": 1, "unit_price": 1}]'::jsonb));
+SELECT tools.insert_event('lengthy', 1, 'OrderCreated', jsonb_build_object('customer_id', repeat('x', 300), 'total_amount', 1, 'items',
+	'[{"product_id": "p", "quantity": 1, "unit_price": 1}]'::jsonb));
+SELECT v.order_id, length(v.customer_id), v.customer_name IS NULL, s.customer_name IS NULL, i.line, i.product_name
+  FROM order_view v JOIN order_summary_view s USING (tenant_id, order_id) JOIN order_item_view i USING (tenant_id, order_id)
+ WHERE tenant_id = 'repair' AND order_id IN ('ghostly', 'lengthy') ORDER BY 1, line;
+SELECT customer_name, items FROM order_get('ghostly');
+SELECT customer_name, items -> 0 ->> 'product_name' FROM order_as_of('ghostly', 'infinity');
+CALL projection_sync();
+SELECT * FROM tools.differences();
+CALL customer_put('ghost', 'Ghost', 'g@example.org');
+CALL product_put('ghost', 'Sheet', 'x');
+SELECT customer_name, items -> 0 ->> 'product_name' FROM order_get('ghostly');
+CALL order_complete('ghostly', version => NULL);
+CALL projection_sync();
+SELECT * FROM tools.differences();
 -- At old positions, below every checkpoint, which are set back.
 BEGIN;
 CALL event_append('Gap', 'g', '[{"type": "T", "data": {}}, {"type": "T", "data": {}}, {"type": "T", "data": {}}]');

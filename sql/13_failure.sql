@@ -187,6 +187,7 @@ SET client_min_messages = error;
 CALL projection_sync();
 RESET client_min_messages;
 :states
+SELECT tools.outcomes($$CALL order_complete('good')$$, $$CALL order_cancel('good')$$, $$SELECT order_as_of('good', 'infinity')$$);
 SET session_replication_role = replica;
 SELECT tools.insert_event('good', 2, 'OrderUpdated', '{"items": [{"product_id": "p", "quantity": 2, "unit_price": 1}], "total_amount": 2}');
 RESET session_replication_role;

@@ -6,46 +6,51 @@
  * pg_catalog alone, and SPI is connected.  So an application needs EXECUTE on
  * the commands and nothing on the tables, and no search_path of its own can
  * change what our statements mean.  It is what SECURITY DEFINER with a SET
- * clause does, without setting a GUC for each call.
+ * clause does; a scope inside another one costs nothing more.
  *
  * What a statement returns lives in SPI's memory, until the scope is left.  A
  * scope must be left before the transaction is committed.  An error needs no
- * care: the abort of the (sub)transaction restores user, path and SPI.
+ * care: the abort of the (sub)transaction restores user, settings and SPI.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "base/catalog.h"
-#include "base/compat.h"
 #include "base/scope.h"
+#include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+
+#define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
+
+static void
+set_for_now(OcqScope *scope, const char *name, const char *value)
+{
+	if (scope->settings_level == 0)
+		scope->settings_level = NewGUCNestLevel();
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
 
 void
 ocq_scope_enter(OcqScope *scope)
 {
 	Oid			owner = ocq_catalog_owner();
 
+	scope->settings_level = 0;
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
 	SetUserIdAndSecContext(owner,
 						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
-	scope->search_path_level = ocq_search_path_pin();
+	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
+		set_for_now(scope, "search_path", PINNED_SEARCH_PATH);
 	SPI_connect();
-	scope->settings_level = 0;
 
 	/* Background workers, and procedures that have committed, come without one. */
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-set_for_now(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
 }
 
 /*
@@ -58,19 +63,17 @@ void
 ocq_scope_enter_for_batches(OcqScope *scope)
 {
 	ocq_scope_enter(scope);
-	scope->settings_level = NewGUCNestLevel();
-	set_for_now("enable_seqscan", "off");
-	set_for_now("jit", "off");
+	set_for_now(scope, "enable_seqscan", "off");
+	set_for_now(scope, "jit", "off");
 }
 
 void
 ocq_scope_leave(OcqScope *scope)
 {
-	if (scope->settings_level > 0)
-		AtEOXact_GUC(true, scope->settings_level);
 	if (scope->pushed_snapshot)
 		PopActiveSnapshot();
 	SPI_finish();
-	ocq_search_path_unpin(scope->search_path_level);
+	if (scope->settings_level > 0)
+		AtEOXact_GUC(true, scope->settings_level);
 	SetUserIdAndSecContext(scope->user, scope->security_context);
 }

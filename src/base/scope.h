@@ -10,9 +10,8 @@ typedef struct OcqScope
 {
 	Oid			user;
 	int			security_context;
-	int			search_path_level;
-	bool		pushed_snapshot;
 	int			settings_level; /* 0: none were changed */
+	bool		pushed_snapshot;
 } OcqScope;
 
 extern void ocq_scope_enter(OcqScope *scope);

@@ -10,13 +10,21 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "projection/projection.h"
-#include "utils/builtins.h"
 
-static OcqReferenceChange
-fold_reference(OcqReferenceKind kind, const OcqEvent *last)
+static bool
+is_order(const OcqStream *stream)
 {
+	return ocq_text_is(stream->aggregate_type, OCQ_AGGREGATE_ORDER);
+}
+
+/* make_change needs the last event only, which says all there is to say. */
+static OcqReferenceChange
+make_change(const OcqEvent *last)
+{
+	OcqReferenceKind kind = ocq_text_is(last->stream.aggregate_type, OCQ_AGGREGATE_CUSTOMER) ?
+		OCQ_REFERENCE_CUSTOMER : OCQ_REFERENCE_PRODUCT;
+
 	return (OcqReferenceChange) {
 		.kind = kind,
 		.stream = last->stream,
@@ -25,20 +33,6 @@ fold_reference(OcqReferenceKind kind, const OcqEvent *last)
 		.name = ocq_reference_text(last->data, "name"),
 		.attribute = ocq_reference_text(last->data, ocq_reference_attribute_key(kind))
 	};
-}
-
-/* add_stream folds one stream into the batch, which has room for it. */
-static void
-add_stream(OcqBatch *batch, const OcqEvent *events, int count)
-{
-	const OcqEvent *last = &events[count - 1];
-
-	if (ocq_text_is(last->stream.aggregate_type, OCQ_AGGREGATE_ORDER))
-		batch->orders[batch->norders++] = ocq_order_fold(events, count);
-	else if (ocq_text_is(last->stream.aggregate_type, OCQ_AGGREGATE_CUSTOMER))
-		batch->changes[batch->nchanges++] = fold_reference(OCQ_REFERENCE_CUSTOMER, last);
-	else if (ocq_text_is(last->stream.aggregate_type, OCQ_AGGREGATE_PRODUCT))
-		batch->changes[batch->nchanges++] = fold_reference(OCQ_REFERENCE_PRODUCT, last);
 }
 
 static int
@@ -52,70 +46,67 @@ end_of_stream(const OcqEvents *events, int start)
 	return end;
 }
 
-static OcqEvents
-read_streams(const OcqStreams *streams, int count, int64 up_to)
+static void
+add_orders(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
 {
-	Datum	   *tenants = palloc_array(Datum, count);
-	Datum	   *types = palloc_array(Datum, count);
-	Datum	   *ids = palloc_array(Datum, count);
+	OcqEvents	events = ocq_streams_read(streams, count, up_to);
 
-	for (int i = 0; i < count; i++)
+	batch->orders = palloc_array(OcqOrderState, count);
+	for (int start = 0, end; start < events.count; start = end)
 	{
-		tenants[i] = PointerGetDatum(streams->streams[i].tenant_id);
-		types[i] = PointerGetDatum(streams->streams[i].aggregate_type);
-		ids[i] = PointerGetDatum(streams->streams[i].aggregate_id);
+		end = end_of_stream(&events, start);
+		ocq_stream_check_complete(&events.items[start], end - start);
+		batch->orders[batch->norders++] = ocq_order_fold(&events.items[start], end - start);
 	}
-	return ocq_streams_read(DatumGetArrayTypeP(ocq_array(tenants, NULL, count, TEXTOID)),
-							DatumGetArrayTypeP(ocq_array(types, NULL, count, TEXTOID)),
-							DatumGetArrayTypeP(ocq_array(ids, NULL, count, TEXTOID)),
-							up_to);
+}
+
+static void
+add_changes(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
+{
+	OcqEvents	events = ocq_streams_read_last(streams, count, up_to);
+
+	batch->changes = palloc_array(OcqReferenceChange, count);
+	for (int i = 0; i < events.count; i++)
+		batch->changes[batch->nchanges++] = make_change(&events.items[i]);
 }
 
 /*
- * ocq_batch_of_streams folds the first count of the streams, up to a position.  A
- * stream with a gap is an error: its state cannot be known.
+ * ocq_batch_of_streams folds the first count of the streams, up to a position.  An
+ * order's stream with a gap is an error.
  */
 OcqBatch
 ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 {
 	OcqBatch	batch = {0};
-	OcqEvents	events;
+	OcqStream  *orders = palloc_array(OcqStream, count);
+	OcqStream  *others = palloc_array(OcqStream, count);
+	int			norders = 0;
+	int			nothers = 0;
 
-	if (count == 0)
-		return batch;
-
-	batch.orders = palloc_array(OcqOrderState, count);
-	batch.changes = palloc_array(OcqReferenceChange, count);
-	events = read_streams(streams, count, up_to);
-	for (int start = 0, end; start < events.count; start = end)
+	for (int i = 0; i < count; i++)
 	{
-		end = end_of_stream(&events, start);
-		ocq_stream_check_complete(&events.items[start], end - start);
-		add_stream(&batch, &events.items[start], end - start);
+		if (is_order(&streams->streams[i]))
+			orders[norders++] = streams->streams[i];
+		else
+			others[nothers++] = streams->streams[i];
 	}
+	if (norders > 0)
+		add_orders(&batch, orders, norders, up_to);
+	if (nothers > 0)
+		add_changes(&batch, others, nothers, up_to);
 	return batch;
 }
 
-/*
- * ocq_batch_of_event makes the batch of one event that is being inserted.  before
- * is the order's state before it, if the command has folded it.  Returns false
- * if the events before it are not there: while a dump is restored, rows come in
- * any order, and the worker handles what the trigger could not.
- */
-bool
-ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch *batch)
+/* fold_with returns false if the events before this one are not there. */
+static bool
+fold_with(const OcqEvent *event, const OcqOrderState *before, OcqOrderState *state)
 {
 	OcqEvents	stream = {.items = unconstify(OcqEvent *, event), .count = 1};
 
-	memset(batch, 0, sizeof(OcqBatch));
-	batch->orders = palloc_array(OcqOrderState, 1);
-	batch->changes = palloc_array(OcqReferenceChange, 1);
-
 	if (before != NULL && before->version == event->version - 1)
 	{
-		batch->orders[0] = *before;
-		ocq_order_evolve(&batch->orders[0], event);
-		batch->norders = 1;
+		*state = *before;
+		ocq_order_evolve(state, event);
 		return true;
 	}
 
@@ -123,6 +114,28 @@ ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch 
 		stream = ocq_stream_read(&event->stream);
 	if (stream.count == 0 || !ocq_stream_is_complete(stream.items, stream.count))
 		return false;
-	add_stream(batch, stream.items, stream.count);
+	*state = ocq_order_fold(stream.items, stream.count);
+	return true;
+}
+
+/*
+ * ocq_batch_of_event makes the batch of one event that is being inserted.  before
+ * is the order's state before it, if the command has folded it.  Returns false
+ * if there is nothing to write: while a dump is restored, rows come in any order,
+ * and the worker handles what the trigger could not.
+ */
+bool
+ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch *batch)
+{
+	memset(batch, 0, sizeof(OcqBatch));
+	if (is_order(&event->stream))
+	{
+		batch->orders = palloc_object(OcqOrderState);
+		batch->norders = 1;
+		return fold_with(event, before, batch->orders);
+	}
+	batch->changes = palloc_object(OcqReferenceChange);
+	batch->changes[0] = make_change(event);
+	batch->nchanges = 1;
 	return true;
 }

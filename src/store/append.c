@@ -23,7 +23,6 @@
 #include "store/store.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 void		(*ocq_append_wake_hook) (void) = NULL;
@@ -83,27 +82,6 @@ void
 ocq_append_wake_at_commit(void)
 {
 	wake_at_commit = true;
-}
-
-/* session_user_name is looked up once, unless SET SESSION AUTHORIZATION changes it. */
-static text *
-session_user_name(void)
-{
-	static Oid	user = InvalidOid;
-	static text *name = NULL;
-
-	if (name == NULL || user != GetSessionUserId())
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		if (name != NULL)
-			pfree(name);
-		name = NULL;
-		name = cstring_to_text(GetUserNameFromId(GetSessionUserId(), false));
-		user = GetSessionUserId();
-		MemoryContextSwitchTo(old);
-	}
-	return name;
 }
 
 static void
@@ -183,7 +161,7 @@ ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
 	values[6] = UUIDPGetDatum(envelope->command_id);
 	values[7] = UUIDPGetDatum(envelope->correlation_id);
 	values[8] = UUIDPGetDatum(envelope->causation_id);
-	values[9] = PointerGetDatum(session_user_name());
+	values[9] = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
 	values[10] = PointerGetDatum(envelope->metadata);
 	values[11] = TimestampTzGetDatum(Max(GetCurrentTimestamp(), not_before));
 	if (envelope->command_id == NULL)

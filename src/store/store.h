@@ -19,8 +19,8 @@ extern bool ocq_stream_try_lock(const OcqStream *stream);
 extern OcqEvents ocq_stream_read(const OcqStream *stream);
 extern bool ocq_stream_read_last(const OcqStream *stream, OcqEvent *event);
 extern OcqEvents ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id);
-extern OcqEvents ocq_streams_read(ArrayType *tenant_ids, ArrayType *aggregate_types,
-								  ArrayType *aggregate_ids, int64 up_to);
+extern OcqEvents ocq_streams_read(const OcqStream *streams, int count, int64 up_to);
+extern OcqEvents ocq_streams_read_last(const OcqStream *streams, int count, int64 up_to);
 extern bool ocq_stream_is_complete(const OcqEvent *events, int count);
 extern void ocq_stream_check_complete(const OcqEvent *events, int count);
 extern bool ocq_stream_equal(const OcqStream *a, const OcqStream *b);

@@ -93,6 +93,15 @@ ocq_stream_try_lock(const OcqStream *stream)
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+static OcqStatement select_last_of_streams =
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
+			  " e.event_type, e.data, e.command_id, e.occurred_at"
+			  " FROM unnest($1, $2, $3) AS k (tenant_id, aggregate_type, aggregate_id),"
+			  " LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = k.tenant_id"
+			  " AND aggregate_type = k.aggregate_type AND aggregate_id = k.aggregate_id"
+			  " AND position <= $4 ORDER BY version DESC LIMIT 1) AS e",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
+
 /* ocq_event_read_row reads a row of a statement that selects OCQ_EVENT_COLUMNS. */
 void
 ocq_event_read_row(uint64 row, OcqEvent *event)
@@ -166,22 +175,42 @@ ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id)
 	return read_rows(ocq_statement_run(&select_of_command, values, NULL));
 }
 
+static OcqEvents
+read_streams(OcqStatement *statement, const OcqStream *streams, int count, int64 up_to)
+{
+	Datum	   *tenants = palloc_array(Datum, count);
+	Datum	   *types = palloc_array(Datum, count);
+	Datum	   *ids = palloc_array(Datum, count);
+	Datum		values[4];
+
+	for (int i = 0; i < count; i++)
+	{
+		tenants[i] = PointerGetDatum(streams[i].tenant_id);
+		types[i] = PointerGetDatum(streams[i].aggregate_type);
+		ids[i] = PointerGetDatum(streams[i].aggregate_id);
+	}
+	values[0] = ocq_array(tenants, NULL, count, TEXTOID);
+	values[1] = ocq_array(types, NULL, count, TEXTOID);
+	values[2] = ocq_array(ids, NULL, count, TEXTOID);
+	values[3] = Int64GetDatum(up_to);
+	return read_rows(ocq_statement_run(statement, values, NULL));
+}
+
 /*
  * ocq_streams_read returns the events of several streams up to a position, one
- * stream after the other, each in order.  The arrays are parallel.
+ * stream after the other, each in order.
  */
 OcqEvents
-ocq_streams_read(ArrayType *tenant_ids, ArrayType *aggregate_types,
-				 ArrayType *aggregate_ids, int64 up_to)
+ocq_streams_read(const OcqStream *streams, int count, int64 up_to)
 {
-	Datum		values[] = {
-		PointerGetDatum(tenant_ids),
-		PointerGetDatum(aggregate_types),
-		PointerGetDatum(aggregate_ids),
-		Int64GetDatum(up_to)
-	};
+	return read_streams(&select_streams, streams, count, up_to);
+}
 
-	return read_rows(ocq_statement_run(&select_streams, values, NULL));
+/* ocq_streams_read_last returns the last event of each stream up to a position. */
+OcqEvents
+ocq_streams_read_last(const OcqStream *streams, int count, int64 up_to)
+{
+	return read_streams(&select_last_of_streams, streams, count, up_to);
 }
 
 /* ocq_stream_is_complete tells whether the events are a stream's from its first, without a gap. */

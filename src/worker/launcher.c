@@ -43,6 +43,12 @@ typedef struct Charge
 	TimestampTz not_before;		/* start it again */
 } Charge;
 
+/*
+ * When the first synchronisers may be started.  A launcher that does not start
+ * with the server is there because something has crashed, perhaps one of them.
+ */
+static TimestampTz first_start = 0;
+
 static List *charges = NIL;
 static MemoryContext charges_context = NULL;
 
@@ -120,6 +126,7 @@ find_charge(Oid database)
 	old = MemoryContextSwitchTo(charges_context);
 	charge = palloc0_object(Charge);
 	charge->database = database;
+	charge->not_before = first_start;
 	charges = lappend(charges, charge);
 	MemoryContextSwitchTo(old);
 	return charge;
@@ -203,6 +210,8 @@ ocq_launcher_main(Datum arg)
 	charges_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs launcher",
 											ALLOCSET_DEFAULT_SIZES);
 	ocq_database_set_launcher();
+	if (TimestampDifferenceExceeds(PgStartTime, GetCurrentTimestamp(), RESTART_SECONDS * 1000))
+		first_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_SECONDS * 1000);
 
 	for (;;)
 	{

@@ -220,7 +220,7 @@ SELECT 100000 + version, tenant_id, aggregate_type, 'copy', version, event_type,
   FROM order_cqrs.events WHERE aggregate_type = 'Order' AND aggregate_id = 'o5' AND tenant_id = 'default';
 SQL
 	$node->safe_psql('served', "SELECT setval('order_cqrs.events_position_seq', 200000)");
-	$node->safe_psql('served', order_sql('beside'));
+	$node->safe_psql('served', order_sql('beside', "tenant_id => 'other'"));
 
 	# Either the workers wait for the session, or they pass its rows by.
 	$node->poll_query_until('served', <<'SQL');
