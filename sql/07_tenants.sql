@@ -2,11 +2,11 @@
 SET search_path = order_cqrs, public;
 \pset format unaligned
 \pset tuples_only on
-SHOW order_cqrs.tenant_id;
 
 -- The same ids with another content in each.
 CALL customer_put('c', 'default C', 'c@default');
 CALL product_put('p', 'default P', 'x');
+SHOW order_cqrs.tenant_id;
 CALL customer_put('c', 'north C', 'c@north', tenant_id => 'north');
 CALL product_put('p', 'north P', 'x', tenant_id => 'north');
 SET order_cqrs.tenant_id = 'south';

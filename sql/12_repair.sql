@@ -94,7 +94,7 @@ SELECT * FROM tools.differences();
 -- until they are put.
 SELECT tools.insert_event('ghostly', 1, 'OrderCreated', jsonb_build_object('customer_id', 'ghost', 'total_amount', 2, 'items',
 	'[{"product_id": "ghost", "quantity": 1, "unit_price": 1}, {"product_id": "p", "quantity": 1, "unit_price": 1}]'::jsonb));
-SELECT tools.insert_event('lengthy', 1, 'OrderCreated', jsonb_build_object('customer_id', repeat('x', 300), 'total_amount', 1, 'items',
+SELECT tools.insert_event('lengthy', 1, 'OrderCreated', jsonb_build_object('customer_id', repeat('x', 2000), 'total_amount', 1, 'items',
 	'[{"product_id": "p", "quantity": 1, "unit_price": 1}]'::jsonb));
 SELECT v.order_id, length(v.customer_id), v.customer_name IS NULL, s.customer_name IS NULL, i.line, i.product_name
   FROM order_view v JOIN order_summary_view s USING (tenant_id, order_id) JOIN order_item_view i USING (tenant_id, order_id)

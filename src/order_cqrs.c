@@ -96,34 +96,40 @@ startup_shmem(void)
 	ocq_database_startup_shmem();
 }
 
-/* database_of returns the database that a utility command wants for itself, or InvalidOid. */
-static Oid
-database_of(Node *statement)
+/* option_of returns the string value of an option of a utility command, or NULL. */
+static const char *
+option_of(List *options, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL && IsA(option->arg, String))
+			return strVal(option->arg);
+	}
+	return NULL;
+}
+
+/* name_of_database returns the database that a utility command wants for itself, or NULL. */
+static const char *
+name_of_database(Node *statement)
 {
 	switch (nodeTag(statement))
 	{
 		case T_DropdbStmt:
-			return get_database_oid(castNode(DropdbStmt, statement)->dbname, true);
+			return castNode(DropdbStmt, statement)->dbname;
 		case T_RenameStmt:
-			if (castNode(RenameStmt, statement)->renameType != OBJECT_DATABASE)
-				return InvalidOid;
-			return get_database_oid(castNode(RenameStmt, statement)->subname, true);
+			return castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE ?
+				castNode(RenameStmt, statement)->subname : NULL;
 		case T_CreatedbStmt:
-			{
-				ListCell   *cell;
-
-				foreach(cell, castNode(CreatedbStmt, statement)->options)
-				{
-					DefElem    *option = lfirst_node(DefElem, cell);
-
-					if (strcmp(option->defname, "template") == 0 && option->arg != NULL &&
-						IsA(option->arg, String))
-						return get_database_oid(strVal(option->arg), true);
-				}
-				return InvalidOid;
-			}
+			return option_of(castNode(CreatedbStmt, statement)->options, "template");
+		case T_AlterDatabaseStmt:
+			return option_of(castNode(AlterDatabaseStmt, statement)->options, "tablespace") == NULL ?
+				NULL : castNode(AlterDatabaseStmt, statement)->dbname;
 		default:
-			return InvalidOid;
+			return NULL;
 	}
 }
 
@@ -134,7 +140,8 @@ database_of(Node *statement)
 static Oid
 database_to_leave(Node *statement)
 {
-	Oid			database = database_of(statement);
+	const char *name = name_of_database(statement);
+	Oid			database = name == NULL ? InvalidOid : get_database_oid(name, true);
 
 	if (OidIsValid(database) && ocq_owns_database(database, GetUserId()))
 		return database;

@@ -34,8 +34,21 @@ set_for_now(OcqScope *scope, const char *name, const char *value)
 							 true, 0, false);
 }
 
-void
-ocq_scope_enter(OcqScope *scope)
+/*
+ * keep_to_indexes is for statements that are planned once and kept.  A plan made
+ * while a table is small would scan it from end to end, and go on doing so when it
+ * has grown.  Indexes serve all of our statements.  A table that is scanned all
+ * the same gets a cost that would have the statement compiled.
+ */
+static void
+keep_to_indexes(OcqScope *scope)
+{
+	set_for_now(scope, "enable_seqscan", "off");
+	set_for_now(scope, "jit", "off");
+}
+
+static void
+enter(OcqScope *scope, bool for_scans)
 {
 	Oid			owner = ocq_catalog_owner();
 
@@ -44,7 +57,11 @@ ocq_scope_enter(OcqScope *scope)
 	SetUserIdAndSecContext(owner,
 						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
 	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
+	{
 		set_for_now(scope, "search_path", PINNED_SEARCH_PATH);
+		if (!for_scans)
+			keep_to_indexes(scope);
+	}
 	SPI_connect();
 
 	/* Background workers, and procedures that have committed, come without one. */
@@ -53,18 +70,17 @@ ocq_scope_enter(OcqScope *scope)
 		PushActiveSnapshot(GetTransactionSnapshot());
 }
 
-/*
- * ocq_scope_enter_for_batches is for work that grows the tables which its own
- * statements read.  Plans are kept; one made while a table is empty would scan it
- * from end to end and go on doing so.  Indexes serve all of these statements.
- * What is scanned all the same gets a cost that would have it compiled.
- */
 void
-ocq_scope_enter_for_batches(OcqScope *scope)
+ocq_scope_enter(OcqScope *scope)
 {
-	ocq_scope_enter(scope);
-	set_for_now(scope, "enable_seqscan", "off");
-	set_for_now(scope, "jit", "off");
+	enter(scope, false);
+}
+
+/* ocq_scope_enter_for_scans is for statements that read whole tables. */
+void
+ocq_scope_enter_for_scans(OcqScope *scope)
+{
+	enter(scope, true);
 }
 
 void

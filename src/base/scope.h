@@ -15,7 +15,7 @@ typedef struct OcqScope
 } OcqScope;
 
 extern void ocq_scope_enter(OcqScope *scope);
-extern void ocq_scope_enter_for_batches(OcqScope *scope);
+extern void ocq_scope_enter_for_scans(OcqScope *scope);
 extern void ocq_scope_leave(OcqScope *scope);
 
 #endif							/* OCQ_BASE_SCOPE_H */

@@ -93,7 +93,7 @@ horizon_now(void)
 	OcqScope	scope;
 	int64		horizon;
 
-	ocq_scope_enter_for_batches(&scope);
+	ocq_scope_enter(&scope);
 	horizon = ocq_sync_horizon();
 	ocq_scope_leave(&scope);
 	return horizon;
@@ -337,7 +337,7 @@ find_differing(const OcqProjection *projection, Differing *differing)
 {
 	OcqScope	scope;
 
-	ocq_scope_enter(&scope);
+	ocq_scope_enter_for_scans(&scope);
 	visit_differences(projection, add_differing, differing);
 	ocq_scope_leave(&scope);
 }
@@ -356,10 +356,10 @@ rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int fro
 	OcqScope	scope;
 	int			end = Min(streams->count, from + REBUILD_BATCH);
 
-	ocq_scope_enter_for_batches(&scope);
+	ocq_scope_enter(&scope);
 	(void) ocq_state_lock(projection, true, &state);
 	if (state.is_sync)
-		end = ocq_sync_lock_streams(streams, from);
+		end = ocq_sync_lock_streams(streams, from, true);
 	some = (OcqStreams) {
 		.streams = &streams->streams[from], .count = end - from
 	};
@@ -377,7 +377,7 @@ reconcile(const OcqProjection *projection)
 	OcqProjectionState state;
 	OcqScope	scope;
 
-	ocq_scope_enter(&scope);
+	ocq_scope_enter_for_scans(&scope);
 	(void) ocq_state_lock(projection, true, &state);
 	projection->reconcile();
 	ocq_scope_leave(&scope);
@@ -438,7 +438,7 @@ ocq_projection_verify(PG_FUNCTION_ARGS)
 	OcqScope	scope;
 
 	InitMaterializedSRF(fcinfo, 0);
-	ocq_scope_enter(&scope);
+	ocq_scope_enter_for_scans(&scope);
 	visit_differences(projection, put_difference, fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;

@@ -57,6 +57,7 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
                bool_and((i.product_name, i.product_category) IS NOT DISTINCT FROM (p.name, p.category)
                    OR p.position > bound.position) AS names_are_true,
                bool_and(i.total_price = i.quantity * i.unit_price) AS totals_are_true,
+               min(i.line) = 1 AND max(i.line) = count(*) AS lines_are_true,
                min(i.version) AS min_version, max(i.version) AS max_version
           FROM bound, order_cqrs.order_item_view i
           LEFT JOIN order_cqrs.products p ON p.tenant_id = i.tenant_id AND p.product_id = i.product_id
@@ -84,7 +85,7 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
         OR (NOT coalesce(e.renaming, false)
             AND (e.customer_name, e.customer_email) IS DISTINCT FROM (v.customer_name, v.customer_email))
         OR e.items IS DISTINCT FROM i.items
-        OR NOT i.names_are_true OR NOT i.totals_are_true
+        OR NOT i.names_are_true OR NOT i.totals_are_true OR NOT i.lines_are_true
         OR i.min_version <> e.items_version OR i.max_version <> e.items_version
 $$;
 COMMENT ON FUNCTION order_view_difference() IS 'Where order_view and order_item_view differ from the events';

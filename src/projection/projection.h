@@ -157,6 +157,6 @@ extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
 extern int64 ocq_sync_horizon(void);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
-extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from);
+extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait);
 
 #endif							/* OCQ_PROJECTION_PROJECTION_H */

@@ -12,8 +12,9 @@
  * lock of each stream, as commands write the same rows; the rows of an async
  * projection have no other writer.
  *
- * Stream locks are taken without waiting, but for the first: a process that
- * waits for a stream holds no other, and so cannot deadlock with commands.
+ * Stream locks are taken without waiting, but for the first when called by hand: a
+ * process that waits for a stream holds no other, and so cannot deadlock with
+ * commands.  The worker, which has more to do, comes back later.
  *
  * A batch that fails is tried again in halves, down to the event that fails.
  *-------------------------------------------------------------------------
@@ -66,7 +67,9 @@ typedef struct Batch
 {
 	const OcqProjection *projection;
 	bool		is_sync;
+	bool		waits;			/* for another process, if need be */
 	bool		appends_are_blocked;
+	bool		is_blocked;		/* by a command that has the first stream */
 	int64		after;
 	int64		end;
 	int64		events;
@@ -168,15 +171,15 @@ find_streams(const Batch *batch)
 }
 
 /*
- * ocq_sync_lock_streams locks as many streams in a row as it can, and at least
- * the one at from, for which it waits.  It returns the end of what it has locked.
+ * ocq_sync_lock_streams locks as many streams in a row as it can; with wait at
+ * least the one at from.  It returns the end of what it has locked.
  */
 int
-ocq_sync_lock_streams(const OcqStreams *streams, int from)
+ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait)
 {
 	int			end = from;
 
-	if (end < streams->count)
+	if (wait && end < streams->count)
 		ocq_stream_lock(&streams->streams[end++]);
 	while (end < streams->count && end - from < MAX_STREAM_LOCKS &&
 		   ocq_stream_try_lock(&streams->streams[end]))
@@ -191,8 +194,9 @@ ocq_sync_lock_streams(const OcqStreams *streams, int from)
 static int
 lock_streams(Batch *batch, const OcqStreams *streams)
 {
-	int			locked = ocq_sync_lock_streams(streams, 0);
+	int			locked = ocq_sync_lock_streams(streams, 0, batch->waits);
 
+	batch->is_blocked = locked == 0 && streams->count > 0;
 	if (locked < streams->count)
 		find_end(batch, streams->first_positions[locked] - 1, batch->events);
 	return locked;
@@ -254,13 +258,14 @@ try_batch(Batch *batch)
 
 static OcqSyncResult
 step_from(const OcqProjection *projection, const OcqProjectionState *state, int64 horizon,
-		  bool appends_are_blocked)
+		  bool wait, bool appends_are_blocked)
 {
 	for (int64 limit = ocq_batch_size;; limit /= 2)
 	{
 		Batch		batch = {
 			.projection = projection,
 			.is_sync = state->is_sync,
+			.waits = wait,
 			.appends_are_blocked = appends_are_blocked,
 			.after = state->last_position
 		};
@@ -268,6 +273,8 @@ step_from(const OcqProjection *projection, const OcqProjectionState *state, int6
 
 		find_end(&batch, horizon, limit);
 		message = try_batch(&batch);
+		if (message == NULL && batch.is_blocked)
+			return OCQ_SYNC_BUSY;
 		if (message == NULL)
 			return batch.end < horizon ? OCQ_SYNC_PROGRESS : OCQ_SYNC_DONE;
 		if (limit > 1 && batch.events > 1)
@@ -306,7 +313,7 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 				 errdetail("The snapshot of this transaction is older than the horizon, so events would be skipped."),
 				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
 
-	ocq_scope_enter_for_batches(&scope);
+	ocq_scope_enter(&scope);
 	if (!ocq_state_lock(projection, wait, &state))
 		result = OCQ_SYNC_BUSY;
 	else if (state.is_paused)
@@ -314,7 +321,7 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 	else if (state.last_position >= horizon)
 		result = OCQ_SYNC_DONE;
 	else
-		result = step_from(projection, &state, horizon, appends_are_blocked);
+		result = step_from(projection, &state, horizon, wait, appends_are_blocked);
 	ocq_scope_leave(&scope);
 	return result;
 }

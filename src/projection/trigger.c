@@ -101,6 +101,8 @@ ocq_events_project(PG_FUNCTION_ARGS)
 
 	ocq_scope_enter(&scope);
 	event = read_event(trigger);
+	if (append != NULL && !ocq_stream_equal(append->stream, &event.stream))
+		append = NULL;			/* another trigger's INSERT */
 	if (append == NULL)
 	{
 		ocq_horizon_hold();

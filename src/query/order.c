@@ -171,6 +171,7 @@ ocq_order_as_of(PG_FUNCTION_ARGS)
 	if (count == 0)
 		report_not_found(stream.tenant_id, stream.aggregate_id,
 						 events.count == 0 ? NULL : timestamptz_to_str(at));
+	ocq_stream_check_complete(events.items, count);
 	state = ocq_order_fold(events.items, count);
 	result = state_row(&state, at);
 	ocq_scope_leave(&scope);

@@ -46,7 +46,7 @@
 /* $1: the horizon; $2: up to where sync projections are looked over. */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"
-			  " WHERE last_position < CASE mode WHEN 'async' THEN $1 ELSE $2 END"
+			  " WHERE last_position < CASE WHEN mode = 'async' OR status = 'failed' THEN $1 ELSE $2 END"
 			  " AND status <> 'paused' AND (status <> 'failed'"
 			  " OR updated_at + make_interval(secs => least(power(2, least(attempts, 9)), 300)) <= clock_timestamp())"
 			  " ORDER BY mode, projection_name",
@@ -156,7 +156,7 @@ find_work(Round *round, MemoryContext context)
 	if (is_present)
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
-		ocq_scope_enter_for_batches(&scope);
+		ocq_scope_enter(&scope);
 		round->horizon = ocq_sync_horizon();
 		round->look_over_to = Min(round->look_over_to, round->horizon);
 		read_due(round, context);
@@ -238,7 +238,7 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 	for (int i = 0; i < round.ndue; i++)
 	{
 		bool		is_sync = round.due[i].is_sync;
-		int64		horizon = is_sync ? round.look_over_to : round.horizon;
+		int64		horizon = is_sync && round.look_over_to > 0 ? round.look_over_to : round.horizon;
 		OcqSyncResult result;
 		bool		advanced;
 

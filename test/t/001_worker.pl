@@ -138,15 +138,16 @@ SQL
 # With both read tables locked, whoever works on one of the two projections stays at it.
 sub test_helpers
 {
-	set_and_reload($node, 'order_cqrs.databases' => '', 'order_cqrs.batch_size' => 10);
-	wait_unserved($node, 'shop');
+	my @both = ('order_stats', 'order_summary_view');
+	my $blocker = $node->background_psql('shop');
+
+	set_and_reload($node, 'order_cqrs.batch_size' => 10);
 	$node->safe_psql('shop', "CALL order_cqrs.projection_set_mode('order_summary_view', 'async')");
+	$node->safe_psql('shop', join "\n", map { "CALL order_cqrs.projection_pause('$_');" } @both);
 	create_orders(200);
 
-	my $blocker = $node->background_psql('shop');
-	$blocker->query_safe(
-		'BEGIN; LOCK TABLE order_cqrs.order_stats, order_cqrs.order_summary_view IN SHARE MODE');
-	set_and_reload($node, 'order_cqrs.databases' => 'shop');
+	$blocker->query_safe('BEGIN; ' . join ' ', map { "LOCK TABLE order_cqrs.$_ IN SHARE MODE;" } @both);
+	$node->safe_psql('shop', join "\n", 'BEGIN;', (map { "CALL order_cqrs.projection_resume('$_');" } @both), 'COMMIT;');
 	ok( $node->poll_query_until(
 			'shop', "SELECT count(DISTINCT l.relation) = 2 AND count(DISTINCT a.backend_type) = 2"
 			  . " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"

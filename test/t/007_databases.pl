@@ -12,13 +12,11 @@ use Shop;
 use Test::More;
 
 # "ghost" does not exist, and Annex does not have the extension yet.
-my $node = new_server(
-	'databases',
-	'order_cqrs.databases' => 'shop, "Annex", ghost',
-	'order_cqrs.sync_interval' => '1h');
+my $node = new_server('databases', 'order_cqrs.sync_interval' => '1h');
 $node->start;
 create_database($node, $_) foreach 'shop', 'Annex';
 open_shop($node, 'shop');
+set_and_reload($node, 'order_cqrs.databases' => 'shop, "Annex", ghost');
 
 my $log_start = log_end($node);
 my $orders = 0;
@@ -111,6 +109,7 @@ sub test_drop
 	is($status, 0, 'DROP DATABASE works while a synchroniser is connected') or diag($error);
 	ok(wait_unserved($node, 'ghost'), 'which goes');
 	create_database($node, 'ghost');
+	$node->reload;    # makes the launcher look at once
 	open_shop($node, 'ghost');
 	ok(wait_served($node, 'ghost'), 'a new database with the old name gets one again');
 	is_projected('ghost', 'and is served');

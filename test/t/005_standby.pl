@@ -1,0 +1,107 @@
+# A streaming standby: no workers, queries of orders work, and promotion makes the workers start.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Shop;
+use Test::More;
+
+# The primary has no workers, so that the standby finds something to do.
+my $primary = new_server('primary', allows_streaming => 1, 'order_cqrs.sync_interval' => '1s');
+$primary->start;
+create_database($primary, 'shop');
+open_shop($primary, 'shop');
+$primary->safe_psql('shop', order_sql('early'));
+$primary->backup('backup');
+
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'backup', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "order_cqrs.databases = 'shop'");
+$standby->start;
+
+$primary->safe_psql('shop', join "\n",
+	(map { order_sql("o$_") } 1 .. 50),
+	"CALL order_cqrs.order_complete('o1');",
+	"CALL order_cqrs.customer_put('ada', 'Ada Lovelace', 'ada\@example.org');",
+	order_sql('late'));
+
+# caught_up waits until the standby has replayed what the primary has written.
+sub caught_up
+{
+	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+	return;
+}
+
+# error_of SQL runs it on the standby and returns its SQLSTATE, empty if there is none.
+sub error_of
+{
+	my ($sql) = @_;
+	my ($status, $output, $error) = $standby->psql('shop', $sql, extra_params => [ '--set', 'VERBOSITY=sqlstate' ]);
+	return $error =~ /ERROR:  (\w{5})/ ? $1 : '';
+}
+
+sub test_queries
+{
+	is($standby->safe_psql('shop', "SELECT order_id, customer_name, jsonb_array_length(items) FROM order_cqrs.order_get('o7')"),
+		'o7|Ada Lovelace|2', 'order_get');
+	is($standby->safe_psql('shop', "SELECT string_agg(event_type, ' ') FROM order_cqrs.order_history('o1')"),
+		'OrderCreated OrderCompleted', 'order_history');
+	is( $standby->safe_psql('shop', "SELECT status, customer_name FROM order_cqrs.order_as_of('o1', (SELECT occurred_at FROM order_cqrs.order_history('o1') WHERE version = 1))"),
+		'PENDING|Ada', 'order_as_of');
+	is(error_of("SELECT * FROM order_cqrs.order_get('none')"), 'OC101', 'an order that does not exist');
+	is($standby->safe_psql('shop', "SELECT length(order_cqrs.order_next_id())"), 36, 'order_next_id');
+	is($standby->safe_psql('shop', 'SELECT count(*) FROM order_cqrs.event_horizon_wait'), 0, 'event_horizon_wait');
+	is( $standby->safe_psql('shop', "SELECT mode, lag_events FROM order_cqrs.projection_status WHERE projection_name = 'order_stats'"),
+		'async|53', 'projection_status');
+	is(untrue_rows($standby, 'shop'), '', 'projection_verify');
+}
+
+# What a standby cannot know, and what it must not do.
+sub test_refusals
+{
+	# The sequence runs ahead of the log there, and who holds it is not known.
+	isnt(error_of('SELECT order_cqrs.event_horizon()'), '', 'event_horizon is refused');
+	isnt(error_of('SELECT count(*) FROM order_cqrs.event_read(0)'), '', 'event_read is refused');
+
+	foreach my $command (order_sql('no'), "CALL order_cqrs.order_complete('o2')", 'CALL order_cqrs.projection_sync()',
+		"CALL order_cqrs.projection_rebuild('order_view')", "CALL order_cqrs.projection_pause('order_view')",
+		"CALL order_cqrs.projection_set_mode('order_view', 'async')")
+	{
+		my ($name) = $command =~ /cqrs\.(\w+)/;
+		like(error_of($command), qr/^(?:25006|OC\w{3})$/, "$name is refused");
+	}
+}
+
+sub test_promotion
+{
+	my $log = log_end($standby);
+
+	is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'order_cqrs%'"),
+		0, 'a standby has no workers');
+	$primary->stop('immediate');
+	$standby->promote;
+	ok(wait_served($standby, 'shop'), 'promotion makes them start');
+	ok(wait_projected($standby, 'shop'), 'and they catch up');
+	is($standby->safe_psql('shop', 'SELECT sum(orders) FROM order_cqrs.order_stats'), 52, 'with every order');
+
+	my $last = $standby->safe_psql('shop', 'SELECT max(position) FROM order_cqrs.events');
+	$standby->safe_psql('shop', order_sql('promoted'));
+	cmp_ok($standby->safe_psql('shop', "SELECT position FROM order_cqrs.order_history('promoted')"),
+		'>', $last, 'a command works, at a new position');
+	ok(wait_projected($standby, 'shop'), 'and is projected');
+	ok_shop_is_true($standby, 'shop', 'after promotion');
+	is(join("\n", grep { /order_cqrs|PANIC/ && !/primary/ } loud_lines($standby, $log)), '', 'no worker has failed');
+}
+
+caught_up();
+test_queries();
+test_refusals();
+test_promotion();
+
+$standby->stop;
+done_testing();
