@@ -159,9 +159,9 @@ ocq_state_rewind(int64 position)
 		rewound_in == GetCurrentSubTransactionId() && position > rewound_to)
 		return;
 
-	/* Against the row locks of those who move checkpoints. */
+	/* Against the row locks of those who move checkpoints; then look where they are. */
 	LockRelationOid(ocq_catalog_relation(OCQ_REL_PROJECTION_STATE), ExclusiveLock);
-	(void) ocq_statement_run(&rewind_positions, values, NULL);
+	(void) ocq_statement_run_latest(&rewind_positions, values, NULL);
 	ocq_append_wake_at_commit();
 	rewound_by = GetTopTransactionId();
 	rewound_in = GetCurrentSubTransactionId();
