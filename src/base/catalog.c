@@ -62,38 +62,33 @@ ocq_catalog_init(void)
 }
 
 /*
- * resolve_relations returns whether all of them exist.  It starts over when an
- * invalidation arrives while it looks.
+ * resolve_relations returns whether all of them exist.  If an invalidation arrives
+ * while it looks, what it has found serves this call, and the next one looks
+ * again.
  */
 static bool
 resolve_relations(void)
 {
-	while (!resolved)
-	{
-		Oid			schema = get_namespace_oid(OCQ_SCHEMA, true);
-		HeapTuple	tuple;
+	Oid			schema;
+	HeapTuple	tuple;
 
-		resolved = true;
-		owner_oid = InvalidOid;
-		for (int i = 0; i < OCQ_NUM_RELATIONS; i++)
-		{
-			relation_oids[i] = OidIsValid(schema) ?
-				get_relname_relid(relation_names[i], schema) : InvalidOid;
-			if (!OidIsValid(relation_oids[i]))
-			{
-				resolved = false;
-				return false;
-			}
-		}
-		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oids[OCQ_REL_EVENTS]));
-		if (!HeapTupleIsValid(tuple))
-		{
-			resolved = false;
-			return false;
-		}
-		owner_oid = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-		ReleaseSysCache(tuple);
+	if (resolved)
+		return true;
+
+	resolved = true;
+	schema = get_namespace_oid(OCQ_SCHEMA, true);
+	for (int i = 0; i < OCQ_NUM_RELATIONS; i++)
+	{
+		relation_oids[i] = OidIsValid(schema) ?
+			get_relname_relid(relation_names[i], schema) : InvalidOid;
+		if (!OidIsValid(relation_oids[i]))
+			return resolved = false;
 	}
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation_oids[OCQ_REL_EVENTS]));
+	if (!HeapTupleIsValid(tuple))
+		return resolved = false;
+	owner_oid = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
 	return true;
 }
 

@@ -16,6 +16,7 @@
 #include "base/errors.h"
 #include "base/statement.h"
 #include "order/order.h"
+#include "store/store.h"
 #include "utils/builtins.h"
 
 static const char *const status_names[] = {
@@ -90,28 +91,16 @@ event_type(const OcqEvent *event)
 	return OCQ_ORDER_EVENT_UNKNOWN;
 }
 
-pg_noreturn static void
-report_malformed(const OcqEvent *event, const char *problem)
-{
-	ereport(ERROR,
-			(errcode(OCQ_ERR_MALFORMED_EVENT),
-			 errmsg("event %s at position " INT64_FORMAT " %s",
-					text_to_cstring(event->type), event->position, problem),
-			 errdetail("It is version %d of order \"%s\" of tenant \"%s\".",
-					   event->version, text_to_cstring(event->stream.aggregate_id),
-					   text_to_cstring(event->stream.tenant_id)),
-			 errhint("The commands never write such an event; find out what did.")));
-}
-
 /* get_value returns a value of an event's data, of a type that must be as expected. */
 static JsonbValue
 get_value(const OcqEvent *event, const char *key, enum jbvType type)
 {
 	JsonbValue	value;
 
-	if (getKeyJsonValueFromContainer(&event->data->root, key, strlen(key), &value) == NULL ||
+	if (!JB_ROOT_IS_OBJECT(event->data) ||
+		getKeyJsonValueFromContainer(&event->data->root, key, strlen(key), &value) == NULL ||
 		value.type != type)
-		report_malformed(event, psprintf("has no valid \"%s\"", key));
+		ocq_event_report_malformed(event, psprintf("has no valid \"%s\"", key));
 	return value;
 }
 
@@ -145,7 +134,7 @@ ocq_order_evolve(OcqOrderState *state, const OcqEvent *event)
 	OcqOrderEventType type = event_type(event);
 
 	if (state->version == 0 && type != OCQ_ORDER_EVENT_CREATED)
-		report_malformed(event, "is the first of its order, but not OrderCreated");
+		ocq_event_report_malformed(event, "is the first of its order, but not OrderCreated");
 
 	switch (type)
 	{

@@ -25,6 +25,8 @@ make_change(const OcqEvent *last)
 	OcqReferenceKind kind = ocq_text_is(last->stream.aggregate_type, OCQ_AGGREGATE_CUSTOMER) ?
 		OCQ_REFERENCE_CUSTOMER : OCQ_REFERENCE_PRODUCT;
 
+	if (!JB_ROOT_IS_OBJECT(last->data))
+		ocq_event_report_malformed(last, "has no object as data");
 	return (OcqReferenceChange) {
 		.kind = kind,
 		.stream = last->stream,

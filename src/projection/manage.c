@@ -72,15 +72,15 @@ require_own_transactions(FunctionCallInfo fcinfo, const char *procedure)
 				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
 }
 
-/* connect and disconnect enclose work in several transactions; commit is between. */
+/* Work in several transactions, or in the caller's if it is inside one. */
 static void
-connect(FunctionCallInfo fcinfo)
+begin_work(FunctionCallInfo fcinfo)
 {
 	SPI_connect_ext(is_atomic(fcinfo) ? 0 : SPI_OPT_NONATOMIC);
 }
 
 static void
-commit(FunctionCallInfo fcinfo)
+commit_work(FunctionCallInfo fcinfo)
 {
 	if (!is_atomic(fcinfo))
 		SPI_commit();
@@ -109,7 +109,10 @@ wait_for_appenders(void)
 	ocq_scope_leave(&scope);
 }
 
-/* synchronise takes the projection to the horizon, a batch to a transaction. */
+/*
+ * synchronise takes the projection to the horizon, a batch to a transaction.  A
+ * step that has lost a race with a command is done again.
+ */
 static OcqSyncResult
 synchronise(FunctionCallInfo fcinfo, const OcqProjection *projection, int64 horizon)
 {
@@ -118,8 +121,8 @@ synchronise(FunctionCallInfo fcinfo, const OcqProjection *projection, int64 hori
 	do
 	{
 		result = ocq_sync_step(projection, horizon, true, false);
-		commit(fcinfo);
-	} while (result == OCQ_SYNC_PROGRESS);
+		commit_work(fcinfo);
+	} while (result == OCQ_SYNC_PROGRESS || result == OCQ_SYNC_BUSY);
 	return result;
 }
 
@@ -130,7 +133,7 @@ ocq_projection_sync(PG_FUNCTION_ARGS)
 	const OcqProjection *only = PG_ARGISNULL(0) ? NULL : projection_argument(fcinfo);
 	int64		horizon;
 
-	connect(fcinfo);
+	begin_work(fcinfo);
 	horizon = horizon_now();
 	for (int i = 0; i < ocq_projection_count(); i++)
 		if (only == NULL || only == ocq_projections[i])
@@ -186,10 +189,10 @@ ocq_projection_resume(PG_FUNCTION_ARGS)
 	const OcqProjection *projection = projection_argument(fcinfo);
 	OcqProjectionState before;
 
-	connect(fcinfo);
+	begin_work(fcinfo);
 	before = set_status(projection, "running");
 	ocq_append_wake_at_commit();
-	commit(fcinfo);
+	commit_work(fcinfo);
 	if (before.is_sync)
 	{
 		/* Those who appended while it was paused may go on to append without it. */
@@ -263,10 +266,10 @@ ocq_projection_set_mode(PG_FUNCTION_ARGS)
 	require_own_transactions(fcinfo, "projection_set_mode");
 
 	/* Most of the way is gone while commands run. */
-	connect(fcinfo);
+	begin_work(fcinfo);
 	(void) synchronise(fcinfo, projection, horizon_now());
 	switch_mode(projection, to_sync);
-	commit(fcinfo);
+	commit_work(fcinfo);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -397,18 +400,18 @@ ocq_projection_rebuild(PG_FUNCTION_ARGS)
 
 	require_own_transactions(fcinfo, "projection_rebuild");
 
-	connect(fcinfo);
+	begin_work(fcinfo);
 	find_differing(projection, &differing);
-	commit(fcinfo);
+	commit_work(fcinfo);
 	for (int from = 0; from < differing.streams.count;)
 	{
 		from = rebuild_some(projection, &differing.streams, from);
-		commit(fcinfo);
+		commit_work(fcinfo);
 	}
 	if (projection->reconcile != NULL)
 	{
 		reconcile(projection);
-		commit(fcinfo);
+		commit_work(fcinfo);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -21,7 +21,7 @@
 				  " position = excluded.position WHERE t.version < excluded.version", \
 				  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID)
 
-#define DELETE(table, id) \
+#define DELETE_ROWS(table, id) \
 	OCQ_STATEMENT("DELETE FROM order_cqrs." table " t USING unnest($1, $2) AS k (tenant_id, id)" \
 				  " WHERE t.tenant_id = k.tenant_id AND t." id " = k.id", \
 				  TEXTARRAYOID, TEXTARRAYOID)
@@ -35,8 +35,8 @@
 
 static OcqStatement upsert_customers = UPSERT("customers", "customer_id", "email");
 static OcqStatement upsert_products = UPSERT("products", "product_id", "category");
-static OcqStatement delete_customers = DELETE("customers", "customer_id");
-static OcqStatement delete_products = DELETE("products", "product_id");
+static OcqStatement delete_customers = DELETE_ROWS("customers", "customer_id");
+static OcqStatement delete_products = DELETE_ROWS("products", "product_id");
 
 static OcqStatement behind =
 OCQ_STATEMENT(BEHIND("Customer", "customers", "customer_id") " UNION ALL "

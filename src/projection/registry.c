@@ -80,7 +80,7 @@ read_triggered(void)
 bool
 ocq_projection_is_triggered(int index)
 {
-	while (!triggered_is_known ||
+	if (!triggered_is_known ||
 		   triggered_generation != ocq_catalog_generation(OCQ_REL_PROJECTION_STATE))
 		read_triggered();
 	return triggered[index];

@@ -58,9 +58,8 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.posit
 static OcqStatement select_renamers =
 OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM order_cqrs.events e"
 			  " WHERE e.aggregate_type IN ('Customer', 'Product') AND e.version > 1"
-			  " AND e.position > (SELECT min(last_position) FROM order_cqrs.projection_state)"
-			  " AND e.position <= $1",
-			  INT8OID);
+			  " AND e.position > $1 AND e.position <= $2",
+			  INT8OID, INT8OID);
 
 /* One try at a batch. */
 typedef struct Batch
@@ -69,7 +68,7 @@ typedef struct Batch
 	bool		is_sync;
 	bool		waits;			/* for another process, if need be */
 	bool		appends_are_blocked;
-	bool		is_blocked;		/* by a command that has the first stream */
+	bool		is_blocked;		/* by a command, for now */
 	int64		after;
 	int64		end;
 	int64		events;
@@ -78,14 +77,17 @@ typedef struct Batch
 
 /*
  * wait_for_announcements returns when the transactions that have renamed customers
- * or products, up to the horizon and beyond some checkpoint, have told all
- * sessions.  Their events can be seen a moment before that; the lock on their
- * transaction id is held until after it.
+ * or products, up to the horizon, have told all sessions.  Their events can be
+ * seen a moment before that; the lock on their transaction id is held until after
+ * it.  Once is enough for each.  (Positions begin anew with the extension.)
  */
 static void
 wait_for_announcements(int64 horizon)
 {
-	Datum		values[] = {Int64GetDatum(horizon)};
+	static int64 waited_to = 0;
+	Datum		values[] = {
+		Int64GetDatum(waited_to <= horizon ? waited_to : 0), Int64GetDatum(horizon)
+	};
 	uint64		rows = ocq_statement_run(&select_renamers, values, NULL);
 
 	for (uint64 row = 0; row < rows; row++)
@@ -95,6 +97,7 @@ wait_for_announcements(int64 horizon)
 		if (TransactionIdIsNormal(xid) && !TransactionIdIsCurrentTransactionId(xid))
 			XactLockTableWait(xid, NULL, NULL, XLTW_None);
 	}
+	waited_to = horizon;
 	AcceptInvalidationMessages();
 }
 
@@ -223,6 +226,14 @@ handle_batch(Batch *batch)
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }
 
+static bool
+is_lost_race(int sqlstate)
+{
+	return sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
 /* try_batch runs the batch in a subtransaction; it returns the error's message, or NULL. */
 static char *
 try_batch(Batch *batch)
@@ -248,7 +259,8 @@ try_batch(Batch *batch)
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		message = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
+		batch->is_blocked = is_lost_race(error->sqlerrcode);
+		message = batch->is_blocked ? NULL : psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

@@ -37,8 +37,8 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* One session keeps at most this many; then it starts over. */
-#define MAX_KEPT 8192
+/* One session keeps about this much at most; then it starts over. */
+#define MAX_KEPT_BYTES (8 * 1024 * 1024)
 
 /* kind, length of the tenant's id, tenant's id, id: unambiguous and without NUL bytes. */
 #define KEY_BYTES (2 + 2 * OCQ_ID_MAX_BYTES + 1)
@@ -162,14 +162,20 @@ keep(OcqReferenceKind kind, const OcqReference *reference)
 {
 	char		key[KEY_BYTES];
 	KeptReference *entry;
-	MemoryContext old = MemoryContextSwitchTo(kept_context);
-	text	   *name = ocq_text_copy(reference->name);
-	text	   *attribute = ocq_text_copy(reference->attribute);
-	bool		found;
+	MemoryContext old;
+	text	   *name;
+	text	   *attribute;
 
-	MemoryContextSwitchTo(old);
 	make_key(key, kind, reference);
-	entry = hash_search(kept, key, HASH_ENTER, &found);
+	if (hash_search(kept, key, HASH_FIND, NULL) != NULL)
+		return;
+
+	/* Copied first, as an entry must be complete whatever fails. */
+	old = MemoryContextSwitchTo(kept_context);
+	name = ocq_text_copy(reference->name);
+	attribute = ocq_text_copy(reference->attribute);
+	MemoryContextSwitchTo(old);
+	entry = hash_search(kept, key, HASH_ENTER, NULL);
 	entry->name = name;
 	entry->attribute = attribute;
 }
@@ -225,7 +231,7 @@ ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count)
 
 	if (kept == NULL || changed_in_transaction ||
 		kept_generation != ocq_catalog_generation(OCQ_REL_CUSTOMERS) ||
-		hash_get_num_entries(kept) > MAX_KEPT)
+		MemoryContextMemAllocated(kept_context, true) > MAX_KEPT_BYTES)
 		start_over();
 	generation = kept_generation;
 

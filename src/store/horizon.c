@@ -27,6 +27,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/scope.h"
@@ -149,6 +150,25 @@ ocq_horizon_barrier(void)
 	AtEOXact_GUC(true, level);
 }
 
+/*
+ * ocq_horizon_flush makes what the caller is told survive a crash.  Numbers of the
+ * sequence and commits that are not flushed yet may be lost with it, and then the
+ * numbers are drawn again.  Our own checkpoints need no such care, as their
+ * commits come later in the WAL.
+ */
+void
+ocq_horizon_flush(void)
+{
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+
+	/* At the start of a page it is beyond the page's header, which has yet to be made. */
+	if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		end -= SizeOfXLogLongPHD;
+	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		end -= SizeOfXLogShortPHD;
+	XLogFlush(end);
+}
+
 /* event_horizon() returns bigint */
 Datum
 ocq_event_horizon(PG_FUNCTION_ARGS)
@@ -158,6 +178,7 @@ ocq_event_horizon(PG_FUNCTION_ARGS)
 
 	ocq_scope_enter(&scope);
 	horizon = ocq_horizon_wait();
+	ocq_horizon_flush();
 	ocq_scope_leave(&scope);
 	PG_RETURN_INT64(horizon);
 }

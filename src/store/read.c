@@ -78,6 +78,7 @@ ocq_event_read(PG_FUNCTION_ARGS)
 									 values, NULL);
 	for (uint64 row = 0; row < count; row++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+	ocq_horizon_flush();
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }

@@ -6,6 +6,7 @@
 #ifndef OCQ_STORE_STORE_H
 #define OCQ_STORE_STORE_H
 
+#include "base/compat.h"
 #include "store/event.h"
 
 /* stream.c */
@@ -21,6 +22,7 @@ extern bool ocq_stream_read_last(const OcqStream *stream, OcqEvent *event);
 extern OcqEvents ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id);
 extern OcqEvents ocq_streams_read(const OcqStream *streams, int count, int64 up_to);
 extern OcqEvents ocq_streams_read_last(const OcqStream *streams, int count, int64 up_to);
+pg_noreturn extern void ocq_event_report_malformed(const OcqEvent *event, const char *problem);
 extern bool ocq_stream_is_complete(const OcqEvent *events, int count);
 extern void ocq_stream_check_complete(const OcqEvent *events, int count);
 extern bool ocq_stream_equal(const OcqStream *a, const OcqStream *b);
@@ -59,6 +61,7 @@ extern void ocq_append_init(void);
 extern int64 ocq_horizon_wait(void);
 extern void ocq_horizon_wait_for_appenders(void);
 extern void ocq_horizon_hold(void);
+extern void ocq_horizon_flush(void);
 extern void ocq_horizon_barrier(void);
 
 #endif							/* OCQ_STORE_STORE_H */

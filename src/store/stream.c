@@ -213,6 +213,18 @@ ocq_streams_read_last(const OcqStream *streams, int count, int64 up_to)
 	return read_streams(&select_last_of_streams, streams, count, up_to);
 }
 
+/* ocq_event_report_malformed raises an error about an event that no command can have written. */
+void
+ocq_event_report_malformed(const OcqEvent *event, const char *problem)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_MALFORMED_EVENT),
+			 errmsg("event %s at position " INT64_FORMAT " %s",
+					text_to_cstring(event->type), event->position, problem),
+			 errdetail("It is version %d of %s.", event->version, ocq_stream_name(&event->stream)),
+			 errhint("The commands never write such an event; find out what did.")));
+}
+
 /* ocq_stream_is_complete tells whether the events are a stream's from its first, without a gap. */
 bool
 ocq_stream_is_complete(const OcqEvent *events, int count)

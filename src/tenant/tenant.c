@@ -18,12 +18,19 @@
 
 char	   *ocq_tenant_id = NULL;
 
+/*
+ * A value that was set before the library was loaded is checked while the setting
+ * is defined.  Refused there, it would give way to the default with no more than
+ * a warning; so it is let in, and refused when it is used.
+ */
+static bool is_being_defined = false;
+
 static bool
 check_tenant_id(char **newval, void **extra, GucSource source)
 {
 	size_t		length = strlen(*newval);
 
-	if (length >= 1 && length <= OCQ_ID_MAX_BYTES)
+	if (is_being_defined || (length >= 1 && length <= OCQ_ID_MAX_BYTES))
 		return true;
 
 	GUC_check_errcode(OCQ_ERR_INVALID_TENANT);
@@ -35,6 +42,7 @@ check_tenant_id(char **newval, void **extra, GucSource source)
 void
 ocq_tenant_define_settings(void)
 {
+	is_being_defined = true;
 	DefineCustomStringVariable("order_cqrs.tenant_id",
 							   "The tenant for which commands and queries are made.",
 							   "It counts where a call does not name a tenant_id of its own.",
@@ -43,6 +51,7 @@ ocq_tenant_define_settings(void)
 							   PGC_USERSET,
 							   0,
 							   check_tenant_id, NULL, NULL);
+	is_being_defined = false;
 }
 
 /*
@@ -52,14 +61,11 @@ ocq_tenant_define_settings(void)
 text *
 ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
 {
-	text	   *tenant;
-	size_t		length;
+	text	   *tenant = PG_ARGISNULL(argno) ?
+		cstring_to_text(ocq_tenant_id) : PG_GETARG_TEXT_PP(argno);
+	size_t		length = VARSIZE_ANY_EXHDR(tenant);
 
-	if (PG_ARGISNULL(argno))
-		return cstring_to_text(ocq_tenant_id);
 
-	tenant = PG_GETARG_TEXT_PP(argno);
-	length = VARSIZE_ANY_EXHDR(tenant);
 	if (length < 1 || length > OCQ_ID_MAX_BYTES)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_INVALID_TENANT),

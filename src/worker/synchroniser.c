@@ -112,6 +112,8 @@ use_settings_of_its_own(void)
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static void
@@ -196,7 +198,10 @@ start_helpers(int wanted)
 		else if (!ocq_synchroniser_start(MyDatabaseId, worker, &handle))
 			return;				/* no slot: this process does all by itself */
 		else
+		{
+			pfree(handle);
 			wanted--;
+		}
 	}
 }
 
