@@ -7,6 +7,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/statement.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -191,6 +192,7 @@ _PG_init(void)
 {
 	define_settings();
 	ocq_catalog_init();
+	ocq_statement_init();
 	ocq_reference_init();
 	ocq_append_init();
 

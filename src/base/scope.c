@@ -25,62 +25,35 @@
 
 #define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
 
-static void
-set_for_now(OcqScope *scope, const char *name, const char *value)
+/* pin_search_path returns the level at which it is undone, or 0 if it is pinned already. */
+static int
+pin_search_path(void)
 {
-	if (scope->settings_level == 0)
-		scope->settings_level = NewGUCNestLevel();
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	int			level;
+
+	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) == 0)
+		return 0;
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", PINNED_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
 }
 
-/*
- * keep_to_indexes is for statements that are planned once and kept.  A plan made
- * while a table is small would scan it from end to end, and go on doing so when it
- * has grown.  Indexes serve all of our statements.  A table that is scanned all
- * the same gets a cost that would have the statement compiled.
- */
-static void
-keep_to_indexes(OcqScope *scope)
-{
-	set_for_now(scope, "enable_seqscan", "off");
-	set_for_now(scope, "jit", "off");
-}
-
-static void
-enter(OcqScope *scope, bool for_scans)
+void
+ocq_scope_enter(OcqScope *scope)
 {
 	Oid			owner = ocq_catalog_owner();
 
-	scope->settings_level = 0;
 	GetUserIdAndSecContext(&scope->user, &scope->security_context);
 	SetUserIdAndSecContext(owner,
 						   scope->security_context | SECURITY_LOCAL_USERID_CHANGE);
-	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
-	{
-		set_for_now(scope, "search_path", PINNED_SEARCH_PATH);
-		if (!for_scans)
-			keep_to_indexes(scope);
-	}
+	scope->settings_level = pin_search_path();
 	SPI_connect();
 
 	/* Background workers, and procedures that have committed, come without one. */
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-void
-ocq_scope_enter(OcqScope *scope)
-{
-	enter(scope, false);
-}
-
-/* ocq_scope_enter_for_scans is for statements that read whole tables. */
-void
-ocq_scope_enter_for_scans(OcqScope *scope)
-{
-	enter(scope, true);
 }
 
 void

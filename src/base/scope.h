@@ -10,12 +10,11 @@ typedef struct OcqScope
 {
 	Oid			user;
 	int			security_context;
-	int			settings_level; /* 0: none were changed */
+	int			settings_level; /* 0: none was changed */
 	bool		pushed_snapshot;
 } OcqScope;
 
 extern void ocq_scope_enter(OcqScope *scope);
-extern void ocq_scope_enter_for_scans(OcqScope *scope);
 extern void ocq_scope_leave(OcqScope *scope);
 
 #endif							/* OCQ_BASE_SCOPE_H */

@@ -6,6 +6,12 @@
  * it anew for each value would cost more than running it.  PostgreSQL's plan
  * cache revalidates them when a relation changes.
  *
+ * They keep to indexes.  A plan made while a table is small would scan it from end
+ * to end, and go on doing so when it has grown.  So our statements, and no others
+ * that run within them, are planned with sequential scans off.  A table that is
+ * scanned all the same then has a cost that would have the statement compiled,
+ * so that is off, too.
+ *
  * All run inside a scope (scope.c).
  *-------------------------------------------------------------------------
  */
@@ -14,9 +20,54 @@
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "nodes/parsenodes.h"
+#include "optimizer/planner.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+
+/* The statement that was run last; it may be stale after an error, which does no harm. */
+static const OcqStatement *current_statement = NULL;
+static planner_hook_type previous_planner_hook = NULL;
+
+static PlannedStmt *
+plan_query(Query *query, const char *text, int options, ParamListInfo params)
+{
+	return previous_planner_hook != NULL ?
+		previous_planner_hook(query, text, options, params) :
+		standard_planner(query, text, options, params);
+}
+
+static void
+turn_off(const char *setting)
+{
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+static PlannedStmt *
+plan_keeping_to_indexes(Query *query, const char *text, int options, ParamListInfo params)
+{
+	PlannedStmt *plan;
+	int			level;
+
+	if (current_statement == NULL || text == NULL || strcmp(text, current_statement->sql) != 0)
+		return plan_query(query, text, options, params);
+
+	level = NewGUCNestLevel();
+	turn_off("enable_seqscan");
+	turn_off("jit");
+	plan = plan_query(query, text, options, params);
+	AtEOXact_GUC(true, level);
+	return plan;
+}
+
+void
+ocq_statement_init(void)
+{
+	previous_planner_hook = planner_hook;
+	planner_hook = plan_keeping_to_indexes;
+}
 
 static void
 prepare(OcqStatement *statement)
@@ -37,8 +88,18 @@ prepare(OcqStatement *statement)
 }
 
 static uint64
-processed(OcqStatement *statement, int result)
+run(OcqStatement *statement, Datum *values, const char *nulls, Snapshot snapshot)
 {
+	const OcqStatement *outer = current_statement;
+	int			result;
+
+	prepare(statement);
+	current_statement = statement->reads_whole_tables ? NULL : statement;
+	result = snapshot == InvalidSnapshot ?
+		SPI_execute_plan(statement->plan, values, nulls, false, 0) :
+		SPI_execute_snapshot(statement->plan, values, nulls, snapshot, InvalidSnapshot,
+							 false, true, 0);
+	current_statement = outer;
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s",
 			 statement->sql, SPI_result_code_string(result));
@@ -53,9 +114,7 @@ processed(OcqStatement *statement, int result)
 uint64
 ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls)
 {
-	prepare(statement);
-	return processed(statement,
-					 SPI_execute_plan(statement->plan, values, nulls, false, 0));
+	return run(statement, values, nulls, InvalidSnapshot);
 }
 
 /*
@@ -66,16 +125,13 @@ ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls)
 uint64
 ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls)
 {
-	prepare(statement);
-	return processed(statement,
-					 SPI_execute_snapshot(statement->plan, values, nulls,
-										  GetLatestSnapshot(), InvalidSnapshot,
-										  false, true, 0));
+	return run(statement, values, nulls, GetLatestSnapshot());
 }
 
 /*
  * ocq_statement_open returns a cursor on the statement, which must be a SELECT,
- * in the snapshot of the statement that called us.
+ * in the snapshot of the statement that called us.  For reading whole tables: it
+ * is planned like any query.
  */
 Portal
 ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls)

@@ -17,12 +17,16 @@ typedef struct OcqStatement
 	const char *sql;
 	int			nargs;
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
+	bool		reads_whole_tables;
 	SPIPlanPtr	plan;			/* NULL until the first use in this session */
 } OcqStatement;
 
 #define OCQ_STATEMENT(text, ...) \
 	{ .sql = (text), .nargs = lengthof(((Oid[]){__VA_ARGS__})), .argtypes = {__VA_ARGS__} }
 #define OCQ_STATEMENT_NOARGS(text) { .sql = (text) }
+#define OCQ_STATEMENT_ON_ALL(text) { .sql = (text), .reads_whole_tables = true }
+
+extern void ocq_statement_init(void);
 
 extern uint64 ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls);
 extern uint64 ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls);

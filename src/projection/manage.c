@@ -340,7 +340,7 @@ find_differing(const OcqProjection *projection, Differing *differing)
 {
 	OcqScope	scope;
 
-	ocq_scope_enter_for_scans(&scope);
+	ocq_scope_enter(&scope);
 	visit_differences(projection, add_differing, differing);
 	ocq_scope_leave(&scope);
 }
@@ -380,7 +380,7 @@ reconcile(const OcqProjection *projection)
 	OcqProjectionState state;
 	OcqScope	scope;
 
-	ocq_scope_enter_for_scans(&scope);
+	ocq_scope_enter(&scope);
 	(void) ocq_state_lock(projection, true, &state);
 	projection->reconcile();
 	ocq_scope_leave(&scope);
@@ -441,7 +441,7 @@ ocq_projection_verify(PG_FUNCTION_ARGS)
 	OcqScope	scope;
 
 	InitMaterializedSRF(fcinfo, 0);
-	ocq_scope_enter_for_scans(&scope);
+	ocq_scope_enter(&scope);
 	visit_differences(projection, put_difference, fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;

@@ -69,7 +69,7 @@ OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.order_stats_applied a"
  * Adding the difference is right whatever is added at the same time.
  */
 static OcqStatement reconcile_days =
-OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.order_stats AS s (tenant_id, day, status, orders, revenue)"
+OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.order_stats AS s (tenant_id, day, status, orders, revenue)"
 					 " SELECT coalesce(e.tenant_id, a.tenant_id), coalesce(e.day, a.day),"
 					 " coalesce(e.status, a.status),"
 					 " coalesce(e.orders, 0) - coalesce(a.orders, 0),"
@@ -84,7 +84,7 @@ OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.order_stats AS s (tenant_id, day, s
 					 " SET orders = s.orders + excluded.orders, revenue = s.revenue + excluded.revenue");
 
 static OcqStatement reconcile_products =
-OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.order_product_stats AS s (tenant_id, product_id, quantity, revenue)"
+OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.order_product_stats AS s (tenant_id, product_id, quantity, revenue)"
 					 " SELECT coalesce(e.tenant_id, a.tenant_id), coalesce(e.product_id, a.product_id),"
 					 " coalesce(e.quantity, 0) - coalesce(a.quantity, 0),"
 					 " coalesce(e.revenue, 0) - coalesce(a.revenue, 0)"

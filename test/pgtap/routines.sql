@@ -1,0 +1,105 @@
+-- The contract of procedures and functions: names, arguments, defaults, results.
+
+BEGIN;
+SELECT no_plan();
+
+-- Every command ends with these, and its answering twin with version, too.
+CREATE FUNCTION pg_temp.optional(answers boolean) RETURNS text
+    LANGUAGE sql AS $$
+    SELECT 'IN expected_version integer DEFAULT NULL::integer, IN command_id uuid DEFAULT NULL::uuid,'
+           ' IN metadata jsonb DEFAULT NULL::jsonb, IN tenant_id text DEFAULT NULL::text'
+           || CASE WHEN answers THEN ', INOUT version integer DEFAULT NULL::integer' ELSE '' END
+$$;
+
+CREATE TEMPORARY TABLE commands (name text, id text, arguments text);
+INSERT INTO commands VALUES
+    ('customer_put', 'customer_id', 'IN name text, IN email text'),
+    ('product_put', 'product_id', 'IN name text, IN category text'),
+    ('order_create', 'order_id', 'IN customer_id text, IN items jsonb'),
+    ('order_update', 'order_id', 'IN items jsonb, IN reason text DEFAULT NULL::text'),
+    ('order_cancel', 'order_id', 'IN reason text DEFAULT NULL::text'),
+    ('order_complete', 'order_id', NULL),
+    ('event_append', 'aggregate_type', 'IN aggregate_id text, IN events jsonb');
+
+SELECT set_eq(format($$SELECT pg_get_function_arguments(oid) FROM pg_proc
+                        WHERE pronamespace = 'order_cqrs'::regnamespace AND proname = %L AND prokind = 'p'$$, name),
+           ARRAY[concat_ws(', ', 'IN ' || id || ' text', arguments, pg_temp.optional(false)),
+                 concat_ws(', ', 'IN ' || id || ' order_cqrs.identifier', arguments, pg_temp.optional(true))],
+           'procedure ' || name || ', without version and with it')
+  FROM commands ORDER BY name;
+
+-- The others.  Results: NULL for procedures.
+CREATE TEMPORARY TABLE others (name text, kind "char", arguments text, result text);
+INSERT INTO others VALUES
+    ('projection_sync', 'p', 'IN projection_name text DEFAULT NULL::text', NULL),
+    ('projection_rebuild', 'p', 'IN projection_name text', NULL),
+    ('projection_pause', 'p', 'IN projection_name text', NULL),
+    ('projection_resume', 'p', 'IN projection_name text', NULL),
+    ('projection_set_mode', 'p', 'IN projection_name text, IN mode text', NULL),
+    ('projection_verify', 'f', 'projection_name text, OUT tenant_id text, OUT key text, OUT expected jsonb,'
+        ' OUT actual jsonb', 'SETOF record'),
+    ('order_next_id', 'f', '', 'text'),
+    ('order_get', 'f', 'order_id text, tenant_id text DEFAULT NULL::text, OUT tenant_id text, OUT order_id text,'
+        ' OUT customer_id text, OUT customer_name text, OUT customer_email text, OUT status text,'
+        ' OUT total_amount numeric, OUT item_count integer, OUT created_at timestamp with time zone,'
+        ' OUT updated_at timestamp with time zone, OUT version integer, OUT items jsonb', 'record'),
+    ('order_history', 'f', 'order_id text, tenant_id text DEFAULT NULL::text, OUT version integer,'
+        ' OUT event_type text, OUT data jsonb, OUT occurred_at timestamp with time zone, OUT actor text,'
+        ' OUT command_id uuid, OUT metadata jsonb, OUT "position" bigint', 'SETOF record'),
+    ('order_as_of', 'f', 'order_id text, at timestamp with time zone, tenant_id text DEFAULT NULL::text,'
+        ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,'
+        ' OUT customer_email text, OUT status text, OUT total_amount numeric, OUT item_count integer,'
+        ' OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone, OUT version integer,'
+        ' OUT items jsonb', 'record'),
+    ('event_read', 'f', 'after_position bigint, max_count integer DEFAULT 1000,'
+        ' aggregate_types text[] DEFAULT NULL::text[]', 'SETOF order_cqrs.events'),
+    ('event_horizon', 'f', '', 'bigint');
+
+SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_get_function_result(oid) FROM pg_proc
+                            WHERE pronamespace = 'order_cqrs'::regnamespace AND proname = %L$$, name),
+           format('VALUES (%L::"char", %L, %L)', kind, arguments, result),
+           CASE kind WHEN 'p' THEN 'procedure ' ELSE 'function ' END || name)
+  FROM others ORDER BY name;
+
+-- What else there is serves the extension itself, and may change.
+SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+                EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
+    ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
+        'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference'],
+    'there are no other routines');
+
+-- What a procedure that commits, or a function that writes, cannot have.
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+                   AND (prosecdef OR (prokind = 'p' AND proconfig IS NOT NULL))$$,
+    'no routine is SECURITY DEFINER, and no procedure has a SET clause');
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+                   AND proparallel <> 'u'$$, 'no routine runs in a parallel worker');
+
+-- Calls as they are made: by position, by name, with version and without.
+CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org');
+CALL order_cqrs.product_put(product_id => 'pen', name => 'Pen', category => 'Writing');
+CALL order_cqrs.order_create('o1', 'ada', '[{"product_id": "pen", "quantity": 2, "unit_price": "1.10"}]');
+CALL order_cqrs.order_update('o1', '[{"product_id": "pen", "quantity": 3, "unit_price": 1.10}]', version => NULL) \gset
+SELECT is(:version, 2, 'a command that is asked answers with the version');
+CALL order_cqrs.order_complete(order_id => 'o1', expected_version => 2,
+    command_id => '00000000-0000-0000-0000-000000000001', metadata => '{"source": "test"}', tenant_id => 'default',
+    version => NULL) \gset
+SELECT is(:version, 3, 'also with every argument by name');
+SELECT results_eq($$SELECT version, event_type, command_id, metadata FROM order_cqrs.order_history('o1')$$,
+    $$VALUES (1, 'OrderCreated', NULL::uuid, NULL::jsonb), (2, 'OrderUpdated', NULL, NULL),
+        (3, 'OrderCompleted', '00000000-0000-0000-0000-000000000001', '{"source": "test"}')$$,
+    'the events say what was called');
+SELECT results_eq($$SELECT order_id, customer_name, status, total_amount, item_count FROM order_cqrs.order_get('o1')$$,
+    $$VALUES ('o1', 'Ada', 'COMPLETED', 3.30, 1)$$, 'and order_get what came of it');
+SELECT is(jsonb_typeof(items) || ' ' || items::text, 'array ' || '[{"quantity": 3, "product_id": "pen", "unit_price": 1.10,'
+    ' "total_price": 3.30, "product_name": "Pen", "product_category": "Writing"}]', 'items of order_get')
+  FROM order_cqrs.order_get('o1');
+SELECT results_eq($$SELECT event_type, jsonb_object_keys(data) FROM order_cqrs.order_history('o1') ORDER BY 1, 2$$,
+    $$VALUES ('OrderCreated', 'customer_id'), ('OrderCreated', 'items'), ('OrderCreated', 'total_amount'),
+        ('OrderUpdated', 'items'), ('OrderUpdated', 'reason'), ('OrderUpdated', 'total_amount')$$,
+    'events of an order carry these keys');
+SELECT matches(order_cqrs.order_next_id(), '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$',
+    'order_next_id returns a UUID of version 7');
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,147 @@
+-- The contract of the relations: tables, columns, keys, triggers, and what a dump holds.
+
+BEGIN;
+SELECT no_plan();
+
+CREATE FUNCTION pg_temp.columns_of(relation regclass) RETURNS SETOF text
+    LANGUAGE sql AS $$
+    SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+           || CASE WHEN a.attcollation = '"C"'::regcollation THEN ' C' ELSE '' END
+           || CASE WHEN a.attnotnull THEN '' ELSE ' null' END
+      FROM pg_attribute a
+     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+     ORDER BY a.attnum
+$$;
+
+SELECT is(extnamespace::regnamespace::text, 'order_cqrs', 'the extension lives in its schema')
+  FROM pg_extension WHERE extname = 'order_cqrs';
+
+SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers', 'products', 'order_view',
+    'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied']);
+SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait']);
+SELECT sequences_are('order_cqrs', ARRAY['events_position_seq']);
+SELECT domains_are('order_cqrs', ARRAY['identifier']);
+SELECT domain_type_is('order_cqrs', 'identifier', 'pg_catalog', 'text', 'an identifier is text');
+
+-- Columns, in order; "null" may be NULL, "C" is the collation of keys.
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.events')$$, ARRAY[
+    'position bigint', 'tenant_id text C', 'aggregate_type text C', 'aggregate_id text C', 'version integer',
+    'event_type text C', 'schema_version integer', 'data jsonb', 'command_id uuid null', 'correlation_id uuid null',
+    'causation_id uuid null', 'actor text', 'metadata jsonb null', 'occurred_at timestamp with time zone'],
+    'columns of events');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.projection_state')$$, ARRAY[
+    'projection_name text C', 'mode text', 'status text', 'last_position bigint',
+    'last_processed_time timestamp with time zone null', 'last_event_count bigint', 'events_total bigint',
+    'repaired_total bigint', 'last_error text null', 'failed_position bigint null', 'attempts integer',
+    'updated_at timestamp with time zone'],
+    'columns of projection_state');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.customers')$$, ARRAY[
+    'tenant_id text C', 'customer_id text C', 'name text', 'email text', 'version integer', 'position bigint'],
+    'columns of customers');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.products')$$, ARRAY[
+    'tenant_id text C', 'product_id text C', 'name text', 'category text', 'version integer', 'position bigint'],
+    'columns of products');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_view')$$, ARRAY[
+    'tenant_id text C', 'order_id text C', 'customer_id text C', 'customer_name text null',
+    'customer_email text null', 'status text C', 'total_amount numeric', 'item_count integer',
+    'created_at timestamp with time zone', 'updated_at timestamp with time zone', 'version integer'],
+    'columns of order_view');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_item_view')$$, ARRAY[
+    'tenant_id text C', 'order_id text C', 'line integer', 'product_id text C', 'product_name text null',
+    'product_category text null', 'quantity integer', 'unit_price numeric', 'total_price numeric', 'version integer'],
+    'columns of order_item_view');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_summary_view')$$, ARRAY[
+    'tenant_id text C', 'order_id text C', 'customer_id text C', 'customer_name text null', 'status text C',
+    'total_amount numeric', 'item_count integer', 'created_at timestamp with time zone', 'version integer'],
+    'columns of order_summary_view');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_stats')$$, ARRAY[
+    'tenant_id text C', 'day date', 'status text C', 'orders bigint', 'revenue numeric'],
+    'columns of order_stats');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_product_stats')$$, ARRAY[
+    'tenant_id text C', 'product_id text C', 'quantity bigint', 'revenue numeric'],
+    'columns of order_product_stats');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_stats_applied')$$, ARRAY[
+    'tenant_id text C', 'order_id text C', 'version integer', 'day date', 'status text C', 'total_amount numeric',
+    'items jsonb'],
+    'columns of order_stats_applied');
+SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
+    'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
+    'last_error', 'failed_position', 'attempts']);
+SELECT columns_are('order_cqrs', 'event_horizon_wait', ARRAY['pid', 'prepared_transaction', 'user_name',
+    'application_name', 'state', 'since', 'waited']);
+
+-- Keys.
+SELECT col_is_pk('order_cqrs', 'events', ARRAY['tenant_id', 'aggregate_type', 'aggregate_id', 'version'], 'events');
+SELECT col_is_pk('order_cqrs', 'projection_state', 'projection_name', 'projection_state');
+SELECT col_is_pk('order_cqrs', 'customers', ARRAY['tenant_id', 'customer_id'], 'customers');
+SELECT col_is_pk('order_cqrs', 'products', ARRAY['tenant_id', 'product_id'], 'products');
+SELECT col_is_pk('order_cqrs', 'order_view', ARRAY['tenant_id', 'order_id'], 'order_view');
+SELECT col_is_pk('order_cqrs', 'order_item_view', ARRAY['tenant_id', 'order_id', 'line'], 'order_item_view');
+SELECT col_is_pk('order_cqrs', 'order_summary_view', ARRAY['tenant_id', 'order_id'], 'order_summary_view');
+SELECT col_is_pk('order_cqrs', 'order_stats', ARRAY['tenant_id', 'day', 'status'], 'order_stats');
+SELECT col_is_pk('order_cqrs', 'order_product_stats', ARRAY['tenant_id', 'product_id'], 'order_product_stats');
+SELECT col_is_pk('order_cqrs', 'order_stats_applied', ARRAY['tenant_id', 'order_id'], 'order_stats_applied');
+SELECT is_empty($$
+    SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+     WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relname NOT IN ('events', 'projection_state')
+       AND (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = i.indkey[0]) <> 'tenant_id'$$,
+    'every index of a read table leads with tenant_id');
+SELECT has_index('order_cqrs', 'events', 'events_position_idx', '"position"', 'events can be read by position');
+SELECT has_index('order_cqrs', 'events', 'events_aggregate_type_position_idx', ARRAY['aggregate_type', '"position"'],
+    'events of a type can be read by position');
+SELECT index_is_unique('order_cqrs', 'events', 'events_pkey', 'a version is there once');
+
+-- Positions come from a sequence that hands out one at a time, to nobody's choice.
+SELECT is(attidentity::text, 'a', 'position is GENERATED ALWAYS AS IDENTITY')
+  FROM pg_attribute WHERE attrelid = 'order_cqrs.events'::regclass AND attname = 'position';
+SELECT is(seqcache, 1::bigint, 'its sequence has CACHE 1')
+  FROM pg_sequence WHERE seqrelid = 'order_cqrs.events_position_seq'::regclass;
+SELECT is(pg_get_serial_sequence('order_cqrs.events', 'position'), 'order_cqrs.events_position_seq',
+    'its sequence is events_position_seq');
+
+-- Triggers; 'A' fires always, 'O' not in a replica session.
+SELECT set_eq($$
+    SELECT format('%s %s %s %s', c.relname, t.tgname, t.tgenabled, t.tgtype)
+      FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+     WHERE c.relnamespace = 'order_cqrs'::regnamespace AND NOT t.tgisinternal$$,
+    -- tgtype: 58 is BEFORE UPDATE OR DELETE OR TRUNCATE, statement; 5 is AFTER INSERT, row; 7 is BEFORE INSERT, row
+    ARRAY['events events_append_only A 58', 'events events_project O 5',
+        'projection_state projection_state_restore O 7'],
+    'triggers, and when they fire');
+
+CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org');
+SELECT throws_ok($$UPDATE order_cqrs.events SET actor = 'nobody'$$, 'OC301', NULL, 'UPDATE of events is refused');
+SELECT throws_ok('DELETE FROM order_cqrs.events', 'OC301', NULL, 'DELETE of events is refused');
+SELECT throws_ok('TRUNCATE order_cqrs.events', 'OC301', NULL, 'TRUNCATE of events is refused');
+SELECT throws_ok('DELETE FROM order_cqrs.events WHERE false', 'OC301', NULL, 'also where it would do nothing');
+SET LOCAL session_replication_role = replica;
+SELECT throws_ok('DELETE FROM order_cqrs.events', 'OC301', NULL, 'also in a replica session');
+RESET session_replication_role;
+
+-- A row of events or of projection_state that cannot be true is refused.
+SELECT throws_ok($$
+    INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+    VALUES ('default', 'Cart', 'c', 0, 'Opened', '{}', 'me', now())$$, '23514', NULL, 'versions begin with 1');
+SELECT throws_ok($$UPDATE order_cqrs.projection_state SET mode = 'later'$$, '23514', NULL, 'modes are checked');
+SELECT throws_ok($$UPDATE order_cqrs.projection_state SET status = 'odd'$$, '23514', NULL, 'statuses are checked');
+
+-- Projections, as they are installed.
+SELECT set_eq($$SELECT projection_name || ' ' || mode || ' ' || status FROM order_cqrs.projection_state$$,
+    ARRAY['order_stats async running', 'order_summary_view sync running', 'order_view sync running',
+        'reference sync running'], 'projections, and their modes');
+
+-- What pg_dump takes along: the events and the settings, not what is derived.
+SELECT set_eq($$
+    SELECT c.relation::regclass::text, c.condition
+      FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS c (relation, condition)
+     WHERE e.extname = 'order_cqrs'$$,
+    $$VALUES ('order_cqrs.events', ''), ('order_cqrs.events_position_seq', ''), ('order_cqrs.projection_state', '')$$,
+    'a dump holds events, the sequence and the state of projections');
+SELECT is_empty($$
+    SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'order_cqrs'::regnamespace
+       AND c.relkind IN ('r', 'v', 'S')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i'))$$,
+    'every relation belongs to the extension');
+
+SELECT * FROM finish();
+ROLLBACK;

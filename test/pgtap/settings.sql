@@ -1,0 +1,32 @@
+-- The contract of the settings.
+
+BEGIN;
+SELECT no_plan();
+
+-- order_cqrs.databases has another value here than its default.
+SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_val FROM pg_settings
+                     WHERE name LIKE 'order\_cqrs.%' ORDER BY name$$,
+    $$VALUES ('order_cqrs.batch_size', 'integer', NULL, 'sighup', '1000', '1', '100000'),
+        ('order_cqrs.databases', 'string', NULL, 'sighup', 'postgres', NULL, NULL),
+        ('order_cqrs.sync_interval', 'integer', 's', 'sighup', '30', '1', '86400'),
+        ('order_cqrs.tenant_id', 'string', NULL, 'user', 'default', NULL, NULL),
+        ('order_cqrs.workers', 'integer', NULL, 'sighup', '4', '1', '8')$$,
+    'settings, their defaults and bounds');
+SELECT is_empty($$SELECT name FROM pg_settings WHERE name LIKE 'order\_cqrs.%'
+                   AND (short_desc !~ '^[A-Z].*\.$' OR coalesce(extra_desc, '') !~ '^[A-Z].*\.$')$$,
+    'each is described in whole sentences');
+
+SELECT throws_ok('SET order_cqrs.batch_size = 5', '55P02', NULL, 'batch_size is not a session''s to set');
+SELECT throws_ok('SET order_cqrs.no_such_setting = 5', '42602', NULL, 'the prefix is reserved');
+
+SELECT lives_ok($$SET LOCAL order_cqrs.tenant_id = 'other'$$, 'tenant_id is');
+CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org');
+CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org', tenant_id => 'third');
+SELECT set_eq($$SELECT tenant_id FROM order_cqrs.customers$$, ARRAY['other', 'third'],
+    'it counts where a call does not name a tenant of its own');
+SELECT throws_ok($$SET LOCAL order_cqrs.tenant_id = ''$$, 'OC002', NULL, 'a tenant has a name');
+SELECT throws_ok(format('SET LOCAL order_cqrs.tenant_id = %L', repeat('x', 256)), 'OC002', NULL, 'of at most 255 bytes');
+SELECT is(current_setting('order_cqrs.tenant_id'), 'other', 'a bad one leaves the setting as it was');
+
+SELECT * FROM finish();
+ROLLBACK;
