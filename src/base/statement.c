@@ -6,11 +6,12 @@
  * it anew for each value would cost more than running it.  PostgreSQL's plan
  * cache revalidates them when a relation changes.
  *
- * They keep to indexes.  A plan made while a table is small would scan it from end
- * to end, and go on doing so when it has grown.  So our statements, and no others
- * that run within them, are planned with sequential scans off.  A table that is
- * scanned all the same then has a cost that would have the statement compiled,
- * so that is off, too.
+ * They are planned for large tables.  A plan made while a table is small would
+ * scan it, or an index of which one column fits, from end to end, and go on doing
+ * so when it has grown.  So our statements, and no others that run within them,
+ * are planned as if each table had a million rows, without sequential scans.  A
+ * table that is scanned all the same then has a cost that would have the statement
+ * compiled, so that is off, too.
  *
  * All run inside a scope (scope.c).
  *-------------------------------------------------------------------------
@@ -20,6 +21,7 @@
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "nodes/parsenodes.h"
+#include "optimizer/plancat.h"
 #include "optimizer/planner.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -29,6 +31,34 @@
 /* The statement that was run last; it may be stale after an error, which does no harm. */
 static const OcqStatement *current_statement = NULL;
 static planner_hook_type previous_planner_hook = NULL;
+static get_relation_info_hook_type previous_get_relation_info_hook = NULL;
+
+static bool plans_for_large_tables = false;
+
+#define LARGE_TUPLES 1000000.0
+#define LARGE_PAGES 20000
+#define LARGE_INDEX_PAGES 5000
+
+static void
+make_large(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+{
+	ListCell   *cell;
+
+	if (previous_get_relation_info_hook != NULL)
+		previous_get_relation_info_hook(root, relid, inhparent, rel);
+	if (!plans_for_large_tables || rel->tuples >= LARGE_TUPLES)
+		return;
+
+	rel->tuples = LARGE_TUPLES;
+	rel->pages = Max(rel->pages, LARGE_PAGES);
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
+
+		index->tuples = LARGE_TUPLES;
+		index->pages = Max(index->pages, LARGE_INDEX_PAGES);
+	}
+}
 
 static PlannedStmt *
 plan_query(Query *query, const char *text, int options, ParamListInfo params)
@@ -46,9 +76,9 @@ turn_off(const char *setting)
 }
 
 static PlannedStmt *
-plan_keeping_to_indexes(Query *query, const char *text, int options, ParamListInfo params)
+plan_for_large_tables(Query *query, const char *text, int options, ParamListInfo params)
 {
-	PlannedStmt *plan;
+	PlannedStmt *plan = NULL;
 	int			level;
 
 	if (current_statement == NULL || text == NULL || strcmp(text, current_statement->sql) != 0)
@@ -57,7 +87,16 @@ plan_keeping_to_indexes(Query *query, const char *text, int options, ParamListIn
 	level = NewGUCNestLevel();
 	turn_off("enable_seqscan");
 	turn_off("jit");
-	plan = plan_query(query, text, options, params);
+	plans_for_large_tables = true;
+	PG_TRY();
+	{
+		plan = plan_query(query, text, options, params);
+	}
+	PG_FINALLY();
+	{
+		plans_for_large_tables = false;
+	}
+	PG_END_TRY();
 	AtEOXact_GUC(true, level);
 	return plan;
 }
@@ -66,7 +105,9 @@ void
 ocq_statement_init(void)
 {
 	previous_planner_hook = planner_hook;
-	planner_hook = plan_keeping_to_indexes;
+	planner_hook = plan_for_large_tables;
+	previous_get_relation_info_hook = get_relation_info_hook;
+	get_relation_info_hook = make_large;
 }
 
 static void
