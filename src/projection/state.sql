@@ -23,6 +23,7 @@ CREATE TABLE projection_state (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 COMMENT ON TABLE projection_state IS 'Mode, checkpoint and troubles of each projection; changed by the projection_... procedures and the workers';
+COMMENT ON COLUMN projection_state.projection_name IS 'Name of the projection';
 COMMENT ON COLUMN projection_state.mode IS 'sync: changes in the command''s transaction; async: after it, by the worker';
 COMMENT ON COLUMN projection_state.status IS 'running, paused, or failed';
 COMMENT ON COLUMN projection_state.last_position IS 'Checkpoint: every event up to this position is in the read tables';
@@ -33,6 +34,7 @@ COMMENT ON COLUMN projection_state.repaired_total IS 'Rows of a sync projection 
 COMMENT ON COLUMN projection_state.last_error IS 'SQLSTATE and message of the failure, NULL if there is none';
 COMMENT ON COLUMN projection_state.failed_position IS 'Position of the event that could not be handled';
 COMMENT ON COLUMN projection_state.attempts IS 'Failed attempts in a row';
+COMMENT ON COLUMN projection_state.updated_at IS 'When the row last changed';
 
 INSERT INTO projection_state (projection_name, mode) VALUES
     ('reference', 'sync'),

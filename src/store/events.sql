@@ -38,6 +38,8 @@ COMMENT ON COLUMN events.actor IS 'Session user that sent the command';
 COMMENT ON COLUMN events.metadata IS 'What the caller added to the command, a JSON object or NULL';
 COMMENT ON COLUMN events.occurred_at IS 'When the event was appended; never decreases within a stream';
 
+COMMENT ON SEQUENCE events_position_seq IS 'Positions of events; whoever draws one holds a lock on it until the transaction ends';
+
 CREATE FUNCTION events_append_only() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_events_append_only';
 COMMENT ON FUNCTION events_append_only() IS 'Trigger that refuses UPDATE, DELETE and TRUNCATE of events';

@@ -105,8 +105,8 @@ sub test_settings
 	foreach my $bad ('', $long)
 	{
 		is(refused("SET order_cqrs.tenant_id = '$bad'; $customer"),
-			"ERROR:  OC002\n", 'a bad tenant that was set before is refused by the command');
-		is(refused("LOAD 'order_cqrs'; SET order_cqrs.tenant_id = '$bad'"), "ERROR:  OC002\n", 'after loading by SET');
+			'ERROR:  OC002', 'a bad tenant that was set before is refused by the command');
+		is(refused("LOAD 'order_cqrs'; SET order_cqrs.tenant_id = '$bad'"), 'ERROR:  OC002', 'after loading by SET');
 	}
 	is(answer("SELECT count(*) FROM order_cqrs.customers WHERE customer_id = 'eve'"), 3, 'no command took another tenant for it');
 
