@@ -55,6 +55,15 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position,
 			  " ORDER BY e.tenant_id, e.aggregate_type, e.aggregate_id, e.version",
 			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
 
+static OcqStatement select_last_of_streams =
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
+			  " e.event_type, e.data, e.command_id, e.occurred_at"
+			  " FROM unnest($1, $2, $3) AS k (tenant_id, aggregate_type, aggregate_id),"
+			  " LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = k.tenant_id"
+			  " AND aggregate_type = k.aggregate_type AND aggregate_id = k.aggregate_id"
+			  " AND position <= $4 ORDER BY version DESC LIMIT 1) AS e",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
+
 static uint64
 hash_text(const text *value, uint64 seed)
 {
@@ -92,15 +101,6 @@ ocq_stream_try_lock(const OcqStream *stream)
 	set_lock_tag(&tag, stream);
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
-
-static OcqStatement select_last_of_streams =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
-			  " e.event_type, e.data, e.command_id, e.occurred_at"
-			  " FROM unnest($1, $2, $3) AS k (tenant_id, aggregate_type, aggregate_id),"
-			  " LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = k.tenant_id"
-			  " AND aggregate_type = k.aggregate_type AND aggregate_id = k.aggregate_id"
-			  " AND position <= $4 ORDER BY version DESC LIMIT 1) AS e",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
 
 /* ocq_event_read_row reads a row of a statement that selects OCQ_EVENT_COLUMNS. */
 void
