@@ -9,6 +9,7 @@ PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
 
 OBJS = \
 	src/base/catalog.o \
+	src/base/json.o \
 	src/base/scope.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
@@ -21,17 +22,26 @@ OBJS = \
 	src/store/stream.o \
 	src/reference/lookup.o \
 	src/reference/commands.o \
+	src/fulfilment/inventory_check.o \
+	src/fulfilment/lines.o \
+	src/fulfilment/payment.o \
+	src/fulfilment/reservation.o \
+	src/fulfilment/stock.o \
 	src/order/commands.o \
+	src/order/fulfilment.o \
+	src/order/handle.o \
 	src/order/items.o \
 	src/order/next_id.o \
 	src/order/order.o \
 	src/projection/batch.o \
+	src/projection/inventory.o \
 	src/projection/manage.o \
 	src/projection/order_fold.o \
 	src/projection/order_rows.o \
 	src/projection/order_stats.o \
 	src/projection/order_summary_view.o \
 	src/projection/order_view.o \
+	src/projection/payments.o \
 	src/projection/reference.o \
 	src/projection/registry.o \
 	src/projection/state.o \
@@ -48,13 +58,17 @@ SQL_FRAGMENTS = \
 	src/store/events.sql \
 	src/store/functions.sql \
 	src/reference/reference.sql \
+	src/fulfilment/stock.sql \
 	src/order/commands.sql \
+	src/order/fulfilment.sql \
 	src/projection/state.sql \
 	src/projection/order_fold.sql \
 	src/projection/order_view.sql \
 	src/projection/order_summary_view.sql \
 	src/projection/order_stats.sql \
 	src/projection/reference.sql \
+	src/projection/inventory.sql \
+	src/projection/payments.sql \
 	src/projection/manage.sql \
 	src/query/order.sql \
 	src/grants.sql

@@ -21,6 +21,24 @@ GRANT EXECUTE ON PROCEDURE
     order_cancel(identifier, text, int, uuid, jsonb, text, int),
     order_complete(text, int, uuid, jsonb, text),
     order_complete(identifier, int, uuid, jsonb, text, int),
+    stock_receive(text, int, int, uuid, jsonb, text),
+    stock_receive(identifier, int, int, uuid, jsonb, text, int),
+    inventory_reserve(text, int, uuid, jsonb, text),
+    inventory_reserve(identifier, int, uuid, jsonb, text, int),
+    inventory_adjust(text, jsonb, int, uuid, jsonb, text),
+    inventory_adjust(identifier, jsonb, int, uuid, jsonb, text, int),
+    inventory_release(text, int, uuid, jsonb, text),
+    inventory_release(identifier, int, uuid, jsonb, text, int),
+    payment_process(text, int, uuid, jsonb, text),
+    payment_process(identifier, int, uuid, jsonb, text, int),
+    payment_complete(text, text, int, uuid, jsonb, text),
+    payment_complete(identifier, text, int, uuid, jsonb, text, int),
+    payment_fail(text, text, int, uuid, jsonb, text),
+    payment_fail(identifier, text, int, uuid, jsonb, text, int),
+    payment_refund(text, int, uuid, jsonb, text),
+    payment_refund(identifier, int, uuid, jsonb, text, int),
+    shipping_start(text, int, uuid, jsonb, text),
+    shipping_start(identifier, int, uuid, jsonb, text, int),
     event_append(text, text, jsonb, int, uuid, jsonb, text),
     event_append(identifier, text, jsonb, int, uuid, jsonb, text, int)
     TO PUBLIC;
@@ -28,5 +46,6 @@ GRANT EXECUTE ON FUNCTION
     order_next_id(),
     order_get(text, text),
     order_history(text, text),
-    order_as_of(text, timestamptz, text)
+    order_as_of(text, timestamptz, text),
+    inventory_check(jsonb, text, text)
     TO PUBLIC;

@@ -10,6 +10,7 @@
 #include "base/statement.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
+#include "fulfilment/fulfilment.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "projection/projection.h"
@@ -67,6 +68,7 @@ define_settings(void)
 							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
 							   &ocq_databases, "postgres",
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	ocq_stock_define_settings();
 	DefineCustomIntVariable("order_cqrs.sync_interval",
 							"Longest time between two looks at the log by a synchroniser.",
 							"Async projections are woken by commits; this is when sync projections are checked.",

@@ -31,6 +31,7 @@ static const char *const relation_names[OCQ_NUM_RELATIONS] = {
 	[OCQ_REL_EVENTS_SEQUENCE] = "events_position_seq",
 	[OCQ_REL_CUSTOMERS] = "customers",
 	[OCQ_REL_PRODUCTS] = "products",
+	[OCQ_REL_INVENTORY] = "inventory",
 	[OCQ_REL_PROJECTION_STATE] = "projection_state",
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "order/order.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
@@ -86,12 +87,6 @@ read_product_id(const JsonbValue *value, const ItemPlace *place)
 }
 
 static bool
-numeric_equals(Numeric a, Numeric b)
-{
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static bool
 numeric_less(Numeric a, Numeric b)
 {
 	return DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(a), NumericGetDatum(b)));
@@ -100,19 +95,11 @@ numeric_less(Numeric a, Numeric b)
 static int32
 read_quantity(const JsonbValue *value, const ItemPlace *place)
 {
-	bool		out_of_range = false;
 	int32		quantity;
+	const char *problem = ocq_quantity_parse(value, &quantity);
 
-	if (value->type != jbvNumeric)
-		refuse_quantity(place, "must be a number");
-	quantity = numeric_int4_opt_error(value->val.numeric, &out_of_range);
-	if (out_of_range)
-		refuse_quantity(place, numeric_less(value->val.numeric, int64_to_numeric(0)) ?
-						"must be greater than 0" : "is too large");
-	if (!numeric_equals(value->val.numeric, int64_to_numeric(quantity)))
-		refuse_quantity(place, "must be a whole number");
-	if (quantity <= 0)
-		refuse_quantity(place, "must be greater than 0");
+	if (problem != NULL)
+		refuse_quantity(place, problem);
 	return quantity;
 }
 
@@ -272,42 +259,12 @@ ocq_order_items_of_state(const OcqOrderState *state)
 }
 
 static void
-push_key(JsonbParseState **state, const char *name)
-{
-	JsonbValue	key;
-
-	key.type = jbvString;
-	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = strlen(name);
-	(void) pushJsonbValue(state, WJB_KEY, &key);
-}
-
-static void
-push_numeric(JsonbParseState **state, Numeric number)
-{
-	JsonbValue	value;
-
-	value.type = jbvNumeric;
-	value.val.numeric = number;
-	(void) pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
 push_item(JsonbParseState **state, const OcqOrderItem *item)
 {
-	JsonbValue	product;
-
-	product.type = jbvString;
-	product.val.string.val = VARDATA_ANY(item->product_id);
-	product.val.string.len = VARSIZE_ANY_EXHDR(item->product_id);
-
 	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	push_key(state, "product_id");
-	(void) pushJsonbValue(state, WJB_VALUE, &product);
-	push_key(state, "quantity");
-	push_numeric(state, int64_to_numeric(item->quantity));
-	push_key(state, "unit_price");
-	push_numeric(state, item->unit_price);
+	ocq_json_push_text(state, "product_id", item->product_id);
+	ocq_json_push_int64(state, "quantity", item->quantity);
+	ocq_json_push_numeric(state, "unit_price", item->unit_price);
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
@@ -315,11 +272,23 @@ push_item(JsonbParseState **state, const OcqOrderItem *item)
 void
 ocq_order_items_push(JsonbParseState **state, const OcqOrderItems *items)
 {
-	push_key(state, "items");
+	ocq_json_push_key(state, "items");
 	(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < items->count; i++)
 		push_item(state, &items->items[i]);
 	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
-	push_key(state, "total_amount");
-	push_numeric(state, items->total_amount);
+	ocq_json_push_numeric(state, "total_amount", items->total_amount);
+}
+
+/* ocq_order_items_stock returns what the items ask of the stock. */
+OcqStockLines
+ocq_order_items_stock(const OcqOrderItems *items)
+{
+	OcqStockLine *lines = palloc_array(OcqStockLine, items->count);
+
+	for (int i = 0; i < items->count; i++)
+		lines[i] = (OcqStockLine) {
+		items->items[i].product_id, items->items[i].quantity
+	};
+	return ocq_stock_lines_merge(lines, items->count);
 }

@@ -7,7 +7,10 @@
  *
  * Neither reads or writes the database.  What holds for the arguments of a
  * command by themselves (quantities, prices, known products) is checked before
- * decide is asked.
+ * decide is asked, and whether there is stock for a reservation after it.
+ *
+ * Payment, reservation and shipping are part of the order, as its rules need
+ * them: what is shipped cannot be cancelled, what is paid is refunded.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,6 +33,14 @@ static const char *const event_names[] = {
 	[OCQ_ORDER_EVENT_UPDATED] = "OrderUpdated",
 	[OCQ_ORDER_EVENT_CANCELLED] = "OrderCancelled",
 	[OCQ_ORDER_EVENT_COMPLETED] = "OrderCompleted",
+	[OCQ_ORDER_EVENT_INVENTORY_RESERVED] = "InventoryReserved",
+	[OCQ_ORDER_EVENT_INVENTORY_ADJUSTED] = "InventoryAdjusted",
+	[OCQ_ORDER_EVENT_INVENTORY_RELEASED] = "InventoryReleased",
+	[OCQ_ORDER_EVENT_PAYMENT_REQUESTED] = "PaymentRequested",
+	[OCQ_ORDER_EVENT_PAYMENT_COMPLETED] = "PaymentCompleted",
+	[OCQ_ORDER_EVENT_PAYMENT_FAILED] = "PaymentFailed",
+	[OCQ_ORDER_EVENT_PAYMENT_REFUNDED] = "PaymentRefunded",
+	[OCQ_ORDER_EVENT_SHIPPING_STARTED] = "ShippingStarted",
 };
 
 const char *
@@ -44,38 +55,157 @@ ocq_order_event_name(OcqOrderEventType type)
 	return event_names[type];
 }
 
-/*
- * ocq_order_decide says which event the command leads to, or why it is refused.
- */
-OcqOrderRefusal
-ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command,
-				 OcqOrderEventType *event)
+static OcqOrderDecision
+refuse(OcqOrderRefusal refusal)
 {
-	bool		exists = state->version > 0;
+	return (OcqOrderDecision) {.refusal = refusal};
+}
 
-	if (command == OCQ_ORDER_CREATE)
+static OcqOrderDecision
+accept(OcqOrderEventType event)
+{
+	return (OcqOrderDecision) {.events = {event}, .count = 1};
+}
+
+static void
+add(OcqOrderDecision *decision, OcqOrderEventType event)
+{
+	Assert(decision->count < (int) lengthof(decision->events));
+	decision->events[decision->count++] = event;
+}
+
+static OcqOrderDecision
+decide_create(const OcqOrderState *state, bool reserves)
+{
+	OcqOrderDecision decision = accept(OCQ_ORDER_EVENT_CREATED);
+
+	if (state->version > 0)
+		return refuse(OCQ_ORDER_REFUSED_EXISTS);
+	if (reserves)
+		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
+	return decision;
+}
+
+/* What has been requested is what the customer pays, so it follows the items. */
+static OcqOrderDecision
+decide_update(const OcqOrderState *state, bool reserves)
+{
+	OcqOrderDecision decision = accept(OCQ_ORDER_EVENT_UPDATED);
+
+	if (state->status != OCQ_ORDER_PENDING)
+		return refuse(OCQ_ORDER_REFUSED_STATUS);
+	if (state->payment.status == OCQ_PAYMENT_COMPLETED)
+		return refuse(OCQ_ORDER_REFUSED_PAYMENT);
+	if (state->reservation.status == OCQ_RESERVATION_HELD)
+		add(&decision, OCQ_ORDER_EVENT_INVENTORY_ADJUSTED);
+	else if (reserves)
+		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
+	if (state->payment.status == OCQ_PAYMENT_PENDING)
+		add(&decision, OCQ_ORDER_EVENT_PAYMENT_REQUESTED);
+	return decision;
+}
+
+static OcqOrderDecision
+decide_cancel(const OcqOrderState *state)
+{
+	OcqOrderDecision decision = accept(OCQ_ORDER_EVENT_CANCELLED);
+
+	if (state->status == OCQ_ORDER_CANCELLED)
+		return refuse(OCQ_ORDER_REFUSED_STATUS);
+	if (state->is_shipped)
+		return refuse(OCQ_ORDER_REFUSED_SHIPPED);
+	if (state->reservation.status == OCQ_RESERVATION_HELD)
+		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RELEASED);
+	if (state->payment.status == OCQ_PAYMENT_PENDING)
+		add(&decision, OCQ_ORDER_EVENT_PAYMENT_FAILED);
+	else if (state->payment.status == OCQ_PAYMENT_COMPLETED)
+		add(&decision, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
+	return decision;
+}
+
+/* Reserving what is reserved, and releasing what is not, leads to no event. */
+static OcqOrderDecision
+decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
+{
+	bool		holds = state->reservation.status == OCQ_RESERVATION_HELD;
+
+	if (command == OCQ_ORDER_RELEASE_INVENTORY)
+		return holds ? accept(OCQ_ORDER_EVENT_INVENTORY_RELEASED) : (OcqOrderDecision) {0};
+	if (state->is_shipped)
+		return refuse(OCQ_ORDER_REFUSED_SHIPPED);
+	if (state->status == OCQ_ORDER_CANCELLED)
+		return refuse(OCQ_ORDER_REFUSED_STATUS);
+	if (command == OCQ_ORDER_ADJUST_INVENTORY)
+		return accept(OCQ_ORDER_EVENT_INVENTORY_ADJUSTED);
+	return holds ? (OcqOrderDecision) {0} : accept(OCQ_ORDER_EVENT_INVENTORY_RESERVED);
+}
+
+/*
+ * A payment that went through although its order had been cancelled meanwhile is a
+ * fact, and is refunded at once.
+ */
+static OcqOrderDecision
+decide_payment(const OcqOrderState *state, OcqPaymentStatus to, OcqOrderEventType event)
+{
+	OcqOrderDecision decision = accept(event);
+	bool		is_cancelled = state->status == OCQ_ORDER_CANCELLED;
+
+	if (to == OCQ_PAYMENT_COMPLETED && is_cancelled &&
+		state->payment.status == OCQ_PAYMENT_FAILED)
 	{
-		*event = OCQ_ORDER_EVENT_CREATED;
-		return exists ? OCQ_ORDER_REFUSED_EXISTS : OCQ_ORDER_ACCEPTED;
+		add(&decision, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
+		return decision;
 	}
+	if (to == OCQ_PAYMENT_PENDING && is_cancelled)
+		return refuse(OCQ_ORDER_REFUSED_STATUS);
+	return ocq_payment_allows(state->payment.status, to) ?
+		decision : refuse(OCQ_ORDER_REFUSED_PAYMENT);
+}
 
-	if (!exists)
-		return OCQ_ORDER_REFUSED_NOT_FOUND;
+static OcqOrderDecision
+decide_shipping(const OcqOrderState *state)
+{
+	if (state->is_shipped)
+		return refuse(OCQ_ORDER_REFUSED_SHIPPED);
+	return state->status == OCQ_ORDER_COMPLETED ?
+		accept(OCQ_ORDER_EVENT_SHIPPING_STARTED) : refuse(OCQ_ORDER_REFUSED_STATUS);
+}
+
+/*
+ * ocq_order_decide says which events the command leads to, or why it is refused.
+ * With reserves, creating and updating an order claims stock for it.
+ */
+OcqOrderDecision
+ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command, bool reserves)
+{
+	if (command == OCQ_ORDER_CREATE)
+		return decide_create(state, reserves);
+	if (state->version == 0)
+		return refuse(OCQ_ORDER_REFUSED_NOT_FOUND);
 
 	switch (command)
 	{
 		case OCQ_ORDER_UPDATE:
-			*event = OCQ_ORDER_EVENT_UPDATED;
-			return state->status == OCQ_ORDER_PENDING ?
-				OCQ_ORDER_ACCEPTED : OCQ_ORDER_REFUSED_STATUS;
+			return decide_update(state, reserves);
 		case OCQ_ORDER_CANCEL:
-			*event = OCQ_ORDER_EVENT_CANCELLED;
-			return state->status != OCQ_ORDER_CANCELLED ?
-				OCQ_ORDER_ACCEPTED : OCQ_ORDER_REFUSED_STATUS;
+			return decide_cancel(state);
 		case OCQ_ORDER_COMPLETE:
-			*event = OCQ_ORDER_EVENT_COMPLETED;
 			return state->status == OCQ_ORDER_PENDING ?
-				OCQ_ORDER_ACCEPTED : OCQ_ORDER_REFUSED_STATUS;
+				accept(OCQ_ORDER_EVENT_COMPLETED) : refuse(OCQ_ORDER_REFUSED_STATUS);
+		case OCQ_ORDER_RESERVE_INVENTORY:
+		case OCQ_ORDER_ADJUST_INVENTORY:
+		case OCQ_ORDER_RELEASE_INVENTORY:
+			return decide_inventory(state, command);
+		case OCQ_ORDER_REQUEST_PAYMENT:
+			return decide_payment(state, OCQ_PAYMENT_PENDING, OCQ_ORDER_EVENT_PAYMENT_REQUESTED);
+		case OCQ_ORDER_COMPLETE_PAYMENT:
+			return decide_payment(state, OCQ_PAYMENT_COMPLETED, OCQ_ORDER_EVENT_PAYMENT_COMPLETED);
+		case OCQ_ORDER_FAIL_PAYMENT:
+			return decide_payment(state, OCQ_PAYMENT_FAILED, OCQ_ORDER_EVENT_PAYMENT_FAILED);
+		case OCQ_ORDER_REFUND_PAYMENT:
+			return decide_payment(state, OCQ_PAYMENT_REFUNDED, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
+		case OCQ_ORDER_START_SHIPPING:
+			return decide_shipping(state);
 		case OCQ_ORDER_CREATE:
 			break;
 	}
@@ -91,37 +221,33 @@ event_type(const OcqEvent *event)
 	return OCQ_ORDER_EVENT_UNKNOWN;
 }
 
-/* get_value returns a value of an event's data, of a type that must be as expected. */
-static JsonbValue
-get_value(const OcqEvent *event, const char *key, enum jbvType type)
-{
-	JsonbValue	value;
-
-	if (!JB_ROOT_IS_OBJECT(event->data) ||
-		getKeyJsonValueFromContainer(&event->data->root, key, strlen(key), &value) == NULL ||
-		value.type != type)
-		ocq_event_report_malformed(event, psprintf("has no valid \"%s\"", key));
-	return value;
-}
-
 static void
 set_items(OcqOrderState *state, const OcqEvent *event)
 {
-	JsonbValue	items = get_value(event, "items", jbvBinary);
+	JsonbValue	items = ocq_event_value(event, "items", jbvBinary);
 
 	state->items = items.val.binary.data;
 	state->items_bytes = items.val.binary.len;
 	state->items_version = event->version;
 	state->item_count = JsonContainerSize(state->items);
-	state->total_amount = get_value(event, "total_amount", jbvNumeric).val.numeric;
+	state->total_amount = ocq_event_value(event, "total_amount", jbvNumeric).val.numeric;
 }
 
 static void
 set_customer(OcqOrderState *state, const OcqEvent *event)
 {
-	JsonbValue	customer = get_value(event, "customer_id", jbvString);
+	JsonbValue	customer = ocq_event_value(event, "customer_id", jbvString);
 
 	state->customer_id = cstring_to_text_with_len(customer.val.string.val, customer.val.string.len);
+}
+
+static void
+set_shipped(OcqOrderState *state, const OcqEvent *event)
+{
+	state->is_shipped = true;
+	state->shipped_at = event->occurred_at;
+	if (state->reservation.status == OCQ_RESERVATION_HELD)
+		ocq_reservation_end(&state->reservation, OCQ_RESERVATION_SHIPPED, event);
 }
 
 /*
@@ -154,6 +280,28 @@ ocq_order_evolve(OcqOrderState *state, const OcqEvent *event)
 			break;
 		case OCQ_ORDER_EVENT_COMPLETED:
 			state->status = OCQ_ORDER_COMPLETED;
+			break;
+		case OCQ_ORDER_EVENT_INVENTORY_RESERVED:
+		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
+			ocq_reservation_hold(&state->reservation, event);
+			break;
+		case OCQ_ORDER_EVENT_INVENTORY_RELEASED:
+			ocq_reservation_end(&state->reservation, OCQ_RESERVATION_RELEASED, event);
+			break;
+		case OCQ_ORDER_EVENT_PAYMENT_REQUESTED:
+			ocq_payment_evolve(&state->payment, OCQ_PAYMENT_PENDING, event);
+			break;
+		case OCQ_ORDER_EVENT_PAYMENT_COMPLETED:
+			ocq_payment_evolve(&state->payment, OCQ_PAYMENT_COMPLETED, event);
+			break;
+		case OCQ_ORDER_EVENT_PAYMENT_FAILED:
+			ocq_payment_evolve(&state->payment, OCQ_PAYMENT_FAILED, event);
+			break;
+		case OCQ_ORDER_EVENT_PAYMENT_REFUNDED:
+			ocq_payment_evolve(&state->payment, OCQ_PAYMENT_REFUNDED, event);
+			break;
+		case OCQ_ORDER_EVENT_SHIPPING_STARTED:
+			set_shipped(state, event);
 			break;
 		case OCQ_ORDER_EVENT_UNKNOWN:
 			break;

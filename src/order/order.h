@@ -6,6 +6,7 @@
 #ifndef OCQ_ORDER_ORDER_H
 #define OCQ_ORDER_ORDER_H
 
+#include "fulfilment/fulfilment.h"
 #include "store/event.h"
 #include "utils/numeric.h"
 
@@ -22,6 +23,14 @@ typedef enum OcqOrderEventType
 	OCQ_ORDER_EVENT_UPDATED,
 	OCQ_ORDER_EVENT_CANCELLED,
 	OCQ_ORDER_EVENT_COMPLETED,
+	OCQ_ORDER_EVENT_INVENTORY_RESERVED,
+	OCQ_ORDER_EVENT_INVENTORY_ADJUSTED,
+	OCQ_ORDER_EVENT_INVENTORY_RELEASED,
+	OCQ_ORDER_EVENT_PAYMENT_REQUESTED,
+	OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
+	OCQ_ORDER_EVENT_PAYMENT_FAILED,
+	OCQ_ORDER_EVENT_PAYMENT_REFUNDED,
+	OCQ_ORDER_EVENT_SHIPPING_STARTED,
 	OCQ_ORDER_EVENT_UNKNOWN
 } OcqOrderEventType;
 
@@ -40,6 +49,10 @@ typedef struct OcqOrderState
 	Numeric		total_amount;
 	TimestampTz created_at;
 	TimestampTz updated_at;
+	OcqPayment	payment;
+	OcqReservation reservation;
+	bool		is_shipped;
+	TimestampTz shipped_at;
 } OcqOrderState;
 
 typedef enum OcqOrderCommandType
@@ -47,7 +60,15 @@ typedef enum OcqOrderCommandType
 	OCQ_ORDER_CREATE,
 	OCQ_ORDER_UPDATE,
 	OCQ_ORDER_CANCEL,
-	OCQ_ORDER_COMPLETE
+	OCQ_ORDER_COMPLETE,
+	OCQ_ORDER_RESERVE_INVENTORY,
+	OCQ_ORDER_ADJUST_INVENTORY,
+	OCQ_ORDER_RELEASE_INVENTORY,
+	OCQ_ORDER_REQUEST_PAYMENT,
+	OCQ_ORDER_COMPLETE_PAYMENT,
+	OCQ_ORDER_FAIL_PAYMENT,
+	OCQ_ORDER_REFUND_PAYMENT,
+	OCQ_ORDER_START_SHIPPING
 } OcqOrderCommandType;
 
 typedef enum OcqOrderRefusal
@@ -55,12 +76,22 @@ typedef enum OcqOrderRefusal
 	OCQ_ORDER_ACCEPTED,
 	OCQ_ORDER_REFUSED_EXISTS,
 	OCQ_ORDER_REFUSED_NOT_FOUND,
-	OCQ_ORDER_REFUSED_STATUS
+	OCQ_ORDER_REFUSED_STATUS,
+	OCQ_ORDER_REFUSED_PAYMENT,
+	OCQ_ORDER_REFUSED_SHIPPED
 } OcqOrderRefusal;
 
+/* The events that a command leads to: its own, and its consequences. */
+typedef struct OcqOrderDecision
+{
+	OcqOrderRefusal refusal;
+	OcqOrderEventType events[3];
+	int			count;
+} OcqOrderDecision;
+
 /* order.c */
-extern OcqOrderRefusal ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command,
-										OcqOrderEventType *event);
+extern OcqOrderDecision ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command,
+										 bool reserves);
 extern void ocq_order_evolve(OcqOrderState *state, const OcqEvent *event);
 extern OcqOrderState ocq_order_fold(const OcqEvent *events, int count);
 extern Jsonb *ocq_order_items_jsonb(const OcqOrderState *state);
@@ -86,5 +117,6 @@ typedef struct OcqOrderItems
 extern OcqOrderItems ocq_order_items_parse(JsonbContainer *container, const text *order_id);
 extern OcqOrderItems ocq_order_items_of_state(const OcqOrderState *state);
 extern void ocq_order_items_push(JsonbParseState **state, const OcqOrderItems *items);
+extern OcqStockLines ocq_order_items_stock(const OcqOrderItems *items);
 
 #endif							/* OCQ_ORDER_ORDER_H */

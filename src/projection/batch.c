@@ -11,11 +11,23 @@
 #include "postgres.h"
 
 #include "projection/projection.h"
+#include "utils/fmgrprotos.h"
 
-static bool
-is_order(const OcqStream *stream)
+typedef enum Kind
 {
-	return ocq_text_is(stream->aggregate_type, OCQ_AGGREGATE_ORDER);
+	KIND_ORDER,
+	KIND_REFERENCE,
+	KIND_STOCK,
+	NKINDS
+} Kind;
+
+static Kind
+kind_of(const OcqStream *stream)
+{
+	if (ocq_text_is(stream->aggregate_type, OCQ_AGGREGATE_ORDER))
+		return KIND_ORDER;
+	return ocq_text_is(stream->aggregate_type, OCQ_AGGREGATE_INVENTORY) ?
+		KIND_STOCK : KIND_REFERENCE;
 }
 
 /* make_change needs the last event only, which says all there is to say. */
@@ -34,6 +46,20 @@ make_change(const OcqEvent *last)
 		.position = last->position,
 		.name = ocq_reference_text(last->data, "name"),
 		.attribute = ocq_reference_text(last->data, ocq_reference_attribute_key(kind))
+	};
+}
+
+/* make_stock_change is the same for the stock of a product. */
+static OcqStockChange
+make_stock_change(const OcqEvent *last)
+{
+	JsonbValue	total = ocq_event_value(last, "total_received", jbvNumeric);
+
+	return (OcqStockChange) {
+		.stream = last->stream,
+		.version = last->version,
+		.received = DatumGetInt64(DirectFunctionCall1(numeric_int8,
+													  NumericGetDatum(total.val.numeric)))
 	};
 }
 
@@ -72,6 +98,16 @@ add_changes(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
 		batch->changes[batch->nchanges++] = make_change(&events.items[i]);
 }
 
+static void
+add_stocks(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
+{
+	OcqEvents	events = ocq_streams_read_last(streams, count, up_to);
+
+	batch->stocks = palloc_array(OcqStockChange, count);
+	for (int i = 0; i < events.count; i++)
+		batch->stocks[batch->nstocks++] = make_stock_change(&events.items[i]);
+}
+
 /*
  * ocq_batch_of_streams folds the first count of the streams, up to a position.  An
  * order's stream with a gap is an error.
@@ -80,35 +116,55 @@ OcqBatch
 ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 {
 	OcqBatch	batch = {0};
-	OcqStream  *orders = palloc_array(OcqStream, count);
-	OcqStream  *others = palloc_array(OcqStream, count);
-	int			norders = 0;
-	int			nothers = 0;
+	OcqStream  *of_kind[NKINDS];
+	int			counts[NKINDS] = {0};
 
+	for (int kind = 0; kind < NKINDS; kind++)
+		of_kind[kind] = palloc_array(OcqStream, count);
 	for (int i = 0; i < count; i++)
 	{
-		if (is_order(&streams->streams[i]))
-			orders[norders++] = streams->streams[i];
-		else
-			others[nothers++] = streams->streams[i];
+		Kind		kind = kind_of(&streams->streams[i]);
+
+		of_kind[kind][counts[kind]++] = streams->streams[i];
 	}
-	if (norders > 0)
-		add_orders(&batch, orders, norders, up_to);
-	if (nothers > 0)
-		add_changes(&batch, others, nothers, up_to);
+	if (counts[KIND_ORDER] > 0)
+		add_orders(&batch, of_kind[KIND_ORDER], counts[KIND_ORDER], up_to);
+	if (counts[KIND_REFERENCE] > 0)
+		add_changes(&batch, of_kind[KIND_REFERENCE], counts[KIND_REFERENCE], up_to);
+	if (counts[KIND_STOCK] > 0)
+		add_stocks(&batch, of_kind[KIND_STOCK], counts[KIND_STOCK], up_to);
 	return batch;
 }
 
-/* fold_with returns false if the events before this one are not there. */
+/* evolve_appended applies the events of a command to the state before them. */
+static OcqOrderState
+evolve_appended(const OcqEvent *last, const OcqAppend *append)
+{
+	OcqOrderState state = {0};
+
+	if (append->state != NULL)
+		state = *(const OcqOrderState *) append->state;
+	for (int i = 0; i < append->count; i++)
+	{
+		OcqEvent	event = *last;
+
+		event.version = append->after_version + 1 + i;
+		event.type = append->events[i].type;
+		event.data = append->events[i].data;
+		ocq_order_evolve(&state, &event);
+	}
+	return state;
+}
+
+/* fold_order returns false if the events before this one are not there. */
 static bool
-fold_with(const OcqEvent *event, const OcqOrderState *before, OcqOrderState *state)
+fold_order(const OcqEvent *event, const OcqAppend *append, OcqOrderState *state)
 {
 	OcqEvents	stream = {.items = unconstify(OcqEvent *, event), .count = 1};
 
-	if (before != NULL && before->version == event->version - 1)
+	if (append != NULL && (append->state != NULL || append->after_version == 0))
 	{
-		*state = *before;
-		ocq_order_evolve(state, event);
+		*state = evolve_appended(event, append);
 		return true;
 	}
 
@@ -121,23 +177,38 @@ fold_with(const OcqEvent *event, const OcqOrderState *before, OcqOrderState *sta
 }
 
 /*
- * ocq_batch_of_event makes the batch of one event that is being inserted.  before
- * is the order's state before it, if the command has folded it.  Returns false
- * if there is nothing to write: while a dump is restored, rows come in any order,
- * and the worker handles what the trigger could not.
+ * ocq_batch_of_event makes the batch of an event that is being inserted.  append,
+ * if a command inserts it, is what the command appends, and the event the last of
+ * it.  Returns false if there is nothing to write: while a dump is restored, rows
+ * come in any order, and the worker handles what the trigger could not.
  */
 bool
-ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch *batch)
+ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch)
 {
 	memset(batch, 0, sizeof(OcqBatch));
-	if (is_order(&event->stream))
+	if (append != NULL)
 	{
-		batch->orders = palloc_object(OcqOrderState);
-		batch->norders = 1;
-		return fold_with(event, before, batch->orders);
+		batch->is_append = true;
+		batch->appended_after = append->after_version;
 	}
-	batch->changes = palloc_object(OcqReferenceChange);
-	batch->changes[0] = make_change(event);
-	batch->nchanges = 1;
-	return true;
+	switch (kind_of(&event->stream))
+	{
+		case KIND_ORDER:
+			batch->orders = palloc_object(OcqOrderState);
+			batch->norders = 1;
+			return fold_order(event, append, batch->orders);
+		case KIND_REFERENCE:
+			batch->changes = palloc_object(OcqReferenceChange);
+			batch->changes[0] = make_change(event);
+			batch->nchanges = 1;
+			return true;
+		case KIND_STOCK:
+			batch->stocks = palloc_object(OcqStockChange);
+			batch->stocks[0] = make_stock_change(event);
+			batch->nstocks = 1;
+			return true;
+		case NKINDS:
+			break;
+	}
+	pg_unreachable();
 }

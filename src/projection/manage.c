@@ -149,7 +149,7 @@ refuse_if_always_sync(const OcqProjection *projection, const char *what)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_PROJECTION_MODE),
 				 errmsg("projection \"%s\" cannot be %s", projection->name, what),
-				 errdetail("Commands check their customer and products against it."),
+				 errdetail("Commands check against it."),
 				 errhint("It can be synchronised, verified and rebuilt like the others.")));
 }
 

@@ -42,6 +42,7 @@ CREATE VIEW projection_status AS
                      WHERE e.position > s.last_position
                        AND e.aggregate_type = ANY (CASE s.projection_name
                                WHEN 'reference' THEN '{Customer,Product}'
+                               WHEN 'inventory' THEN '{Order,Inventory}'
                                WHEN 'order_view' THEN '{Order,Customer,Product}'
                                WHEN 'order_summary_view' THEN '{Order,Customer}'
                                ELSE '{Order}' END::text[])) AS l

@@ -21,7 +21,13 @@
 PG_FUNCTION_INFO_V1(ocq_order_fold_all);
 
 #define FETCH_COUNT 1000
-#define NCOLUMNS 11
+
+/* Where its columns start, and how many they are. */
+#define PAYMENT_COLUMN 12
+#define NPAYMENT_COLUMNS 7
+#define RESERVATION_COLUMN (PAYMENT_COLUMN + NPAYMENT_COLUMNS)
+#define NRESERVATION_COLUMNS 3
+#define NCOLUMNS (RESERVATION_COLUMN + NRESERVATION_COLUMNS)
 
 static OcqStatement select_orders =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
@@ -29,23 +35,66 @@ OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
 			  " ORDER BY tenant_id, aggregate_type, aggregate_id, version",
 			  INT8OID);
 
+static Datum
+name_datum(const char *name)
+{
+	return CStringGetTextDatum(name);
+}
+
+static void
+put_payment(Datum *values, bool *nulls, const OcqPayment *payment)
+{
+	if (payment->status == OCQ_PAYMENT_NONE)
+	{
+		memset(nulls, true, sizeof(bool) * NPAYMENT_COLUMNS);
+		return;
+	}
+	values[0] = name_datum(ocq_payment_status_name(payment->status));
+	values[1] = NumericGetDatum(payment->amount);
+	nulls[1] = payment->amount == NULL;
+	values[2] = PointerGetDatum(payment->reference);
+	nulls[2] = payment->reference == NULL;
+	values[3] = PointerGetDatum(payment->reason);
+	nulls[3] = payment->reason == NULL;
+	values[4] = TimestampTzGetDatum(payment->requested_at);
+	values[5] = TimestampTzGetDatum(payment->updated_at);
+	values[6] = Int32GetDatum(payment->version);
+}
+
+static void
+put_reservation(Datum *values, bool *nulls, const OcqReservation *reservation)
+{
+	if (reservation->items == NULL)
+	{
+		memset(nulls, true, sizeof(bool) * NRESERVATION_COLUMNS);
+		return;
+	}
+	values[0] = name_datum(ocq_reservation_status_name(reservation->status));
+	values[1] = JsonbPGetDatum(ocq_reservation_items_jsonb(reservation));
+	values[2] = Int32GetDatum(reservation->version);
+}
+
 static void
 put_state(ReturnSetInfo *result, const OcqOrderState *state)
 {
-	Datum		values[NCOLUMNS];
+	Datum		values[NCOLUMNS] = {0};
 	bool		nulls[NCOLUMNS] = {false};
 
 	values[0] = PointerGetDatum(state->tenant_id);
 	values[1] = PointerGetDatum(state->order_id);
 	values[2] = Int32GetDatum(state->version);
 	values[3] = PointerGetDatum(state->customer_id);
-	values[4] = CStringGetTextDatum(ocq_order_status_name(state->status));
+	values[4] = name_datum(ocq_order_status_name(state->status));
 	values[5] = NumericGetDatum(state->total_amount);
 	values[6] = Int32GetDatum(state->item_count);
 	values[7] = JsonbPGetDatum(ocq_order_items_jsonb(state));
 	values[8] = Int32GetDatum(state->items_version);
 	values[9] = TimestampTzGetDatum(state->created_at);
 	values[10] = TimestampTzGetDatum(state->updated_at);
+	values[11] = TimestampTzGetDatum(state->shipped_at);
+	nulls[11] = !state->is_shipped;
+	put_payment(&values[PAYMENT_COLUMN], &nulls[PAYMENT_COLUMN], &state->payment);
+	put_reservation(&values[RESERVATION_COLUMN], &nulls[RESERVATION_COLUMN], &state->reservation);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

@@ -3,7 +3,10 @@
 CREATE FUNCTION order_fold(up_to_position bigint DEFAULT NULL,
         OUT tenant_id text, OUT order_id text, OUT version int, OUT customer_id text, OUT status text,
         OUT total_amount numeric, OUT item_count int, OUT items jsonb, OUT items_version int,
-        OUT created_at timestamptz, OUT updated_at timestamptz)
+        OUT created_at timestamptz, OUT updated_at timestamptz, OUT shipped_at timestamptz,
+        OUT payment_status text, OUT payment_amount numeric, OUT payment_reference text, OUT payment_reason text,
+        OUT payment_requested_at timestamptz, OUT payment_updated_at timestamptz, OUT payment_version int,
+        OUT reservation_status text, OUT reservation_items jsonb, OUT reservation_version int)
     RETURNS SETOF record
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'ocq_order_fold_all';
 COMMENT ON FUNCTION order_fold(bigint)

@@ -8,9 +8,11 @@
  *	$1 tenant_id	$2 order_id			$3 version
  *	$4 customer_id	$5 customer_name	$6 customer_email
  *	$7 status		$8 total_amount		$9 item_count
- *	$10 created_at	$11 updated_at
+ *	$10 created_at	$11 updated_at		$12 payment_status
+ *	$13 shipped_at
  *
- * as values for one order, and as arrays for many.  An order that a command is
+ * as values for one order, and as arrays for many; update_one is also told, as
+ * $14, which version the row must have.  An order that a command is
  * appending has either no row yet or the row of the version before, which is
  * cheap to write.  All else goes through the statement for many, which asks
  * whether the row is older.
@@ -22,16 +24,12 @@
 #include "projection/projection.h"
 #include "utils/builtins.h"
 
-#define NPARAMS 11
+#define NPARAMS 13
 
 static const Oid param_types[NPARAMS] = {
 	TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-	TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID
+	TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID
 };
-
-/* Parameters that are NULL while the customer is unknown. */
-#define PARAM_NAME 4
-#define PARAM_EMAIL 5
 
 static OcqReference *
 look_up_customers(const OcqBatch *batch)
@@ -46,47 +44,63 @@ look_up_customers(const OcqBatch *batch)
 	return customers;
 }
 
+/* set_params is given no customer where the names stay as they are. */
 static void
-set_params(Datum *values, const OcqOrderState *order, const OcqReference *customer)
+set_params(Datum *values, bool *nulls, const OcqOrderState *order, const OcqReference *customer)
 {
+	bool		has_customer = customer != NULL && customer->found;
+
+	memset(nulls, 0, sizeof(bool) * NPARAMS);
 	values[0] = PointerGetDatum(order->tenant_id);
 	values[1] = PointerGetDatum(order->order_id);
 	values[2] = Int32GetDatum(order->version);
 	values[3] = PointerGetDatum(order->customer_id);
-	values[PARAM_NAME] = PointerGetDatum(customer->name);
-	values[PARAM_EMAIL] = PointerGetDatum(customer->attribute);
+	values[4] = has_customer ? PointerGetDatum(customer->name) : (Datum) 0;
+	values[5] = has_customer ? PointerGetDatum(customer->attribute) : (Datum) 0;
+	nulls[4] = nulls[5] = !has_customer;
 	values[6] = CStringGetTextDatum(ocq_order_status_name(order->status));
 	values[7] = NumericGetDatum(order->total_amount);
 	values[8] = Int32GetDatum(order->item_count);
 	values[9] = TimestampTzGetDatum(order->created_at);
 	values[10] = TimestampTzGetDatum(order->updated_at);
+	nulls[11] = order->payment.status == OCQ_PAYMENT_NONE;
+	values[11] = nulls[11] ? (Datum) 0 :
+		CStringGetTextDatum(ocq_payment_status_name(order->payment.status));
+	values[12] = TimestampTzGetDatum(order->shipped_at);
+	nulls[12] = !order->is_shipped;
+}
+
+static uint64
+write_one(OcqStatement *statement, const OcqOrderState *order, const OcqReference *customer,
+		  int32 version_before)
+{
+	Datum		values[NPARAMS + 1];
+	bool		nulls[NPARAMS];
+	char		spi_nulls[NPARAMS + 2];
+
+	set_params(values, nulls, order, customer);
+	values[NPARAMS] = Int32GetDatum(version_before);
+	memset(spi_nulls, ' ', sizeof(spi_nulls));
+	for (int param = 0; param < NPARAMS; param++)
+		if (nulls[param])
+			spi_nulls[param] = 'n';
+	return ocq_statement_run(statement, values, spi_nulls);
 }
 
 static void
 insert_one(OcqOrderRows *rows, const OcqOrderState *order)
 {
 	OcqReference customer = {.tenant_id = order->tenant_id, .id = order->customer_id};
-	Datum		values[NPARAMS];
-	char		nulls[NPARAMS + 1] = "           ";
 
 	ocq_reference_lookup(OCQ_REFERENCE_CUSTOMER, &customer, 1);
-	set_params(values, order, &customer);
-	if (!customer.found)
-		nulls[PARAM_NAME] = nulls[PARAM_EMAIL] = 'n';
-	(void) ocq_statement_run(&rows->insert_one, values, nulls);
+	(void) write_one(&rows->insert_one, order, &customer, 0);
 }
 
 /* follow_one returns false if the row is not at the version before. */
 static bool
-follow_one(OcqOrderRows *rows, const OcqOrderState *order)
+follow_one(OcqOrderRows *rows, const OcqOrderState *order, int32 version_before)
 {
-	OcqReference unused = {0};
-	Datum		values[NPARAMS];
-	char		nulls[NPARAMS + 1] = "           ";
-
-	set_params(values, order, &unused);
-	nulls[PARAM_NAME] = nulls[PARAM_EMAIL] = 'n';
-	return ocq_statement_run(&rows->update_one, values, nulls) == 1;
+	return write_one(&rows->update_one, order, NULL, version_before) == 1;
 }
 
 /* number_of_order finds an order of the batch by a returned key. */
@@ -106,22 +120,24 @@ upsert_many(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written)
 	int			norders = batch->norders;
 	OcqReference *customers = look_up_customers(batch);
 	Datum	   *columns = palloc_array(Datum, NPARAMS * norders);
-	bool	   *unknown = palloc_array(bool, norders);
+	bool	   *column_nulls = palloc_array(bool, NPARAMS * norders);
 	Datum		values[NPARAMS];
 	uint64		changed;
 
 	for (int i = 0; i < norders; i++)
 	{
 		Datum		row[NPARAMS];
+		bool		nulls[NPARAMS];
 
-		set_params(row, &batch->orders[i], &customers[i]);
-		unknown[i] = !customers[i].found;
+		set_params(row, nulls, &batch->orders[i], &customers[i]);
 		for (int param = 0; param < NPARAMS; param++)
+		{
 			columns[param * norders + i] = row[param];
+			column_nulls[param * norders + i] = nulls[param];
+		}
 	}
 	for (int param = 0; param < NPARAMS; param++)
-		values[param] = ocq_array(&columns[param * norders],
-								  param == PARAM_NAME || param == PARAM_EMAIL ? unknown : NULL,
+		values[param] = ocq_array(&columns[param * norders], &column_nulls[param * norders],
 								  norders, param_types[param]);
 
 	changed = ocq_statement_run(&rows->upsert_many, values, NULL);
@@ -152,9 +168,10 @@ ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *w
 	if (written != NULL)
 		memset(written, 0, sizeof(OcqRowWritten) * batch->norders);
 
-	if (batch->is_append && batch->orders[0].version == 1)
+	if (batch->is_append && batch->appended_after == 0)
 		insert_one(rows, &batch->orders[0]);
-	else if (!batch->is_append || !follow_one(rows, &batch->orders[0]))
+	else if (!batch->is_append ||
+			 !follow_one(rows, &batch->orders[0], batch->appended_after))
 		return upsert_many(rows, batch, written);
 
 	if (written != NULL)

@@ -11,32 +11,38 @@
 static OcqOrderRows order_rows = {
 	.insert_one =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view (tenant_id, order_id, version,"
-				  " customer_id, customer_name, status, total_amount, item_count, created_at)"
-				  " VALUES ($1, $2, $3, $4, $5, $7, $8, $9, $10)",
+				  " customer_id, customer_name, status, payment_status,"
+				  " total_amount, item_count, created_at)"
+				  " VALUES ($1, $2, $3, $4, $5, $7, $12, $8, $9, $10)",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID),
+				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+				  TEXTOID, TIMESTAMPTZOID),
 	.update_one =
 	OCQ_STATEMENT("UPDATE order_cqrs.order_summary_view SET version = $3, status = $7,"
-				  " total_amount = $8, item_count = $9"
-				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $3 - 1",
+				  " payment_status = $12, total_amount = $8, item_count = $9"
+				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $14",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID),
+				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+				  TEXTOID, TIMESTAMPTZOID, INT4OID),
 	.upsert_many =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view AS v (tenant_id, order_id, version,"
-				  " customer_id, customer_name, status, total_amount, item_count, created_at)"
+				  " customer_id, customer_name, status, payment_status, total_amount, item_count,"
+				  " created_at)"
 				  " SELECT n.tenant_id, n.order_id, n.version, n.customer_id, n.customer_name,"
-				  " n.status, n.total_amount, n.item_count, n.created_at"
-				  " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+				  " n.status, n.payment_status, n.total_amount, n.item_count, n.created_at"
+				  " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 				  " AS n (tenant_id, order_id, version, customer_id, customer_name, customer_email,"
-				  " status, total_amount, item_count, created_at, updated_at)"
+				  " status, total_amount, item_count, created_at, updated_at, payment_status,"
+				  " shipped_at)"
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
-				  " status = excluded.status, total_amount = excluded.total_amount,"
+				  " status = excluded.status, payment_status = excluded.payment_status,"
+				  " total_amount = excluded.total_amount,"
 				  " item_count = excluded.item_count, created_at = excluded.created_at"
 				  " WHERE v.version < excluded.version",
 				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID),
+				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID),
 };
 
 static OcqStatement renew_customers =

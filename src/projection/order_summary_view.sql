@@ -6,6 +6,7 @@ CREATE TABLE order_summary_view (
     customer_id text COLLATE "C" NOT NULL,
     customer_name text,
     status text COLLATE "C" NOT NULL,
+    payment_status text COLLATE "C",
     total_amount numeric NOT NULL,
     item_count int NOT NULL,
     created_at timestamptz NOT NULL,
@@ -16,6 +17,7 @@ CREATE INDEX order_summary_view_customer_idx ON order_summary_view (tenant_id, c
 
 COMMENT ON TABLE order_summary_view IS 'Read table: one narrow row for each order, for lists';
 COMMENT ON COLUMN order_summary_view.status IS 'PENDING, COMPLETED or CANCELLED';
+COMMENT ON COLUMN order_summary_view.payment_status IS 'NULL before it was requested, then PENDING, COMPLETED, FAILED or REFUNDED';
 COMMENT ON COLUMN order_summary_view.total_amount IS 'Sum of quantity times unit_price over the items, exact';
 COMMENT ON COLUMN order_summary_view.item_count IS 'Number of lines';
 COMMENT ON COLUMN order_summary_view.version IS 'Version of the last event applied to the row';
@@ -26,8 +28,8 @@ CREATE FUNCTION order_summary_view_difference(OUT tenant_id text, OUT aggregate_
     WITH bound AS (
         SELECT order_cqrs.projection_bound('order_summary_view') AS position
     ), expected AS (
-        SELECT f.tenant_id, f.order_id, f.version, f.customer_id, f.status, f.total_amount, f.item_count,
-               f.created_at, c.name AS customer_name, c.position > bound.position AS renaming
+        SELECT f.tenant_id, f.order_id, f.version, f.customer_id, f.status, f.payment_status,
+               f.total_amount, f.item_count, f.created_at, c.name AS customer_name, c.position > bound.position AS renaming
           FROM bound, order_cqrs.order_fold((SELECT b.position FROM bound b)) f
           LEFT JOIN order_cqrs.customers c ON c.tenant_id = f.tenant_id AND c.customer_id = f.customer_id
     )
@@ -37,9 +39,9 @@ CREATE FUNCTION order_summary_view_difference(OUT tenant_id text, OUT aggregate_
            CASE WHEN v.order_id IS NOT NULL THEN to_jsonb(v) END
       FROM expected e
       FULL JOIN order_cqrs.order_summary_view v ON v.tenant_id = e.tenant_id AND v.order_id = e.order_id
-     WHERE (e.version, e.customer_id, e.status, e.total_amount, e.item_count, e.created_at)
+     WHERE (e.version, e.customer_id, e.status, e.payment_status, e.total_amount, e.item_count, e.created_at)
            IS DISTINCT FROM
-           (v.version, v.customer_id, v.status, v.total_amount, v.item_count, v.created_at)
+           (v.version, v.customer_id, v.status, v.payment_status, v.total_amount, v.item_count, v.created_at)
         OR (NOT coalesce(e.renaming, false) AND e.customer_name IS DISTINCT FROM v.customer_name)
 $$;
 COMMENT ON FUNCTION order_summary_view_difference() IS 'Where order_summary_view differs from the events';

@@ -18,31 +18,34 @@ static OcqOrderRows order_rows = {
 	.insert_one =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view (tenant_id, order_id, version, customer_id,"
 				  " customer_name, customer_email, status, total_amount, item_count,"
-				  " created_at, updated_at)"
-				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+				  " created_at, updated_at, payment_status, shipped_at)"
+				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID),
+				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+				  TEXTOID, TIMESTAMPTZOID),
 	.update_one =
 	OCQ_STATEMENT("UPDATE order_cqrs.order_view SET version = $3, status = $7, total_amount = $8,"
-				  " item_count = $9, updated_at = $11"
-				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $3 - 1",
+				  " item_count = $9, updated_at = $11, payment_status = $12, shipped_at = $13"
+				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $14",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID),
+				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+				  TEXTOID, TIMESTAMPTZOID, INT4OID),
 	.upsert_many =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id,"
 				  " customer_name, customer_email, status, total_amount, item_count,"
-				  " created_at, updated_at)"
-				  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+				  " created_at, updated_at, payment_status, shipped_at)"
+				  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email, status = excluded.status,"
 				  " total_amount = excluded.total_amount, item_count = excluded.item_count,"
-				  " created_at = excluded.created_at, updated_at = excluded.updated_at"
+				  " created_at = excluded.created_at, updated_at = excluded.updated_at,"
+				  " payment_status = excluded.payment_status, shipped_at = excluded.shipped_at"
 				  " WHERE v.version < excluded.version"
 				  " RETURNING tenant_id, order_id",
 				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID),
+				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID),
 };
 
 static OcqStatement delete_old_lines =
@@ -201,16 +204,19 @@ delete_old_lines_of(const OcqOrderState **orders, int norders)
 	(void) ocq_statement_run(&delete_old_lines, values, NULL);
 }
 
-/* needs_lines tells whether the order's lines may differ from its new state. */
+/*
+ * needs_lines tells whether the order's lines may differ from its new state, after
+ * its row was at the version "before" or was replaced.
+ */
 static bool
-needs_lines(const OcqOrderState *order, OcqRowWritten written)
+needs_lines(const OcqOrderState *order, OcqRowWritten written, int32 before)
 {
 	switch (written)
 	{
 		case OCQ_ROW_UNCHANGED:
 			return false;
 		case OCQ_ROW_FOLLOWED:
-			return order->items_version == order->version;
+			return order->items_version > before;
 		case OCQ_ROW_REPLACED:
 			return true;
 	}
@@ -226,11 +232,11 @@ handle(const OcqBatch *batch)
 	int64		changed = ocq_order_rows_write(&order_rows, batch, written);
 
 	for (int i = 0; i < batch->norders; i++)
-		if (needs_lines(&batch->orders[i], written[i]))
+		if (needs_lines(&batch->orders[i], written[i], batch->appended_after))
 			orders[norders++] = &batch->orders[i];
 	if (norders > 0)
 	{
-		bool		is_new = batch->is_append && orders[0]->version == 1;
+		bool		is_new = batch->is_append && batch->appended_after == 0;
 
 		if (!is_new)
 			delete_old_lines_of(orders, norders);

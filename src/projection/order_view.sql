@@ -7,10 +7,12 @@ CREATE TABLE order_view (
     customer_name text,
     customer_email text,
     status text COLLATE "C" NOT NULL,
+    payment_status text COLLATE "C",
     total_amount numeric NOT NULL,
     item_count int NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
+    shipped_at timestamptz,
     version int NOT NULL,
     PRIMARY KEY (tenant_id, order_id)
 ) WITH (fillfactor = 90);
@@ -19,6 +21,8 @@ CREATE INDEX order_view_customer_idx ON order_view (tenant_id, customer_id);
 
 COMMENT ON TABLE order_view IS 'Read table: one row for each order';
 COMMENT ON COLUMN order_view.status IS 'PENDING, COMPLETED or CANCELLED';
+COMMENT ON COLUMN order_view.payment_status IS 'NULL before it was requested, then PENDING, COMPLETED, FAILED or REFUNDED';
+COMMENT ON COLUMN order_view.shipped_at IS 'When shipping started; NULL before';
 COMMENT ON COLUMN order_view.total_amount IS 'Sum of quantity times unit_price over the items, exact';
 COMMENT ON COLUMN order_view.item_count IS 'Number of lines';
 COMMENT ON COLUMN order_view.version IS 'Version of the last event applied to the row';
@@ -63,8 +67,8 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
           LEFT JOIN order_cqrs.products p ON p.tenant_id = i.tenant_id AND p.product_id = i.product_id
          GROUP BY i.tenant_id, i.order_id
     ), expected AS (
-        SELECT f.tenant_id, f.order_id, f.version, f.customer_id, f.status, f.total_amount, f.item_count,
-               f.created_at, f.updated_at, f.items, f.items_version,
+        SELECT f.tenant_id, f.order_id, f.version, f.customer_id, f.status, f.payment_status,
+               f.total_amount, f.item_count, f.created_at, f.updated_at, f.shipped_at, f.items, f.items_version,
                c.name AS customer_name, c.email AS customer_email, c.position > bound.position AS renaming
           FROM bound, order_cqrs.order_fold((SELECT b.position FROM bound b)) f
           LEFT JOIN order_cqrs.customers c ON c.tenant_id = f.tenant_id AND c.customer_id = f.customer_id
@@ -79,9 +83,11 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
       FULL JOIN order_cqrs.order_view v ON v.tenant_id = e.tenant_id AND v.order_id = e.order_id
       FULL JOIN actual_items i ON i.tenant_id = coalesce(e.tenant_id, v.tenant_id)
                               AND i.order_id = coalesce(e.order_id, v.order_id)
-     WHERE (e.version, e.customer_id, e.status, e.total_amount, e.item_count, e.created_at, e.updated_at)
+     WHERE (e.version, e.customer_id, e.status, e.payment_status, e.total_amount, e.item_count, e.created_at,
+            e.updated_at, e.shipped_at)
            IS DISTINCT FROM
-           (v.version, v.customer_id, v.status, v.total_amount, v.item_count, v.created_at, v.updated_at)
+           (v.version, v.customer_id, v.status, v.payment_status, v.total_amount, v.item_count, v.created_at,
+            v.updated_at, v.shipped_at)
         OR (NOT coalesce(e.renaming, false)
             AND (e.customer_name, e.customer_email) IS DISTINCT FROM (v.customer_name, v.customer_email))
         OR e.items IS DISTINCT FROM i.items

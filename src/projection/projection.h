@@ -30,6 +30,14 @@ typedef struct OcqReferenceChange
 	text	   *attribute;
 } OcqReferenceChange;
 
+/* The last event of a product's Inventory stream. */
+typedef struct OcqStockChange
+{
+	OcqStream	stream;
+	int32		version;
+	int64		received;		/* in all */
+} OcqStockChange;
+
 /*
  * What a projection handles at once: the whole state of each aggregate that the
  * batch's events touch, each aggregate once.
@@ -40,7 +48,10 @@ typedef struct OcqBatch
 	int			norders;
 	OcqReferenceChange *changes;
 	int			nchanges;
-	bool		is_append;		/* one event, which a command is appending right now */
+	OcqStockChange *stocks;
+	int			nstocks;
+	bool		is_append;		/* of one stream, to which a command is appending right now ... */
+	int32		appended_after; /* ... after this version */
 } OcqBatch;
 
 /*
@@ -72,6 +83,8 @@ typedef struct OcqProjection
 } OcqProjection;
 
 extern const OcqProjection ocq_projection_reference;
+extern const OcqProjection ocq_projection_inventory;
+extern const OcqProjection ocq_projection_payments;
 extern const OcqProjection ocq_projection_order_view;
 extern const OcqProjection ocq_projection_order_summary_view;
 extern const OcqProjection ocq_projection_order_stats;
@@ -105,7 +118,7 @@ extern bool ocq_projection_is_triggered(int index);
 
 /* batch.c */
 extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to);
-extern bool ocq_batch_of_event(const OcqEvent *event, const OcqOrderState *before, OcqBatch *batch);
+extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch);
 
 /* order_rows.c */
 typedef struct OcqOrderRows

@@ -19,6 +19,8 @@
 /* Reference data comes first: the others look up names in it. */
 const OcqProjection *const ocq_projections[] = {
 	&ocq_projection_reference,
+	&ocq_projection_inventory,
+	&ocq_projection_payments,
 	&ocq_projection_order_view,
 	&ocq_projection_order_summary_view,
 	&ocq_projection_order_stats,

@@ -38,6 +38,8 @@ COMMENT ON COLUMN projection_state.updated_at IS 'When the row last changed';
 
 INSERT INTO projection_state (projection_name, mode) VALUES
     ('reference', 'sync'),
+    ('inventory', 'sync'),
+    ('payments', 'sync'),
     ('order_view', 'sync'),
     ('order_summary_view', 'sync'),
     ('order_stats', 'async');

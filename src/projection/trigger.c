@@ -3,7 +3,8 @@
  *	  The AFTER INSERT row trigger on events: synchronous projections.
  *
  * It hands a batch of one to the handle of every projection whose mode is sync.
- * The read tables change in the transaction that appends.
+ * The read tables change in the transaction that appends; of the events of one
+ * command the last stands for all.
  *
  * An event that no command appends (COPY, a restore, an INSERT by the owner) has
  * a position that was not drawn under the sequence's lock, perhaps below a
@@ -74,9 +75,8 @@ project(const OcqEvent *event, const OcqAppend *append)
 			continue;
 		if (!have_batch)
 		{
-			if (!ocq_batch_of_event(event, append == NULL ? NULL : append->state, &batch))
+			if (!ocq_batch_of_event(event, append, &batch))
 				return;
-			batch.is_append = append != NULL;
 			have_batch = true;
 		}
 		(void) ocq_projections[i]->handle(&batch);
@@ -108,7 +108,8 @@ ocq_events_project(PG_FUNCTION_ARGS)
 		ocq_horizon_hold();
 		ocq_state_rewind(event.position);
 	}
-	project(&event, append);
+	if (append == NULL || event.version == append->after_version + append->count)
+		project(&event, append);
 	ocq_scope_leave(&scope);
 	return PointerGetDatum(NULL);
 }

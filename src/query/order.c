@@ -26,7 +26,8 @@ PG_FUNCTION_INFO_V1(ocq_order_as_of);
 
 static OcqStatement select_order =
 OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email,"
-			  " v.status, v.total_amount, v.item_count, v.created_at, v.updated_at, v.version,"
+			  " v.status, v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at,"
+			  " v.shipped_at, v.version,"
 			  " (SELECT jsonb_agg(jsonb_build_object('product_id', i.product_id,"
 			  " 'product_name', i.product_name, 'product_category', i.product_category,"
 			  " 'quantity', i.quantity, 'unit_price', i.unit_price, 'total_price', i.total_price)"
@@ -50,7 +51,7 @@ OCQ_STATEMENT("SELECT version, event_type, data, occurred_at, actor, command_id,
 
 static OcqStatement select_state =
 OCQ_STATEMENT("SELECT $1, $2, $3, c.data ->> 'name', c.data ->> 'email',"
-			  " $4, $5, $6, $7, $8, $9, n.items"
+			  " $4, $12, $5, $6, $7, $8, $13, $9, n.items"
 			  " FROM (SELECT jsonb_agg(jsonb_build_object('product_id', i.product_id,"
 			  " 'product_name', p.data ->> 'name', 'product_category', p.data ->> 'category',"
 			  " 'quantity', i.quantity, 'unit_price', i.unit_price,"
@@ -61,7 +62,7 @@ OCQ_STATEMENT("SELECT $1, $2, $3, c.data ->> 'name', c.data ->> 'email',"
 			  NAMED_AT("Product", "i.product_id") " AS p ON true) AS n"
 			  NAMED_AT("Customer", "$3") " AS c ON true",
 			  TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID,
-			  TIMESTAMPTZOID, INT4OID, JSONBOID, TIMESTAMPTZOID);
+			  TIMESTAMPTZOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID);
 
 pg_noreturn static void
 report_not_found(const text *tenant_id, const text *order_id, const char *at)
@@ -142,10 +143,17 @@ state_row(const OcqOrderState *state, TimestampTz at)
 		TimestampTzGetDatum(state->updated_at),
 		Int32GetDatum(state->version),
 		JsonbPGetDatum(ocq_order_items_jsonb(state)),
-		TimestampTzGetDatum(at)
+		TimestampTzGetDatum(at),
+		CStringGetTextDatum(ocq_payment_status_name(state->payment.status)),
+		TimestampTzGetDatum(state->shipped_at)
 	};
+	char		nulls[] = "             ";
 
-	(void) ocq_statement_run(&select_state, values, NULL);
+	if (state->payment.status == OCQ_PAYMENT_NONE)
+		nulls[11] = 'n';
+	if (!state->is_shipped)
+		nulls[12] = 'n';
+	(void) ocq_statement_run(&select_state, values, nulls);
 	return PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
 }
 

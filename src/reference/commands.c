@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/errors.h"
+#include "base/json.h"
 #include "base/statement.h"
 #include "fmgr.h"
 #include "reference/reference.h"
@@ -33,28 +34,14 @@ text_argument(FunctionCallInfo fcinfo, int argno, const char *name)
 	return PG_GETARG_TEXT_PP(argno);
 }
 
-static void
-push_pair(JsonbParseState **state, const char *key, const text *value)
-{
-	JsonbValue	jb;
-
-	jb.type = jbvString;
-	jb.val.string.val = unconstify(char *, key);
-	jb.val.string.len = strlen(key);
-	(void) pushJsonbValue(state, WJB_KEY, &jb);
-	jb.val.string.val = VARDATA_ANY(value);
-	jb.val.string.len = VARSIZE_ANY_EXHDR(value);
-	(void) pushJsonbValue(state, WJB_VALUE, &jb);
-}
-
 static Jsonb *
 make_data(OcqReferenceKind kind, const text *name, const text *attribute)
 {
 	JsonbParseState *state = NULL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_pair(&state, "name", name);
-	push_pair(&state, ocq_reference_attribute_key(kind), attribute);
+	ocq_json_push_text(&state, "name", name);
+	ocq_json_push_text(&state, ocq_reference_attribute_key(kind), attribute);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -72,7 +59,7 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 
 	ocq_command_begin(&command, fcinfo, 3, aggregate_type, id);
 	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
-	if (!ocq_command_was_handled(&command, earlier, &event, 1, &version))
+	if (!ocq_command_was_handled(&command, earlier, &event, 1, false, &version))
 	{
 		OcqEvent	last = {0};
 		bool		changes = !ocq_stream_read_last(&command.stream, &last) ||

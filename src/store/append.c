@@ -139,16 +139,16 @@ ocq_append_report_lost(const OcqStream *stream, int wanted, int appended)
 }
 
 /*
- * ocq_append appends the events after the given version and returns true, or
- * returns false and does nothing if that version has been taken.  The events'
+ * ocq_append appends the events and returns true, or returns false and does
+ * nothing if their first version has been taken.  The events'
  * time is now, but never before not_before: time does not run backwards in a
  * stream.
  */
 bool
-ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
-		   const OcqNewEvent *events, int count, const OcqEnvelope *envelope)
+ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *envelope)
 {
 	const OcqStream *stream = append->stream;
+	int			count = append->count;
 	Datum		values[12];
 	char		nulls[13] = "            ";
 	uint64		inserted;
@@ -156,8 +156,8 @@ ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
 	values[0] = PointerGetDatum(stream->tenant_id);
 	values[1] = PointerGetDatum(stream->aggregate_type);
 	values[2] = PointerGetDatum(stream->aggregate_id);
-	values[3] = Int32GetDatum(after_version + 1);
-	set_types_and_data(&values[4], events, count);
+	values[3] = Int32GetDatum(append->after_version + 1);
+	set_types_and_data(&values[4], append->events, count);
 	values[6] = UUIDPGetDatum(envelope->command_id);
 	values[7] = UUIDPGetDatum(envelope->correlation_id);
 	values[8] = UUIDPGetDatum(envelope->causation_id);

@@ -114,11 +114,12 @@ ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_option
 	ocq_stream_lock(&command->stream);
 }
 
+/* same_event asks for the type alone where the data follow from more than the arguments. */
 static bool
 same_event(const OcqEvent *old, const OcqNewEvent *new)
 {
 	return ocq_text_equal(old->type, new->type) &&
-		compareJsonbContainers(&old->data->root, &new->data->root) == 0;
+		(new->data == NULL || compareJsonbContainers(&old->data->root, &new->data->root) == 0);
 }
 
 static bool
@@ -132,10 +133,12 @@ has_command_id(const OcqEvent *event, const OcqCommand *command)
  * ocq_command_was_handled tells whether the stream has events of this command,
  * and the version after them.  Other events than those that the command would
  * append now mean that its id was used for something else, which is an error.
+ * With has_consequences more events may follow, which depend on what the stream's
+ * state was.
  */
 bool
-ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
-						const OcqNewEvent *events, int count, int32 *version)
+ocq_command_was_handled(const OcqCommand *command, OcqEvents stream, const OcqNewEvent *events,
+						int count, bool has_consequences, int32 *version)
 {
 	int			found = 0;
 	bool		same = true;
@@ -149,13 +152,13 @@ ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
 
 		if (!has_command_id(event, command))
 			continue;
-		same = same && found < count && same_event(event, &events[found]);
+		same = same && (found < count ? same_event(event, &events[found]) : has_consequences);
 		*version = event->version;
 		found++;
 	}
 	if (found == 0)
 		return false;
-	if (!same || found != count)
+	if (!same || found < count)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_COMMAND_ID_REUSED),
 				 errmsg("command_id %s was used for another command",
@@ -189,10 +192,13 @@ void
 ocq_command_append(const OcqCommand *command, const void *state, int32 after_version,
 				   TimestampTz not_before, const OcqNewEvent *events, int count)
 {
-	OcqAppend	append = {.stream = &command->stream, .state = state};
+	OcqAppend	append = {
+		.stream = &command->stream, .state = state, .after_version = after_version,
+		.events = events, .count = count
+	};
 	OcqEvent	last = {0};
 
-	if (ocq_append(&append, after_version, not_before, events, count, &command->envelope))
+	if (ocq_append(&append, not_before, &command->envelope))
 		return;
 
 	/* We hold the stream's lock: only a writer that does not take it gets in between. */

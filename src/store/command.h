@@ -28,7 +28,8 @@ typedef struct OcqCommand
 extern void ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
 							  const char *aggregate_type, text *aggregate_id);
 extern bool ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
-									const OcqNewEvent *events, int count, int32 *version);
+									const OcqNewEvent *events, int count,
+									bool has_consequences, int32 *version);
 extern void ocq_command_check_expected(const OcqCommand *command, int32 version);
 extern void ocq_command_append(const OcqCommand *command, const void *state, int32 after_version,
 							   TimestampTz not_before, const OcqNewEvent *events, int count);

@@ -36,7 +36,7 @@ typedef struct OcqEvents
 	int			count;
 } OcqEvents;
 
-/* An event that a command has decided on and not appended yet. */
+/* An event that a command has decided on and not appended yet; data NULL: not known yet. */
 typedef struct OcqNewEvent
 {
 	text	   *type;
@@ -47,5 +47,6 @@ typedef struct OcqNewEvent
 #define OCQ_AGGREGATE_ORDER		"Order"
 #define OCQ_AGGREGATE_CUSTOMER	"Customer"
 #define OCQ_AGGREGATE_PRODUCT	"Product"
+#define OCQ_AGGREGATE_INVENTORY "Inventory"
 
 #endif							/* OCQ_STORE_EVENT_H */

@@ -21,7 +21,8 @@ is_reserved(const text *aggregate_type)
 {
 	return ocq_text_is(aggregate_type, OCQ_AGGREGATE_ORDER) ||
 		ocq_text_is(aggregate_type, OCQ_AGGREGATE_CUSTOMER) ||
-		ocq_text_is(aggregate_type, OCQ_AGGREGATE_PRODUCT);
+		ocq_text_is(aggregate_type, OCQ_AGGREGATE_PRODUCT) ||
+		ocq_text_is(aggregate_type, OCQ_AGGREGATE_INVENTORY);
 }
 
 static void
@@ -115,7 +116,7 @@ ocq_event_append(PG_FUNCTION_ARGS)
 
 	ocq_command_begin(&command, fcinfo, 3, text_to_cstring(aggregate_type), aggregate_id);
 	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
-	if (!ocq_command_was_handled(&command, earlier, events, count, &version))
+	if (!ocq_command_was_handled(&command, earlier, events, count, false, &version))
 	{
 		OcqEvent	last = {0};
 

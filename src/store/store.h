@@ -23,6 +23,10 @@ extern OcqEvents ocq_stream_read_command(const OcqStream *stream, const pg_uuid_
 extern OcqEvents ocq_streams_read(const OcqStream *streams, int count, int64 up_to);
 extern OcqEvents ocq_streams_read_last(const OcqStream *streams, int count, int64 up_to);
 pg_noreturn extern void ocq_event_report_malformed(const OcqEvent *event, const char *problem);
+extern bool ocq_event_find_value(const OcqEvent *event, const char *key, enum jbvType type,
+								 JsonbValue *value);
+extern JsonbValue ocq_event_value(const OcqEvent *event, const char *key, enum jbvType type);
+extern text *ocq_event_text(const OcqEvent *event, const char *key);
 extern bool ocq_stream_is_complete(const OcqEvent *events, int count);
 extern void ocq_stream_check_complete(const OcqEvent *events, int count);
 extern bool ocq_stream_equal(const OcqStream *a, const OcqStream *b);
@@ -31,12 +35,16 @@ extern char *ocq_stream_name(const OcqStream *stream);
 /*
  * append.c
  *
- * What a command hands to the row trigger that its own INSERT fires.
+ * Events to append, after a version of a stream, and what the command has folded:
+ * the row trigger that the INSERT fires is handed all of it.
  */
 typedef struct OcqAppend
 {
 	const OcqStream *stream;
-	const void *state;			/* what the command folded, before its events; or NULL */
+	const void *state;			/* before these events; NULL if it was not folded */
+	int32		after_version;
+	const OcqNewEvent *events;
+	int			count;
 } OcqAppend;
 
 typedef struct OcqEnvelope
@@ -47,8 +55,8 @@ typedef struct OcqEnvelope
 	Jsonb	   *metadata;		/* NULL if the caller gave none */
 } OcqEnvelope;
 
-extern bool ocq_append(const OcqAppend *append, int32 after_version, TimestampTz not_before,
-					   const OcqNewEvent *events, int count, const OcqEnvelope *envelope);
+extern bool ocq_append(const OcqAppend *append, TimestampTz not_before,
+					   const OcqEnvelope *envelope);
 extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appended);
 extern const OcqAppend *ocq_append_current(void);
 

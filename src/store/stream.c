@@ -225,6 +225,45 @@ ocq_event_report_malformed(const OcqEvent *event, const char *problem)
 			 errhint("The commands never write such an event; find out what did.")));
 }
 
+/*
+ * ocq_event_find_value returns false if the event's data have no such key, or
+ * null there.  A value of another type is an error.
+ */
+bool
+ocq_event_find_value(const OcqEvent *event, const char *key, enum jbvType type, JsonbValue *value)
+{
+	if (!JB_ROOT_IS_OBJECT(event->data))
+		ocq_event_report_malformed(event, "has no object as data");
+	if (getKeyJsonValueFromContainer(&event->data->root, key, strlen(key), value) == NULL ||
+		value->type == jbvNull)
+		return false;
+	if (value->type != type)
+		ocq_event_report_malformed(event, psprintf("has no valid \"%s\"", key));
+	return true;
+}
+
+/* ocq_event_value is for a key that must be there. */
+JsonbValue
+ocq_event_value(const OcqEvent *event, const char *key, enum jbvType type)
+{
+	JsonbValue	value;
+
+	if (!ocq_event_find_value(event, key, type, &value))
+		ocq_event_report_malformed(event, psprintf("has no valid \"%s\"", key));
+	return value;
+}
+
+/* ocq_event_text returns a copy of a string, or NULL if there is none. */
+text *
+ocq_event_text(const OcqEvent *event, const char *key)
+{
+	JsonbValue	value;
+
+	if (!ocq_event_find_value(event, key, jbvString, &value))
+		return NULL;
+	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}
+
 /* ocq_stream_is_complete tells whether the events are a stream's from its first, without a gap. */
 bool
 ocq_stream_is_complete(const OcqEvent *events, int count)

@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ * json.c
+ *	  Building JSON objects, a key at a time.
+ *
+ * Nothing is copied until JsonbValueToJsonb: keys and texts must live that long.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/json.h"
+
+JsonbValue
+ocq_json_string(const char *string, int length)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, string);
+	value.val.string.len = length;
+	return value;
+}
+
+void
+ocq_json_push_key(JsonbParseState **state, const char *key)
+{
+	JsonbValue	value = ocq_json_string(key, strlen(key));
+
+	(void) pushJsonbValue(state, WJB_KEY, &value);
+}
+
+/* ocq_json_push_text pushes a JSON null for NULL. */
+void
+ocq_json_push_text(JsonbParseState **state, const char *key, const text *value)
+{
+	JsonbValue	jb = {.type = jbvNull};
+
+	if (value != NULL)
+		jb = ocq_json_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	ocq_json_push_key(state, key);
+	(void) pushJsonbValue(state, WJB_VALUE, &jb);
+}
+
+void
+ocq_json_push_numeric(JsonbParseState **state, const char *key, Numeric value)
+{
+	JsonbValue	jb;
+
+	jb.type = jbvNumeric;
+	jb.val.numeric = value;
+	ocq_json_push_key(state, key);
+	(void) pushJsonbValue(state, WJB_VALUE, &jb);
+}
+
+void
+ocq_json_push_int64(JsonbParseState **state, const char *key, int64 value)
+{
+	ocq_json_push_numeric(state, key, int64_to_numeric(value));
+}

@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ * json.h
+ *	  Building JSON objects, a key at a time.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BASE_JSON_H
+#define OCQ_BASE_JSON_H
+
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+/* Each adds a key and its value to an object under construction. */
+extern void ocq_json_push_key(JsonbParseState **state, const char *key);
+extern void ocq_json_push_text(JsonbParseState **state, const char *key, const text *value);
+extern void ocq_json_push_numeric(JsonbParseState **state, const char *key, Numeric value);
+extern void ocq_json_push_int64(JsonbParseState **state, const char *key, int64 value);
+
+/* A string as a value, with nothing copied. */
+extern JsonbValue ocq_json_string(const char *string, int length);
+
+#endif							/* OCQ_BASE_JSON_H */

@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ * inventory_check.c
+ *	  inventory_check: could these products be reserved now?
+ *
+ * It locks nothing: the answer may be old when it arrives.  Reserving decides.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "base/scope.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "fulfilment/fulfilment.h"
+#include "funcapi.h"
+#include "tenant/tenant.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(ocq_inventory_check);
+
+static OcqStatement select_stock =
+OCQ_STATEMENT("SELECT k.product_id, k.requested, i.available + coalesce(o.quantity, 0),"
+			  " i.product_id IS NULL OR k.requested <= i.available + coalesce(o.quantity, 0)"
+			  " FROM unnest($2, $3) WITH ORDINALITY AS k (product_id, requested, number)"
+			  " LEFT JOIN order_cqrs.inventory i ON i.tenant_id = $1 AND i.product_id = k.product_id"
+			  " LEFT JOIN (SELECT x.product_id, x.quantity FROM order_cqrs.reservations r,"
+			  " jsonb_to_recordset(r.items) AS x (product_id text, quantity bigint)"
+			  " WHERE r.tenant_id = $1 AND r.order_id = $4 AND r.status = 'HELD') o"
+			  " ON o.product_id = k.product_id"
+			  " ORDER BY k.number",
+			  TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TEXTOID);
+
+static OcqStockLines
+items_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ITEMS),
+				 errmsg("items must not be null"),
+				 errdetail("They are what is asked for."),
+				 errhint("Pass a JSON array such as [{\"product_id\": \"p-1\", \"quantity\": 2}].")));
+	return ocq_stock_lines_parse(&PG_GETARG_JSONB_P(0)->root);
+}
+
+/* inventory_check(items jsonb, order_id text, tenant_id text) */
+Datum
+ocq_inventory_check(PG_FUNCTION_ARGS)
+{
+	OcqStockLines lines = items_argument(fcinfo);
+	Datum	   *products = palloc_array(Datum, lines.count);
+	Datum	   *quantities = palloc_array(Datum, lines.count);
+	Datum		values[4];
+	OcqScope	scope;
+	uint64		rows;
+
+	for (int i = 0; i < lines.count; i++)
+	{
+		products[i] = PointerGetDatum(lines.lines[i].product_id);
+		quantities[i] = Int64GetDatum(lines.lines[i].quantity);
+	}
+	values[0] = PointerGetDatum(ocq_tenant_resolve(fcinfo, 2));
+	values[1] = ocq_array(products, NULL, lines.count, TEXTOID);
+	values[2] = ocq_array(quantities, NULL, lines.count, INT8OID);
+	values[3] = PG_ARGISNULL(1) ? (Datum) 0 :
+		PointerGetDatum(ocq_tenant_id_argument(fcinfo, 1, "order_id"));
+
+	InitMaterializedSRF(fcinfo, 0);
+	ocq_scope_enter(&scope);
+	rows = ocq_statement_run(&select_stock, values, PG_ARGISNULL(1) ? "   n" : NULL);
+	for (uint64 row = 0; row < rows; row++)
+		tuplestore_puttuple(((ReturnSetInfo *) fcinfo->resultinfo)->setResult,
+							SPI_tuptable->vals[row]);
+	ocq_scope_leave(&scope);
+	return (Datum) 0;
+}

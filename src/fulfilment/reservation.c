@@ -1,0 +1,184 @@
+/*-------------------------------------------------------------------------
+ * reservation.c
+ *	  What an order holds of the stock.
+ *
+ * An order has one reservation.  It is made, changed as a whole, and released or,
+ * when the order ships, taken out of the stock.  No SQL, no I/O.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/statement.h"
+#include "fulfilment/fulfilment.h"
+#include "store/store.h"
+#include "utils/builtins.h"
+
+static const char *const status_names[] = {
+	[OCQ_RESERVATION_NONE] = "NONE",
+	[OCQ_RESERVATION_HELD] = "HELD",
+	[OCQ_RESERVATION_RELEASED] = "RELEASED",
+	[OCQ_RESERVATION_SHIPPED] = "SHIPPED",
+};
+
+const char *
+ocq_reservation_status_name(OcqReservationStatus status)
+{
+	return status_names[status];
+}
+
+static int
+compare_products(const void *a, const void *b)
+{
+	const text *left = ((const OcqStockLine *) a)->product_id;
+	const text *right = ((const OcqStockLine *) b)->product_id;
+	int			left_length = VARSIZE_ANY_EXHDR(left);
+	int			right_length = VARSIZE_ANY_EXHDR(right);
+	int			result = memcmp(VARDATA_ANY(left), VARDATA_ANY(right),
+								Min(left_length, right_length));
+
+	return result != 0 ? result : left_length - right_length;
+}
+
+/* ocq_stock_lines_merge sorts the lines in place and adds up those of one product. */
+OcqStockLines
+ocq_stock_lines_merge(OcqStockLine *lines, int count)
+{
+	OcqStockLines merged = {.lines = lines};
+
+	qsort(lines, count, sizeof(OcqStockLine), compare_products);
+	for (int i = 0; i < count; i++)
+	{
+		if (merged.count > 0 &&
+			ocq_text_equal(lines[merged.count - 1].product_id, lines[i].product_id))
+			lines[merged.count - 1].quantity += lines[i].quantity;
+		else
+			lines[merged.count++] = lines[i];
+	}
+	return merged;
+}
+
+/* ocq_stock_lines_quantity returns 0 for a product that is not among the lines. */
+int64
+ocq_stock_lines_quantity(const OcqStockLines *lines, const text *product_id)
+{
+	OcqStockLine key = {.product_id = unconstify(text *, product_id)};
+	OcqStockLine *line = lines->count == 0 ? NULL :
+		bsearch(&key, lines->lines, lines->count, sizeof(OcqStockLine), compare_products);
+
+	return line == NULL ? 0 : line->quantity;
+}
+
+bool
+ocq_stock_lines_equal(const OcqStockLines *a, const OcqStockLines *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (int i = 0; i < a->count; i++)
+		if (a->lines[i].quantity != b->lines[i].quantity ||
+			!ocq_text_equal(a->lines[i].product_id, b->lines[i].product_id))
+			return false;
+	return true;
+}
+
+/* ocq_reservation_hold applies an event that makes or changes the reservation. */
+void
+ocq_reservation_hold(OcqReservation *reservation, const OcqEvent *event)
+{
+	JsonbValue	items = ocq_event_value(event, "items", jbvBinary);
+
+	if (!JsonContainerIsArray(items.val.binary.data))
+		ocq_event_report_malformed(event, "has no valid \"items\"");
+	reservation->status = OCQ_RESERVATION_HELD;
+	reservation->version = event->version;
+	reservation->items = items.val.binary.data;
+	reservation->items_bytes = items.val.binary.len;
+}
+
+/* ocq_reservation_end applies an event after which nothing is held. */
+void
+ocq_reservation_end(OcqReservation *reservation, OcqReservationStatus status, const OcqEvent *event)
+{
+	reservation->status = status;
+	reservation->version = event->version;
+}
+
+pg_noreturn static void
+report_malformed_items(void)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_MALFORMED_EVENT),
+			 errmsg("malformed items in a reservation"),
+			 errdetail("They are an array of objects {\"product_id\": text, \"quantity\": integer}."),
+			 errhint("The commands never write such an event; find out what did.")));
+}
+
+static OcqStockLine
+read_line(const JsonbValue *element)
+{
+	JsonbContainer *object;
+	JsonbValue	product;
+	JsonbValue	quantity;
+
+	if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+		report_malformed_items();
+	object = element->val.binary.data;
+	if (getKeyJsonValueFromContainer(object, "product_id", 10, &product) == NULL ||
+		getKeyJsonValueFromContainer(object, "quantity", 8, &quantity) == NULL ||
+		product.type != jbvString || quantity.type != jbvNumeric)
+		report_malformed_items();
+	return (OcqStockLine) {
+		.product_id = cstring_to_text_with_len(product.val.string.val, product.val.string.len),
+		.quantity = DatumGetInt64(DirectFunctionCall1(numeric_int8,
+													  NumericGetDatum(quantity.val.numeric)))
+	};
+}
+
+/* ocq_reservation_held returns what is held: nothing, unless the status is HELD. */
+OcqStockLines
+ocq_reservation_held(const OcqReservation *reservation)
+{
+	OcqStockLines held = {0};
+
+	if (reservation->status != OCQ_RESERVATION_HELD)
+		return held;
+	held.lines = palloc_array(OcqStockLine, JsonContainerSize(reservation->items) + 1);
+	for (uint32 i = 0; i < JsonContainerSize(reservation->items); i++)
+		held.lines[held.count++] =
+			read_line(getIthJsonbValueFromContainer(reservation->items, i));
+	return ocq_stock_lines_merge(held.lines, held.count);
+}
+
+/* ocq_reservation_items_jsonb returns a copy of the items as a value of their own. */
+Jsonb *
+ocq_reservation_items_jsonb(const OcqReservation *reservation)
+{
+	JsonbValue	value;
+
+	value.type = jbvBinary;
+	value.val.binary.data = reservation->items;
+	value.val.binary.len = reservation->items_bytes;
+	return JsonbValueToJsonb(&value);
+}
+
+/* ocq_reservation_data builds the data of an event that makes or changes a reservation. */
+Jsonb *
+ocq_reservation_data(const OcqStockLines *lines)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	ocq_json_push_key(&state, "items");
+	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < lines->count; i++)
+	{
+		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		ocq_json_push_text(&state, "product_id", lines->lines[i].product_id);
+		ocq_json_push_int64(&state, "quantity", lines->lines[i].quantity);
+		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	(void) pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}

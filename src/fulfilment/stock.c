@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ * stock.c
+ *	  The stock of products: claiming it for orders, and stock_receive.
+ *
+ * Claiming locks the rows of "inventory" of all its products, in the order of
+ * their ids, and keeps them locked until the transaction ends.  So orders that
+ * share products queue up and never deadlock; what is counted as available
+ * stays so until the reservation is written; and under REPEATABLE READ and
+ * SERIALIZABLE a row that has changed since the snapshot ends in SQLSTATE 40001.
+ * Rows change by the projection "inventory" alone, in the transaction that
+ * appends the event.
+ *
+ * A product of which no stock was ever received has no row, and no limit.  A
+ * session remembers the tenants that have no rows at all, so that those who do
+ * without inventory do not pay for it; the writer of "inventory" announces
+ * (catalog.h) when that may have changed.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/catalog.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "fulfilment/fulfilment.h"
+#include "reference/reference.h"
+#include "store/command.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(ocq_stock_receive);
+
+int			ocq_reserve_on = OCQ_RESERVE_ON_CREATE;
+
+static const struct config_enum_entry reserve_on_options[] = {
+	{"create", OCQ_RESERVE_ON_CREATE, false},
+	{"saga", OCQ_RESERVE_ON_SAGA, false},
+	{"off", OCQ_RESERVE_OFF, false},
+	{NULL, 0, false}
+};
+
+static OcqStatement lock_stock =
+OCQ_STATEMENT("SELECT product_id, available FROM order_cqrs.inventory"
+			  " WHERE tenant_id = $1 AND product_id = ANY ($2)"
+			  " ORDER BY product_id FOR NO KEY UPDATE",
+			  TEXTOID, TEXTARRAYOID);
+
+static OcqStatement select_any_stock =
+OCQ_STATEMENT("SELECT 1 FROM order_cqrs.inventory WHERE tenant_id = $1 LIMIT 1", TEXTOID);
+
+/* The tenants that are known to have no stock, as long as the generation lasts. */
+static HTAB *unstocked = NULL;
+static uint64 unstocked_generation = 0;
+
+#define MAX_UNSTOCKED 10000
+
+void
+ocq_stock_define_settings(void)
+{
+	DefineCustomEnumVariable("order_cqrs.reserve_on",
+							 "When the stock of an order is reserved.",
+							 "create: by order_create, in its transaction; saga: by the saga, after it; off: by hand.",
+							 &ocq_reserve_on, OCQ_RESERVE_ON_CREATE, reserve_on_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+static void
+start_over(void)
+{
+	HASHCTL		control = {
+		.keysize = OCQ_ID_MAX_BYTES + 1,
+		.entrysize = OCQ_ID_MAX_BYTES + 1,
+		.hcxt = TopMemoryContext
+	};
+
+	if (unstocked != NULL)
+		hash_destroy(unstocked);
+	unstocked = NULL;
+	unstocked = hash_create("order_cqrs tenants without stock", 16, &control,
+							HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	unstocked_generation = ocq_catalog_generation(OCQ_REL_INVENTORY);
+}
+
+/*
+ * has_stock tells whether the tenant has rows in "inventory".  Once stock_receive
+ * has answered its caller, no session says no.
+ */
+static bool
+has_stock(text *tenant_id)
+{
+	char	   *key = text_to_cstring(tenant_id);
+	Datum		values[] = {PointerGetDatum(tenant_id)};
+	uint64		generation;
+
+	AcceptInvalidationMessages();
+	generation = ocq_catalog_generation(OCQ_REL_INVENTORY);
+	if (unstocked == NULL || unstocked_generation != generation ||
+		hash_get_num_entries(unstocked) > MAX_UNSTOCKED)
+		start_over();
+	if (hash_search(unstocked, key, HASH_FIND, NULL) != NULL)
+		return false;
+	if (ocq_statement_run_latest(&select_any_stock, values, NULL) > 0)
+		return true;
+
+	/* What was announced while we read may not be in what we read. */
+	if (generation == ocq_catalog_generation(OCQ_REL_INVENTORY))
+		(void) hash_search(unstocked, key, HASH_ENTER, NULL);
+	return false;
+}
+
+/* ocq_stock_changed is called by the writer of "inventory" when a product has got its first row. */
+void
+ocq_stock_changed(void)
+{
+	ocq_catalog_announce(OCQ_REL_INVENTORY);
+}
+
+static uint64
+lock_products(text *tenant_id, const OcqStockLines *wanted)
+{
+	Datum	   *products = palloc_array(Datum, wanted->count);
+	Datum		values[2];
+
+	for (int i = 0; i < wanted->count; i++)
+		products[i] = PointerGetDatum(wanted->lines[i].product_id);
+	values[0] = PointerGetDatum(tenant_id);
+	values[1] = ocq_array(products, NULL, wanted->count, TEXTOID);
+	return ocq_statement_run(&lock_stock, values, NULL);
+}
+
+/*
+ * ocq_stock_claim locks the stock of the wanted products and says what can be
+ * reserved of it, or what is short.  What the order holds already counts as
+ * available to it.  The caller appends the event that makes the claim true.
+ */
+OcqClaim
+ocq_stock_claim(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines *held)
+{
+	OcqClaim	claim = {0};
+	uint64		rows;
+
+	if (wanted->count == 0 || !has_stock(tenant_id))
+		return claim;
+
+	rows = lock_products(tenant_id, wanted);
+	claim.reserved.lines = palloc_array(OcqStockLine, wanted->count);
+	claim.shortages = palloc_array(OcqShortage, wanted->count);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		text	   *product_id = DatumGetTextPP(ocq_row_datum(row, 1));
+		int64		available = DatumGetInt64(ocq_row_datum(row, 2)) + ocq_stock_lines_quantity(held, product_id);
+		int64		requested = ocq_stock_lines_quantity(wanted, product_id);
+
+		if (requested > available)
+			claim.shortages[claim.nshortages++] = (OcqShortage) {
+			product_id, requested, available
+		};
+		claim.reserved.lines[claim.reserved.count++] = (OcqStockLine) {
+			product_id, requested
+		};
+	}
+	return claim;
+}
+
+/* ocq_stock_report_shortages raises an error that names each product that is short. */
+void
+ocq_stock_report_shortages(const OcqClaim *claim, const OcqStream *order)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < claim->nshortages; i++)
+		appendStringInfo(&list, "%sproduct \"%s\": " INT64_FORMAT " requested, " INT64_FORMAT " available",
+						 i == 0 ? "" : "; ", text_to_cstring(claim->shortages[i].product_id),
+						 claim->shortages[i].requested, claim->shortages[i].available);
+	ereport(ERROR,
+			(errcode(OCQ_ERR_INSUFFICIENT_INVENTORY),
+			 errmsg("insufficient inventory for order \"%s\"", text_to_cstring(order->aggregate_id)),
+			 errdetail("Tenant \"%s\", %s.", text_to_cstring(order->tenant_id), list.data),
+			 errhint("Order less, or call stock_receive when new stock has arrived.")));
+}
+
+static int32
+quantity_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
+{
+	if (PG_ARGISNULL(argno) || PG_GETARG_INT32(argno) <= 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_QUANTITY),
+				 PG_ARGISNULL(argno) ? errmsg("quantity must not be null") :
+				 errmsg("quantity must be greater than 0"),
+				 errdetail("The product is \"%s\".", text_to_cstring(product_id)),
+				 errhint("Pass a whole number from 1 to %d.", PG_INT32_MAX)));
+	return PG_GETARG_INT32(argno);
+}
+
+static void
+check_product(text *tenant_id, text *product_id)
+{
+	OcqReference reference = {.tenant_id = tenant_id, .id = product_id};
+
+	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, &reference, 1);
+	if (!reference.found)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNKNOWN_PRODUCT),
+				 errmsg("product \"%s\" does not exist", text_to_cstring(product_id)),
+				 errdetail("Tenant \"%s\" has no product with this id.", text_to_cstring(tenant_id)),
+				 errhint("Register the product with product_put first.")));
+}
+
+/* received_data holds the sum as well, so that the last event of a stream says all. */
+static Jsonb *
+received_data(int32 quantity, int64 total)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	ocq_json_push_int64(&state, "quantity", quantity);
+	ocq_json_push_int64(&state, "total_received", total);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static int64
+total_received(const OcqEvent *event)
+{
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(
+		ocq_event_value(event, "total_received", jbvNumeric).val.numeric)));
+}
+
+/* was_received tells whether the command's id is that of an earlier one with this quantity. */
+static bool
+was_received(const OcqCommand *command, int32 quantity, int32 *version)
+{
+	OcqEvents	earlier = ocq_stream_read_command(&command->stream, command->envelope.command_id);
+	OcqNewEvent event = {.type = cstring_to_text(OCQ_EVENT_STOCK_RECEIVED)};
+
+	if (earlier.count > 0)
+		event.data = received_data(quantity, total_received(&earlier.items[0]));
+	return ocq_command_was_handled(command, earlier, &event, 1, false, version);
+}
+
+/* stock_receive(product_id text, quantity int, ...) */
+Datum
+ocq_stock_receive(PG_FUNCTION_ARGS)
+{
+	text	   *product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id");
+	int32		quantity = quantity_argument(fcinfo, 1, product_id);
+	OcqCommand	command;
+	int32		version;
+
+	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_INVENTORY, product_id);
+	check_product(command.stream.tenant_id, product_id);
+	if (!was_received(&command, quantity, &version))
+	{
+		OcqEvent	last = {0};
+		int64		before = ocq_stream_read_last(&command.stream, &last) ? total_received(&last) : 0;
+		OcqNewEvent event = {
+			cstring_to_text(OCQ_EVENT_STOCK_RECEIVED), received_data(quantity, before + quantity)
+		};
+
+		ocq_command_check_expected(&command, last.version);
+		ocq_command_append(&command, NULL, last.version, last.occurred_at, &event, 1);
+		version = last.version + 1;
+	}
+	return ocq_command_finish(&command, fcinfo, version);
+}

@@ -1,0 +1,53 @@
+-- Stock, and the orders' claims on it.
+
+CREATE TABLE inventory (
+    tenant_id text COLLATE "C" NOT NULL,
+    product_id text COLLATE "C" NOT NULL,
+    received bigint NOT NULL,
+    shipped bigint NOT NULL,
+    reserved bigint NOT NULL,
+    on_hand bigint NOT NULL GENERATED ALWAYS AS (received - shipped) STORED,
+    available bigint NOT NULL GENERATED ALWAYS AS (received - shipped - reserved) STORED,
+    version int NOT NULL,
+    PRIMARY KEY (tenant_id, product_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE inventory IS 'Read table: the stock of each product that stock_receive was ever called for; all other products are unlimited';
+COMMENT ON COLUMN inventory.received IS 'Sum of all that stock_receive has brought';
+COMMENT ON COLUMN inventory.shipped IS 'Sum of what has left with orders that were shipped';
+COMMENT ON COLUMN inventory.reserved IS 'Sum of what orders hold; never more than on_hand';
+COMMENT ON COLUMN inventory.on_hand IS 'received - shipped';
+COMMENT ON COLUMN inventory.available IS 'on_hand - reserved';
+COMMENT ON COLUMN inventory.version IS 'Version of the last event of the product''s Inventory stream that is in the row';
+
+CREATE TABLE reservations (
+    tenant_id text COLLATE "C" NOT NULL,
+    order_id text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    items jsonb NOT NULL,
+    version int NOT NULL,
+    PRIMARY KEY (tenant_id, order_id)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE reservations IS 'Read table: what each order holds, or held, of the stock; orders whose products are all unlimited are not in it';
+COMMENT ON COLUMN reservations.status IS 'HELD, RELEASED or SHIPPED; only HELD counts as reserved, only SHIPPED as shipped';
+COMMENT ON COLUMN reservations.items IS '[{"product_id": text, "quantity": integer}, ...], each product once';
+COMMENT ON COLUMN reservations.version IS 'Version of the order''s last event about its reservation';
+
+CREATE PROCEDURE stock_receive(product_id text, quantity int,
+        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        tenant_id text DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
+CREATE PROCEDURE stock_receive(product_id identifier, quantity int,
+        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
+COMMENT ON PROCEDURE stock_receive(text, int, int, uuid, jsonb, text)
+    IS 'Add to the stock of a product; from the first call on the product is limited to what is there';
+COMMENT ON PROCEDURE stock_receive(identifier, int, int, uuid, jsonb, text, int)
+    IS 'The same, and answer with the new version of the product''s Inventory stream';
+
+CREATE FUNCTION inventory_check(items jsonb, order_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
+        OUT product_id text, OUT requested bigint, OUT available bigint, OUT ok boolean)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_inventory_check';
+COMMENT ON FUNCTION inventory_check(jsonb, text, text)
+    IS 'For each product of [{"product_id": text, "quantity": integer}, ...]: what is requested and available, NULL meaning unlimited; what the order named holds counts as available';

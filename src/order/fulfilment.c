@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ * fulfilment.c
+ *	  The commands that fulfil an order: inventory_..., payment_...,
+ *	  shipping_start.
+ *
+ * They act on the order's stream, as its rules (order.c) need what they record.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "fmgr.h"
+#include "order/handle.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(ocq_inventory_reserve);
+PG_FUNCTION_INFO_V1(ocq_inventory_adjust);
+PG_FUNCTION_INFO_V1(ocq_inventory_release);
+PG_FUNCTION_INFO_V1(ocq_payment_process);
+PG_FUNCTION_INFO_V1(ocq_payment_complete);
+PG_FUNCTION_INFO_V1(ocq_payment_fail);
+PG_FUNCTION_INFO_V1(ocq_payment_refund);
+PG_FUNCTION_INFO_V1(ocq_shipping_start);
+
+/* handle is for a command on order_id, argument 0, whose optional arguments start at first_optional. */
+static Datum
+handle(FunctionCallInfo fcinfo, int first_optional, const OcqOrderRequest *request)
+{
+	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	OcqCommand	command;
+
+	ocq_command_begin(&command, fcinfo, first_optional, OCQ_AGGREGATE_ORDER, order_id);
+	return ocq_command_finish(&command, fcinfo, ocq_order_handle(&command, request));
+}
+
+static Datum
+handle_simple(FunctionCallInfo fcinfo, OcqOrderCommandType type, OcqOrderEventType event)
+{
+	OcqOrderRequest request = ocq_order_request(type, event, NULL);
+
+	return handle(fcinfo, 1, &request);
+}
+
+/* inventory_reserve(order_id text, ...) */
+Datum
+ocq_inventory_reserve(PG_FUNCTION_ARGS)
+{
+	return handle_simple(fcinfo, OCQ_ORDER_RESERVE_INVENTORY, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
+}
+
+/* inventory_adjust(order_id text, items jsonb, ...) */
+Datum
+ocq_inventory_adjust(PG_FUNCTION_ARGS)
+{
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_ADJUST_INVENTORY,
+												OCQ_ORDER_EVENT_INVENTORY_ADJUSTED, NULL);
+	OcqStockLines lines;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ITEMS),
+				 errmsg("items must not be null"),
+				 errdetail("They are what the order shall hold."),
+				 errhint("Pass a JSON array of at least one item, or call inventory_release.")));
+	lines = ocq_stock_lines_parse(&PG_GETARG_JSONB_P(1)->root);
+	request.stock = &lines;
+	return handle(fcinfo, 2, &request);
+}
+
+/* inventory_release(order_id text, ...) */
+Datum
+ocq_inventory_release(PG_FUNCTION_ARGS)
+{
+	return handle_simple(fcinfo, OCQ_ORDER_RELEASE_INVENTORY, OCQ_ORDER_EVENT_INVENTORY_RELEASED);
+}
+
+/* payment_process(order_id text, ...) */
+Datum
+ocq_payment_process(PG_FUNCTION_ARGS)
+{
+	return handle_simple(fcinfo, OCQ_ORDER_REQUEST_PAYMENT, OCQ_ORDER_EVENT_PAYMENT_REQUESTED);
+}
+
+static text *
+text_argument(FunctionCallInfo fcinfo, int argno)
+{
+	return PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
+}
+
+/* payment_complete(order_id text, reference text, ...) */
+Datum
+ocq_payment_complete(PG_FUNCTION_ARGS)
+{
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE_PAYMENT,
+												OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
+												ocq_payment_completed_data(text_argument(fcinfo, 1)));
+
+	return handle(fcinfo, 2, &request);
+}
+
+/* payment_fail(order_id text, reason text, ...) */
+Datum
+ocq_payment_fail(PG_FUNCTION_ARGS)
+{
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_FAIL_PAYMENT,
+												OCQ_ORDER_EVENT_PAYMENT_FAILED,
+												ocq_payment_failed_data(text_argument(fcinfo, 1)));
+
+	return handle(fcinfo, 2, &request);
+}
+
+/* payment_refund(order_id text, ...) */
+Datum
+ocq_payment_refund(PG_FUNCTION_ARGS)
+{
+	return handle_simple(fcinfo, OCQ_ORDER_REFUND_PAYMENT, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
+}
+
+/* shipping_start(order_id text, ...) */
+Datum
+ocq_shipping_start(PG_FUNCTION_ARGS)
+{
+	return handle_simple(fcinfo, OCQ_ORDER_START_SHIPPING, OCQ_ORDER_EVENT_SHIPPING_STARTED);
+}

@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ * handle.c
+ *	  Handling a command on an order, once its arguments are checked.
+ *
+ *	read the stream, fold it			(a create tries without)
+ *	decide (order.c)					which events, or a refusal
+ *	make the events						claims stock for those that reserve
+ *	append
+ *
+ * The events of one command are appended by one statement.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/statement.h"
+#include "order/handle.h"
+#include "utils/builtins.h"
+
+/* What the cancellation of an order says of the payment that was still to come. */
+#define REASON_CANCELLED "Order cancelled"
+
+static const char *const verbs[] = {
+	[OCQ_ORDER_CREATE] = "created",
+	[OCQ_ORDER_UPDATE] = "updated",
+	[OCQ_ORDER_CANCEL] = "cancelled",
+	[OCQ_ORDER_COMPLETE] = "completed",
+	[OCQ_ORDER_RESERVE_INVENTORY] = "given a reservation",
+	[OCQ_ORDER_ADJUST_INVENTORY] = "given another reservation",
+	[OCQ_ORDER_RELEASE_INVENTORY] = "released",
+	[OCQ_ORDER_REQUEST_PAYMENT] = "requested",
+	[OCQ_ORDER_COMPLETE_PAYMENT] = "completed",
+	[OCQ_ORDER_FAIL_PAYMENT] = "failed",
+	[OCQ_ORDER_REFUND_PAYMENT] = "refunded",
+	[OCQ_ORDER_START_SHIPPING] = "shipped",
+};
+
+OcqOrderRequest
+ocq_order_request(OcqOrderCommandType type, OcqOrderEventType event, Jsonb *data)
+{
+	return (OcqOrderRequest) {
+		.type = type, .event = {cstring_to_text(ocq_order_event_name(event)), data}
+	};
+}
+
+static const char *
+hint_for_status(OcqOrderCommandType type)
+{
+	switch (type)
+	{
+		case OCQ_ORDER_CANCEL:
+			return "An order can be cancelled once.";
+		case OCQ_ORDER_START_SHIPPING:
+			return "Only an order whose status is COMPLETED can be shipped.";
+		case OCQ_ORDER_UPDATE:
+		case OCQ_ORDER_COMPLETE:
+			return psprintf("Only an order whose status is PENDING can be %s.", verbs[type]);
+		default:
+			return "A cancelled order needs neither stock nor payment.";
+	}
+}
+
+pg_noreturn static void
+report_payment(const OcqOrderState *state, OcqOrderCommandType type)
+{
+	char	   *order_id = text_to_cstring(state->order_id);
+	const char *status = ocq_payment_status_name(state->payment.status);
+
+	ereport(ERROR,
+			(errcode(OCQ_ERR_PAYMENT_STATE),
+			 type == OCQ_ORDER_UPDATE ?
+			 errmsg("order \"%s\" cannot be updated: its payment is %s", order_id, status) :
+			 errmsg("payment of order \"%s\" cannot be %s: it is %s", order_id, verbs[type], status),
+			 errdetail("The order belongs to tenant \"%s\", has status %s and is at version %d.",
+					   text_to_cstring(state->tenant_id), ocq_order_status_name(state->status),
+					   state->version),
+			 errhint("A payment is requested by payment_process; while PENDING it can be completed or failed, and once COMPLETED refunded.")));
+}
+
+pg_noreturn static void
+report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
+			   const OcqOrderState *state, OcqOrderCommandType type)
+{
+	char	   *order_id = text_to_cstring(command->stream.aggregate_id);
+	char	   *tenant_id = text_to_cstring(command->stream.tenant_id);
+
+	switch (refusal)
+	{
+		case OCQ_ORDER_REFUSED_EXISTS:
+			ereport(ERROR,
+					(errcode(OCQ_ERR_ORDER_EXISTS),
+					 errmsg("order \"%s\" exists already", order_id),
+					 errdetail("It belongs to tenant \"%s\", has status %s and is at version %d.",
+							   tenant_id, ocq_order_status_name(state->status), state->version),
+					 errhint("Choose another order_id, such as order_next_id(), or call order_update. To make a create repeatable, pass a command_id.")));
+			break;
+		case OCQ_ORDER_REFUSED_NOT_FOUND:
+			ereport(ERROR,
+					(errcode(OCQ_ERR_ORDER_NOT_FOUND),
+					 errmsg("order \"%s\" does not exist", order_id),
+					 errdetail("Tenant \"%s\" has no order with this id.", tenant_id),
+					 errhint("Check the id and the tenant (tenant_id, or the setting order_cqrs.tenant_id).")));
+			break;
+		case OCQ_ORDER_REFUSED_STATUS:
+			ereport(ERROR,
+					(errcode(OCQ_ERR_ORDER_STATE),
+					 errmsg("order \"%s\" cannot be %s: its status is %s", order_id,
+							type == OCQ_ORDER_REQUEST_PAYMENT ? "paid" : verbs[type],
+							ocq_order_status_name(state->status)),
+					 errdetail("It belongs to tenant \"%s\" and is at version %d.",
+							   tenant_id, state->version),
+					 errhint("%s", hint_for_status(type))));
+			break;
+		case OCQ_ORDER_REFUSED_PAYMENT:
+			report_payment(state, type);
+			break;
+		case OCQ_ORDER_REFUSED_SHIPPED:
+			ereport(ERROR,
+					(errcode(OCQ_ERR_ORDER_SHIPPED),
+					 errmsg("order \"%s\" cannot be %s: it has been shipped", order_id, verbs[type]),
+					 errdetail("It belongs to tenant \"%s\" and is at version %d; shipping started at %s.",
+							   tenant_id, state->version, timestamptz_to_str(state->shipped_at)),
+					 errhint("What has left can be taken back outside of this order only; payment_refund returns the money.")));
+			break;
+		case OCQ_ORDER_ACCEPTED:
+			break;
+	}
+	pg_unreachable();
+}
+
+/* The events that a decision has led to, and what stands in their way. */
+typedef struct Draft
+{
+	OcqNewEvent events[lengthof(((OcqOrderDecision *) NULL)->events)];
+	int			count;
+	OcqClaim	claim;
+} Draft;
+
+static OcqStockLines
+wanted_stock(const OcqOrderState *state, const OcqOrderRequest *request)
+{
+	OcqOrderItems items;
+
+	if (request->stock != NULL)
+		return *request->stock;
+	if (request->items != NULL)
+		return ocq_order_items_stock(request->items);
+	items = ocq_order_items_of_state(state);
+	return ocq_order_items_stock(&items);
+}
+
+/*
+ * reserve returns the data of an event that reserves or adjusts, or NULL if it
+ * would change nothing.
+ */
+static Jsonb *
+reserve(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
+		const OcqOrderRequest *request)
+{
+	OcqStockLines wanted = wanted_stock(state, request);
+	OcqStockLines held = ocq_reservation_held(&state->reservation);
+
+	draft->claim = ocq_stock_claim(command->stream.tenant_id, &wanted, &held);
+	if (ocq_stock_lines_equal(&draft->claim.reserved, &held))
+		return NULL;
+	return ocq_reservation_data(&draft->claim.reserved);
+}
+
+static Jsonb *
+empty_data(void)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* make_data returns NULL if the event is not needed after all. */
+static Jsonb *
+make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
+		  const OcqOrderState *state, const OcqOrderRequest *request)
+{
+	switch (type)
+	{
+		case OCQ_ORDER_EVENT_INVENTORY_RESERVED:
+		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
+			return reserve(draft, command, state, request);
+		case OCQ_ORDER_EVENT_PAYMENT_REQUESTED:
+			return ocq_payment_requested_data(request->items != NULL ?
+											  request->items->total_amount : state->total_amount);
+		case OCQ_ORDER_EVENT_PAYMENT_FAILED:
+			return ocq_payment_failed_data(cstring_to_text(REASON_CANCELLED));
+		case OCQ_ORDER_EVENT_PAYMENT_REFUNDED:
+			return ocq_payment_refunded_data(state->payment.amount);
+		default:
+			return empty_data();
+	}
+}
+
+static Draft
+make_draft(const OcqOrderDecision *decision, const OcqCommand *command,
+		   const OcqOrderState *state, const OcqOrderRequest *request)
+{
+	Draft		draft = {0};
+
+	for (int i = 0; i < decision->count; i++)
+	{
+		OcqNewEvent event = request->event;
+
+		if (i > 0)
+			event.type = cstring_to_text(ocq_order_event_name(decision->events[i]));
+		if (i > 0 || event.data == NULL)
+			event.data = make_data(&draft, decision->events[i], command, state, request);
+		if (event.data != NULL)
+			draft.events[draft.count++] = event;
+	}
+	return draft;
+}
+
+static bool
+reserves_at_once(void)
+{
+	return ocq_reserve_on == OCQ_RESERVE_ON_CREATE;
+}
+
+/* ocq_order_handle returns the stream's version after the command. */
+int32
+ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
+{
+	OcqEvents	stream = ocq_stream_read(&command->stream);
+	OcqOrderState state;
+	OcqOrderDecision decision;
+	Draft		draft;
+	int32		version;
+
+	if (ocq_command_was_handled(command, stream, &request->event, 1, true, &version))
+		return version;
+
+	ocq_stream_check_complete(stream.items, stream.count);
+	state = ocq_order_fold(stream.items, stream.count);
+	decision = ocq_order_decide(&state, request->type, reserves_at_once());
+	if (decision.refusal == OCQ_ORDER_REFUSED_NOT_FOUND ||
+		decision.refusal == OCQ_ORDER_REFUSED_EXISTS)
+		report_refusal(command, decision.refusal, &state, request->type);
+	ocq_command_check_expected(command, state.version);
+	if (decision.refusal != OCQ_ORDER_ACCEPTED)
+		report_refusal(command, decision.refusal, &state, request->type);
+
+	draft = make_draft(&decision, command, &state, request);
+	if (draft.claim.nshortages > 0)
+		ocq_stock_report_shortages(&draft.claim, &command->stream);
+	if (draft.count > 0)
+		ocq_command_append(command, &state, state.version, state.updated_at,
+						   draft.events, draft.count);
+	return state.version + draft.count;
+}
+
+/*
+ * append_first appends to a stream that it has not looked at, and returns the new
+ * version, or 0 if there is more to it.
+ */
+static int32
+append_first(const OcqCommand *command, const OcqOrderRequest *request)
+{
+	OcqOrderState nothing = {0};
+	OcqOrderDecision decision = ocq_order_decide(&nothing, OCQ_ORDER_CREATE, reserves_at_once());
+	Draft		draft = make_draft(&decision, command, &nothing, request);
+	OcqAppend	append = {
+		.stream = &command->stream, .events = draft.events, .count = draft.count
+	};
+
+	/* An order that exists has a better error than the stock that it lacks. */
+	if (draft.claim.nshortages > 0 ||
+		(command->has_expected_version && command->expected_version != 0))
+		return 0;
+	return ocq_append(&append, 0, &command->envelope) ? draft.count : 0;
+}
+
+/* ocq_order_handle_create does without reading the stream unless it turns out to exist. */
+int32
+ocq_order_handle_create(const OcqCommand *command, const OcqOrderRequest *request)
+{
+	int32		version = append_first(command, request);
+
+	return version > 0 ? version : ocq_order_handle(command, request);
+}

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ * handle.h
+ *	  Handling a command on an order, once its arguments are checked.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_ORDER_HANDLE_H
+#define OCQ_ORDER_HANDLE_H
+
+#include "order/order.h"
+#include "store/command.h"
+
+/* What a command asks for. */
+typedef struct OcqOrderRequest
+{
+	OcqOrderCommandType type;
+	OcqNewEvent event;			/* its own; data NULL: they follow from the order's state */
+	const OcqOrderItems *items; /* of a create or update; else NULL */
+	const OcqStockLines *stock; /* of an adjustment; else NULL */
+} OcqOrderRequest;
+
+extern OcqOrderRequest ocq_order_request(OcqOrderCommandType type, OcqOrderEventType event,
+										 Jsonb *data);
+extern int32 ocq_order_handle_create(const OcqCommand *command, const OcqOrderRequest *request);
+extern int32 ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request);
+
+#endif							/* OCQ_ORDER_HANDLE_H */

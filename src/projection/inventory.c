@@ -1,0 +1,235 @@
+/*-------------------------------------------------------------------------
+ * inventory.c
+ *	  The projection inventory: tables inventory and reservations.
+ *
+ * What stock_receive has brought comes from the product's Inventory stream.  What
+ * is reserved and shipped are sums over the orders; reservations holds what each
+ * of them contributes, and up to which version.  A new state adds its contribution
+ * and takes back the old one, in one statement, so that handling it twice changes
+ * nothing.  Products are written in the order of their ids, as claims lock them
+ * (fulfilment/stock.c).
+ *
+ * Commands check against it: always sync.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fulfilment/fulfilment.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+
+/* Adds up the rows of "change" (tenant, status, items, sign), and tells of new rows. */
+#define APPLY_CHANGE \
+	" by_product AS (INSERT INTO order_cqrs.inventory AS i" \
+	" (tenant_id, product_id, received, shipped, reserved, version)" \
+	" SELECT c.tenant_id, x.product_id, 0," \
+	" sum(CASE c.status WHEN 'SHIPPED' THEN c.sign * x.quantity ELSE 0 END)," \
+	" sum(CASE c.status WHEN 'HELD' THEN c.sign * x.quantity ELSE 0 END), 0" \
+	" FROM change c, jsonb_to_recordset(c.items) AS x (product_id text, quantity bigint)" \
+	" GROUP BY c.tenant_id, x.product_id" \
+	" HAVING sum(CASE c.status WHEN 'SHIPPED' THEN c.sign * x.quantity ELSE 0 END) <> 0" \
+	" OR sum(CASE c.status WHEN 'HELD' THEN c.sign * x.quantity ELSE 0 END) <> 0" \
+	" ORDER BY c.tenant_id COLLATE \"C\", x.product_id COLLATE \"C\"" \
+	" ON CONFLICT (tenant_id, product_id) DO UPDATE SET shipped = i.shipped + excluded.shipped," \
+	" reserved = i.reserved + excluded.reserved RETURNING xmax = 0 AS is_new)"
+
+static OcqStatement apply_orders =
+OCQ_STATEMENT("WITH new AS (SELECT * FROM unnest($1, $2, $3, $4, $5)"
+			  " AS n (tenant_id, order_id, version, status, items)),"
+			  " old AS (SELECT r.* FROM new n JOIN order_cqrs.reservations r"
+			  " ON r.tenant_id = n.tenant_id AND r.order_id = n.order_id),"
+			  " written AS (INSERT INTO order_cqrs.reservations AS r"
+			  " (tenant_id, order_id, version, status, items)"
+			  " SELECT * FROM new ON CONFLICT (tenant_id, order_id) DO UPDATE"
+			  " SET version = excluded.version, status = excluded.status, items = excluded.items"
+			  " WHERE r.version < excluded.version RETURNING tenant_id, order_id),"
+			  " change AS (SELECT n.tenant_id, n.status, n.items, 1 AS sign FROM new n JOIN written w"
+			  " ON w.tenant_id = n.tenant_id AND w.order_id = n.order_id"
+			  " UNION ALL SELECT o.tenant_id, o.status, o.items, -1 FROM old o JOIN written w"
+			  " ON w.tenant_id = o.tenant_id AND w.order_id = o.order_id),"
+			  APPLY_CHANGE
+			  " SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM by_product WHERE is_new)",
+			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, JSONBARRAYOID);
+
+static OcqStatement forget_orders =
+OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.reservations r"
+			  " USING unnest($1, $2) AS k (tenant_id, order_id)"
+			  " WHERE r.tenant_id = k.tenant_id AND r.order_id = k.order_id RETURNING r.*),"
+			  " change AS (SELECT g.tenant_id, g.status, g.items, -1 AS sign FROM gone g),"
+			  APPLY_CHANGE
+			  " SELECT count(*) FROM gone",
+			  TEXTARRAYOID, TEXTARRAYOID);
+
+static OcqStatement apply_stocks =
+OCQ_STATEMENT("INSERT INTO order_cqrs.inventory AS i"
+			  " (tenant_id, product_id, received, shipped, reserved, version)"
+			  " SELECT n.tenant_id, n.product_id, n.received, 0, 0, n.version"
+			  " FROM unnest($1, $2, $3, $4) AS n (tenant_id, product_id, received, version)"
+			  " ORDER BY n.tenant_id COLLATE \"C\", n.product_id COLLATE \"C\""
+			  " ON CONFLICT (tenant_id, product_id) DO UPDATE"
+			  " SET received = excluded.received, version = excluded.version"
+			  " WHERE i.version < excluded.version RETURNING xmax = 0",
+			  TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID);
+
+static OcqStatement forget_stocks =
+OCQ_STATEMENT("UPDATE order_cqrs.inventory i SET received = 0, version = 0"
+			  " FROM unnest($1, $2) AS k (tenant_id, product_id)"
+			  " WHERE i.tenant_id = k.tenant_id AND i.product_id = k.product_id",
+			  TEXTARRAYOID, TEXTARRAYOID);
+
+/*
+ * What the reservations add up to, less what the counters say, in one snapshot.
+ * Adding the difference is right whatever is added at the same time.
+ */
+static OcqStatement reconcile_products =
+OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.inventory AS i"
+					 " (tenant_id, product_id, received, shipped, reserved, version)"
+					 " SELECT coalesce(e.tenant_id, a.tenant_id), coalesce(e.product_id, a.product_id), 0,"
+					 " coalesce(e.shipped, 0) - coalesce(a.shipped, 0),"
+					 " coalesce(e.reserved, 0) - coalesce(a.reserved, 0), 0"
+					 " FROM (SELECT r.tenant_id, x.product_id,"
+					 " coalesce(sum(x.quantity) FILTER (WHERE r.status = 'SHIPPED'), 0) AS shipped,"
+					 " coalesce(sum(x.quantity) FILTER (WHERE r.status = 'HELD'), 0) AS reserved"
+					 " FROM order_cqrs.reservations r, jsonb_to_recordset(r.items)"
+					 " AS x (product_id text, quantity bigint) GROUP BY 1, 2) e"
+					 " FULL JOIN order_cqrs.inventory a ON a.tenant_id = e.tenant_id"
+					 " AND a.product_id = e.product_id"
+					 " WHERE (coalesce(e.shipped, 0), coalesce(e.reserved, 0))"
+					 " <> (coalesce(a.shipped, 0), coalesce(a.reserved, 0))"
+					 " ORDER BY 1, 2"
+					 " ON CONFLICT (tenant_id, product_id) DO UPDATE"
+					 " SET shipped = i.shipped + excluded.shipped, reserved = i.reserved + excluded.reserved");
+
+/* A row without an event behind it would limit a product that is unlimited. */
+static OcqStatement delete_unfounded =
+OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.inventory"
+					 " WHERE version = 0 AND received = 0 AND shipped = 0 AND reserved = 0");
+
+static OcqStatement behind =
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
+			  " FROM order_cqrs.events e LEFT JOIN order_cqrs.reservations r"
+			  " ON r.tenant_id = e.tenant_id AND r.order_id = e.aggregate_id"
+			  " WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2"
+			  " AND e.event_type IN ('InventoryReserved', 'InventoryAdjusted', 'InventoryReleased',"
+			  " 'ShippingStarted') AND (r.version IS NULL OR r.version < e.version)"
+			  " GROUP BY 1, 2, 3 UNION ALL"
+			  " SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
+			  " FROM order_cqrs.events e LEFT JOIN order_cqrs.inventory i"
+			  " ON i.tenant_id = e.tenant_id AND i.product_id = e.aggregate_id"
+			  " WHERE e.aggregate_type = 'Inventory' AND e.position > $1 AND e.position <= $2"
+			  " AND (i.version IS NULL OR i.version < e.version)"
+			  " GROUP BY 1, 2, 3 ORDER BY 4",
+			  INT8OID, INT8OID, TEXTARRAYOID);
+
+static OcqStatement differences = OCQ_DIFFERENCES("inventory");
+
+/* concerns tells whether an order's reservation may be newer than the read tables. */
+static bool
+concerns(const OcqBatch *batch, const OcqOrderState *order)
+{
+	return order->reservation.version > batch->appended_after;
+}
+
+static int64
+handle_orders(const OcqBatch *batch)
+{
+	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID};
+	Datum	   *columns[lengthof(types)];
+	Datum		values[lengthof(types)];
+	int			count = 0;
+
+	for (int column = 0; column < (int) lengthof(types); column++)
+		columns[column] = palloc_array(Datum, batch->norders);
+	for (int i = 0; i < batch->norders; i++)
+	{
+		const OcqOrderState *order = &batch->orders[i];
+
+		if (!concerns(batch, order))
+			continue;
+		columns[0][count] = PointerGetDatum(order->tenant_id);
+		columns[1][count] = PointerGetDatum(order->order_id);
+		columns[2][count] = Int32GetDatum(order->reservation.version);
+		columns[3][count] = CStringGetTextDatum(ocq_reservation_status_name(order->reservation.status));
+		columns[4][count] = JsonbPGetDatum(ocq_reservation_items_jsonb(&order->reservation));
+		count++;
+	}
+	if (count == 0)
+		return 0;
+	for (int column = 0; column < (int) lengthof(types); column++)
+		values[column] = ocq_array(columns[column], NULL, count, types[column]);
+	(void) ocq_statement_run(&apply_orders, values, NULL);
+	if (DatumGetInt64(ocq_row_datum(0, 2)) > 0)
+		ocq_stock_changed();
+	return DatumGetInt64(ocq_row_datum(0, 1));
+}
+
+static int64
+handle_stocks(const OcqBatch *batch)
+{
+	static const Oid types[] = {TEXTOID, TEXTOID, INT8OID, INT4OID};
+	Datum	   *columns[lengthof(types)];
+	Datum		values[lengthof(types)];
+	uint64		changed;
+	bool		has_new = false;
+
+	for (int column = 0; column < (int) lengthof(types); column++)
+		columns[column] = palloc_array(Datum, batch->nstocks);
+	for (int i = 0; i < batch->nstocks; i++)
+	{
+		columns[0][i] = PointerGetDatum(batch->stocks[i].stream.tenant_id);
+		columns[1][i] = PointerGetDatum(batch->stocks[i].stream.aggregate_id);
+		columns[2][i] = Int64GetDatum(batch->stocks[i].received);
+		columns[3][i] = Int32GetDatum(batch->stocks[i].version);
+	}
+	for (int column = 0; column < (int) lengthof(types); column++)
+		values[column] = ocq_array(columns[column], NULL, batch->nstocks, types[column]);
+	changed = ocq_statement_run(&apply_stocks, values, NULL);
+	for (uint64 row = 0; row < changed; row++)
+		has_new |= DatumGetBool(ocq_row_datum(row, 1));
+	if (has_new)
+		ocq_stock_changed();
+	return changed;
+}
+
+static int64
+handle(const OcqBatch *batch)
+{
+	int64		changed = 0;
+
+	if (batch->nstocks > 0)
+		changed += handle_stocks(batch);
+	if (batch->norders > 0 && !(batch->is_append && !concerns(batch, &batch->orders[0])))
+		changed += handle_orders(batch);
+	return changed;
+}
+
+static void
+forget(const OcqStreams *streams)
+{
+	ocq_rows_forget(&forget_orders, streams, OCQ_AGGREGATE_ORDER);
+	ocq_rows_forget(&forget_stocks, streams, OCQ_AGGREGATE_INVENTORY);
+}
+
+static void
+reconcile(void)
+{
+	(void) ocq_statement_run(&reconcile_products, NULL, NULL);
+	(void) ocq_statement_run(&delete_unfounded, NULL, NULL);
+	ocq_stock_changed();
+}
+
+static const char *const aggregate_types[] = {
+	OCQ_AGGREGATE_ORDER, OCQ_AGGREGATE_INVENTORY, NULL
+};
+
+const OcqProjection ocq_projection_inventory = {
+	.name = "inventory",
+	.aggregate_types = aggregate_types,
+	.always_sync = true,
+	.handle = handle,
+	.forget = forget,
+	.reconcile = reconcile,
+	.behind = &behind,
+	.differences = &differences,
+};
