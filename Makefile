@@ -10,6 +10,7 @@ PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
 OBJS = \
 	src/base/catalog.o \
 	src/base/json.o \
+	src/base/procedure.o \
 	src/base/scope.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
@@ -48,6 +49,10 @@ OBJS = \
 	src/projection/sync.o \
 	src/projection/trigger.o \
 	src/query/order.o \
+	src/saga/act.o \
+	src/saga/record.o \
+	src/saga/run.o \
+	src/saga/step.o \
 	src/worker/database.o \
 	src/worker/launcher.o \
 	src/worker/synchroniser.o \
@@ -71,6 +76,7 @@ SQL_FRAGMENTS = \
 	src/projection/payments.sql \
 	src/projection/manage.sql \
 	src/query/order.sql \
+	src/saga/saga.sql \
 	src/grants.sql
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql

@@ -15,6 +15,7 @@
 #include "nodes/parsenodes.h"
 #include "projection/projection.h"
 #include "reference/reference.h"
+#include "saga/saga.h"
 #include "storage/ipc.h"
 #include "store/store.h"
 #include "tcop/utility.h"
@@ -68,7 +69,13 @@ define_settings(void)
 							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
 							   &ocq_databases, "postgres",
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.payment_timeout",
+							"How long the saga waits for the outcome of a payment.",
+							"Then the payment has failed with the reason \"timeout\".",
+							&ocq_payment_timeout, 15 * 60, 1, 365 * 86400,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	ocq_stock_define_settings();
+	ocq_saga_define_settings();
 	DefineCustomIntVariable("order_cqrs.sync_interval",
 							"Longest time between two looks at the log by a synchroniser.",
 							"Async projections are woken by commits; this is when sync projections are checked.",

@@ -7,6 +7,7 @@
  * OC2xx  the state of a stream forbids the command
  * OC3xx  the store refuses or has been damaged
  * OC4xx  projections
+ * OC6xx  the saga
  *
  * doc/reference.md lists them for users; keep the two in step.
  *-------------------------------------------------------------------------
@@ -50,5 +51,8 @@
 #define OCQ_ERR_PROJECTION_STATUS		OCQ_SQLSTATE('4', '0', '3')
 #define OCQ_ERR_PROJECTION_ISOLATION	OCQ_SQLSTATE('4', '0', '4')
 #define OCQ_ERR_APPENDS_UNDER_WAY		OCQ_SQLSTATE('4', '0', '5')
+
+#define OCQ_ERR_SAGA_FAILED				OCQ_SQLSTATE('6', '0', '1')
+#define OCQ_ERR_SAGA_ISOLATION			OCQ_SQLSTATE('6', '0', '2')
 
 #endif							/* OCQ_BASE_ERRORS_H */

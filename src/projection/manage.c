@@ -10,12 +10,12 @@
 
 #include "access/xact.h"
 #include "base/errors.h"
+#include "base/procedure.h"
 #include "base/scope.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -54,39 +54,6 @@ projection_argument(FunctionCallInfo fcinfo)
 			 errhint("See order_cqrs.projection_status.")));
 }
 
-static bool
-is_atomic(FunctionCallInfo fcinfo)
-{
-	return fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic;
-}
-
-static void
-require_own_transactions(FunctionCallInfo fcinfo, const char *procedure)
-{
-	if (is_atomic(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("%s cannot run inside a transaction block", procedure),
-				 errdetail("It commits as it goes, so that commands are never held up for long."),
-				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
-}
-
-/* Work in several transactions, or in the caller's if it is inside one. */
-static void
-begin_work(FunctionCallInfo fcinfo)
-{
-	SPI_connect_ext(is_atomic(fcinfo) ? 0 : SPI_OPT_NONATOMIC);
-}
-
-static void
-commit_work(FunctionCallInfo fcinfo)
-{
-	if (!is_atomic(fcinfo))
-		SPI_commit();
-	CHECK_FOR_INTERRUPTS();
-}
-
 static int64
 horizon_now(void)
 {
@@ -121,7 +88,7 @@ synchronise(FunctionCallInfo fcinfo, const OcqProjection *projection, int64 hori
 	do
 	{
 		result = ocq_sync_step(projection, horizon, true, false);
-		commit_work(fcinfo);
+		ocq_procedure_commit(fcinfo);
 	} while (result == OCQ_SYNC_PROGRESS || result == OCQ_SYNC_BUSY);
 	return result;
 }
@@ -133,7 +100,7 @@ ocq_projection_sync(PG_FUNCTION_ARGS)
 	const OcqProjection *only = PG_ARGISNULL(0) ? NULL : projection_argument(fcinfo);
 	int64		horizon;
 
-	begin_work(fcinfo);
+	ocq_procedure_begin(fcinfo);
 	horizon = horizon_now();
 	for (int i = 0; i < ocq_projection_count(); i++)
 		if (only == NULL || only == ocq_projections[i])
@@ -189,10 +156,10 @@ ocq_projection_resume(PG_FUNCTION_ARGS)
 	const OcqProjection *projection = projection_argument(fcinfo);
 	OcqProjectionState before;
 
-	begin_work(fcinfo);
+	ocq_procedure_begin(fcinfo);
 	before = set_status(projection, "running");
 	ocq_append_wake_at_commit();
-	commit_work(fcinfo);
+	ocq_procedure_commit(fcinfo);
 	if (before.is_sync)
 	{
 		/* Those who appended while it was paused may go on to append without it. */
@@ -263,13 +230,13 @@ ocq_projection_set_mode(PG_FUNCTION_ARGS)
 
 	if (!to_sync)
 		refuse_if_always_sync(projection, "async");
-	require_own_transactions(fcinfo, "projection_set_mode");
+	ocq_procedure_require_own_transactions(fcinfo, "projection_set_mode");
 
 	/* Most of the way is gone while commands run. */
-	begin_work(fcinfo);
+	ocq_procedure_begin(fcinfo);
 	(void) synchronise(fcinfo, projection, horizon_now());
 	switch_mode(projection, to_sync);
-	commit_work(fcinfo);
+	ocq_procedure_commit(fcinfo);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -398,20 +365,20 @@ ocq_projection_rebuild(PG_FUNCTION_ARGS)
 	const OcqProjection *projection = projection_argument(fcinfo);
 	Differing	differing = {.context = CurrentMemoryContext};
 
-	require_own_transactions(fcinfo, "projection_rebuild");
+	ocq_procedure_require_own_transactions(fcinfo, "projection_rebuild");
 
-	begin_work(fcinfo);
+	ocq_procedure_begin(fcinfo);
 	find_differing(projection, &differing);
-	commit_work(fcinfo);
+	ocq_procedure_commit(fcinfo);
 	for (int from = 0; from < differing.streams.count;)
 	{
 		from = rebuild_some(projection, &differing.streams, from);
-		commit_work(fcinfo);
+		ocq_procedure_commit(fcinfo);
 	}
 	if (projection->reconcile != NULL)
 	{
 		reconcile(projection);
-		commit_work(fcinfo);
+		ocq_procedure_commit(fcinfo);
 	}
 	SPI_finish();
 	PG_RETURN_VOID();

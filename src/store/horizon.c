@@ -112,6 +112,19 @@ ocq_horizon_wait(void)
 	return high_water_mark;
 }
 
+/* drop_ended removes from a list of holders those that have ended, and tells whether all have. */
+static bool
+drop_ended(VirtualTransactionId *holders)
+{
+	VirtualTransactionId *kept = holders;
+
+	for (; VirtualTransactionIdIsValid(*holders); holders++)
+		if (!VirtualXactLock(*holders, false))
+			*kept++ = *holders;
+	*kept = *holders;
+	return kept == holders || !VirtualTransactionIdIsValid(*kept) && kept == holders;
+}
+
 /* lock_sequence takes the barrier's lock, or raises an error after a while. */
 static void
 lock_sequence(void)

@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ * procedure.c
+ *	  Procedures that work in several transactions, or in the caller's if they are
+ *	  called inside one.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/procedure.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+
+bool
+ocq_procedure_is_atomic(FunctionCallInfo fcinfo)
+{
+	return fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+}
+
+void
+ocq_procedure_require_own_transactions(FunctionCallInfo fcinfo, const char *procedure)
+{
+	if (ocq_procedure_is_atomic(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot run inside a transaction block", procedure),
+				 errdetail("What it locks must not be locked for longer than it takes."),
+				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
+}
+
+/* ocq_procedure_begin connects to SPI; SPI_finish ends it. */
+void
+ocq_procedure_begin(FunctionCallInfo fcinfo)
+{
+	SPI_connect_ext(ocq_procedure_is_atomic(fcinfo) ? 0 : SPI_OPT_NONATOMIC);
+}
+
+void
+ocq_procedure_commit(FunctionCallInfo fcinfo)
+{
+	if (!ocq_procedure_is_atomic(fcinfo))
+		SPI_commit();
+	CHECK_FOR_INTERRUPTS();
+}

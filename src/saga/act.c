@@ -1,0 +1,210 @@
+/*-------------------------------------------------------------------------
+ * act.c
+ *	  The commands of a step.
+ *
+ * They go through the command bus, as an application's would.  The id of each is
+ * derived from the event that the step reacts to and the step, so that a command
+ * cannot take effect twice even if the saga's own table were lost.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/json.h"
+#include "base/statement.h"
+#include "bus/bus.h"
+#include "common/hashfn.h"
+#include "port/pg_bswap.h"
+#include "saga/saga.h"
+#include "store/store.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* An order goes through fewer steps than this at one look. */
+#define MAX_STEPS 10
+
+/* The texts are the guide's. */
+#define REASON_INVENTORY "Insufficient inventory"
+#define REASON_PAYMENT "Payment failed: "
+#define REASON_SYSTEM "System error - order cancelled"
+#define REASON_TIMEOUT "timeout"
+
+/* The event that a step reacts to: the payment's last, or the first of the order. */
+static int32
+cause_version(const OcqOrderState *order)
+{
+	return order->payment.version > 0 ? order->payment.version : 1;
+}
+
+/* derive_id makes a UUID of version 8: 122 bits of a hash. */
+static pg_uuid_t *
+derive_id(const OcqOrderState *order, OcqSagaStep step, const char *command)
+{
+	char	   *name = psprintf("%s/%s/%d/%s/%s", ocq_stream_name(&(OcqStream) {
+		.tenant_id = order->tenant_id, .aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
+		.aggregate_id = order->order_id
+	}), "order saga", cause_version(order), ocq_saga_step_name(step), command);
+	pg_uuid_t  *id = palloc_object(pg_uuid_t);
+	uint64		halves[2];
+
+	for (int i = 0; i < 2; i++)
+		halves[i] = pg_hton64(hash_any_extended((const unsigned char *) name, strlen(name), i + 1));
+	memcpy(id->data, halves, UUID_LEN);
+	id->data[6] = (id->data[6] & 0x0f) | 0x80;
+	id->data[8] = (id->data[8] & 0x3f) | 0x80;
+	return id;
+}
+
+static void
+push_metadata(JsonbParseState **state)
+{
+	ocq_json_push_key(state, "metadata");
+	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	ocq_json_push_text(state, "saga", cstring_to_text("order"));
+	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/* send sends a command on the order; with reason it has one. */
+static void
+send(const OcqOrderState *order, OcqSagaStep step, const char *command, const char *reason)
+{
+	JsonbParseState *state = NULL;
+	Jsonb	   *payload;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	ocq_json_push_text(&state, "order_id", order->order_id);
+	if (reason != NULL)
+		ocq_json_push_text(&state, "reason", cstring_to_text(reason));
+	push_metadata(&state);
+	payload = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	(void) ocq_command_bus_send(cstring_to_text(command), payload,
+								derive_id(order, step, command), order->tenant_id);
+}
+
+/* has_stock claims what the order needs, so that the reservation after it cannot fail. */
+static bool
+has_stock(const OcqOrderState *order)
+{
+	OcqOrderItems items = ocq_order_items_of_state(order);
+	OcqStockLines wanted = ocq_order_items_stock(&items);
+	OcqStockLines held = ocq_reservation_held(&order->reservation);
+
+	return ocq_stock_claim(order->tenant_id, &wanted, &held).nshortages == 0;
+}
+
+static void
+reserve_inventory(const OcqOrderState *order)
+{
+	const OcqSagaStep step = OCQ_SAGA_RESERVE_INVENTORY;
+
+	if (ocq_reserve_on != OCQ_RESERVE_OFF && order->reservation.status != OCQ_RESERVATION_HELD)
+	{
+		if (!has_stock(order))
+		{
+			send(order, step, "CancelOrder", REASON_INVENTORY);
+			return;
+		}
+		send(order, step, "ReserveInventory", NULL);
+	}
+	send(order, step, "ProcessPayment", NULL);
+}
+
+static void
+complete_order(const OcqOrderState *order)
+{
+	if (order->status == OCQ_ORDER_PENDING)
+		send(order, OCQ_SAGA_COMPLETE_ORDER, "CompleteOrder", NULL);
+	send(order, OCQ_SAGA_COMPLETE_ORDER, "StartShipping", NULL);
+}
+
+static void
+release_and_cancel(const OcqOrderState *order, OcqSagaStep step, const char *reason)
+{
+	send(order, step, "ReleaseInventory", NULL);
+	send(order, step, "CancelOrder", reason);
+}
+
+static TimestampTz
+payment_deadline(const OcqOrderState *order)
+{
+	return TimestampTzPlusMilliseconds(order->payment.requested_at,
+									   ocq_payment_timeout * INT64CONST(1000));
+}
+
+/* act does what there is to do in a step, or returns false if it has to be waited for. */
+static bool
+act(const OcqOrderState *order, OcqSagaStep step)
+{
+	switch (step)
+	{
+		case OCQ_SAGA_RESERVE_INVENTORY:
+			reserve_inventory(order);
+			return true;
+		case OCQ_SAGA_AWAIT_PAYMENT:
+			if (GetCurrentTimestamp() < payment_deadline(order))
+				return false;
+			send(order, step, "FailPayment", REASON_TIMEOUT);
+			return true;
+		case OCQ_SAGA_COMPLETE_ORDER:
+			complete_order(order);
+			return true;
+		case OCQ_SAGA_CANCEL_ORDER:
+			release_and_cancel(order, step, psprintf(REASON_PAYMENT "%s",
+													 order->payment.reason == NULL ? "no reason given" :
+													 text_to_cstring(order->payment.reason)));
+			return true;
+		case OCQ_SAGA_COMPENSATE:
+			release_and_cancel(order, step, REASON_SYSTEM);
+			return true;
+		case OCQ_SAGA_SHIPPED:
+		case OCQ_SAGA_CANCELLED:
+		case OCQ_SAGA_ENDED:
+		case OCQ_SAGA_FAILED:
+			return false;
+	}
+	pg_unreachable();
+}
+
+static OcqOrderState
+fold(const OcqStream *order)
+{
+	OcqEvents	events = ocq_stream_read(order);
+
+	ocq_stream_check_complete(events.items, events.count);
+	return ocq_order_fold(events.items, events.count);
+}
+
+/* next_step keeps to a compensation that has been decided on, until the order is at an end. */
+static OcqSagaStep
+next_step(const OcqSagaRecord *record, const OcqOrderState *order)
+{
+	OcqSagaStep step = ocq_saga_step(order);
+
+	return record->step == OCQ_SAGA_COMPENSATE && !ocq_saga_is_over(step) ?
+		OCQ_SAGA_COMPENSATE : step;
+}
+
+/*
+ * ocq_saga_advance takes an order as far as it goes, and fills in where it is then.
+ * The caller holds the order's stream lock.
+ */
+void
+ocq_saga_advance(OcqSagaRecord *record)
+{
+	OcqOrderState order = fold(&record->order);
+
+	for (int i = 0;; i++)
+	{
+		record->step = next_step(record, &order);
+		if (!act(&order, record->step))
+			break;
+		if (i == MAX_STEPS)
+			elog(ERROR, "the saga of %s does not come to rest", ocq_stream_name(&record->order));
+		order = fold(&record->order);
+	}
+	record->attempts = 0;
+	record->last_error = NULL;
+	record->version = order.version;
+	record->has_next = record->step == OCQ_SAGA_AWAIT_PAYMENT;
+	if (record->has_next)
+		record->next_attempt_at = payment_deadline(&order);
+}

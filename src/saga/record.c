@@ -1,0 +1,253 @@
+/*-------------------------------------------------------------------------
+ * record.c
+ *	  What the saga keeps: the table order_saga, and its checkpoint.
+ *
+ * Who holds the row of saga_state is the saga; so one process at a time handles
+ * events.  A record is written under its order's stream lock.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "base/scope.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "saga/saga.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(ocq_saga_restore);
+
+#define SELECT_CHECKPOINT \
+	"SELECT last_position FROM order_cqrs.saga_state WHERE saga_name = 'order' FOR UPDATE"
+
+static OcqStatement lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT);
+static OcqStatement try_lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " SKIP LOCKED");
+
+static OcqStatement update_checkpoint =
+OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = $1, updated_at = clock_timestamp()"
+			  " WHERE saga_name = 'order' AND last_position < $1",
+			  INT8OID);
+
+static OcqStatement restore_checkpoint =
+OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = greatest(last_position, $2),"
+			  " updated_at = clock_timestamp() WHERE saga_name = $1",
+			  TEXTOID, INT8OID);
+
+static OcqStatement select_record =
+OCQ_STATEMENT("SELECT step, attempts, next_attempt_at <= clock_timestamp(), next_attempt_at,"
+			  " last_error, version"
+			  " FROM order_cqrs.order_saga WHERE tenant_id = $1 AND order_id = $2",
+			  TEXTOID, TEXTOID);
+
+static OcqStatement update_record =
+OCQ_STATEMENT("UPDATE order_cqrs.order_saga SET step = $3, attempts = $4, next_attempt_at = $5,"
+			  " last_error = $6, version = $7, updated_at = clock_timestamp()"
+			  " WHERE tenant_id = $1 AND order_id = $2",
+			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID);
+
+static OcqStatement insert_record =
+OCQ_STATEMENT("INSERT INTO order_cqrs.order_saga (tenant_id, order_id, step, attempts,"
+			  " next_attempt_at, last_error, version) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID);
+
+/* Events that the saga has seen already, because it caused them or came late, are passed over. */
+static OcqStatement select_events =
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position FROM order_cqrs.events e"
+			  " WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2"
+			  " AND e.event_type IN ('OrderCreated', 'OrderCancelled', 'OrderCompleted',"
+			  " 'PaymentRequested', 'PaymentCompleted', 'PaymentFailed', 'PaymentRefunded',"
+			  " 'ShippingStarted')"
+			  " AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id"
+			  " AND s.order_id = e.aggregate_id AND s.version >= e.version)"
+			  " ORDER BY e.position LIMIT $3",
+			  INT8OID, INT8OID, INT4OID);
+
+static OcqStatement select_due =
+OCQ_STATEMENT("SELECT tenant_id, order_id, 0::bigint FROM order_cqrs.order_saga"
+			  " WHERE next_attempt_at <= clock_timestamp() ORDER BY next_attempt_at LIMIT $1",
+			  INT4OID);
+
+static OcqStatement select_next =
+OCQ_STATEMENT_NOARGS("SELECT next_attempt_at FROM order_cqrs.order_saga"
+					 " WHERE next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1");
+
+/* ocq_saga_read finds a record, or makes one that does not exist yet. */
+OcqSagaRecord
+ocq_saga_read(const OcqStream *order)
+{
+	OcqSagaRecord record = {.order = *order};
+	Datum		values[] = {
+		PointerGetDatum(order->tenant_id), PointerGetDatum(order->aggregate_id)
+	};
+
+	record.exists = ocq_statement_run(&select_record, values, NULL) > 0;
+	if (!record.exists)
+		return record;
+	record.step = ocq_saga_step_of_name(DatumGetTextPP(ocq_row_datum(0, 1)));
+	record.attempts = DatumGetInt32(ocq_row_datum(0, 2));
+	record.has_next = !ocq_row_is_null(0, 4);
+	record.is_due = record.has_next && DatumGetBool(ocq_row_datum(0, 3));
+	record.next_attempt_at = DatumGetTimestampTz(ocq_row_datum(0, 4));
+	record.last_error = ocq_row_is_null(0, 5) ? NULL : TextDatumGetCString(ocq_row_datum(0, 5));
+	record.version = DatumGetInt32(ocq_row_datum(0, 6));
+	return record;
+}
+
+void
+ocq_saga_write(const OcqSagaRecord *record)
+{
+	Datum		values[] = {
+		PointerGetDatum(record->order.tenant_id),
+		PointerGetDatum(record->order.aggregate_id),
+		CStringGetTextDatum(ocq_saga_step_name(record->step)),
+		Int32GetDatum(record->attempts),
+		TimestampTzGetDatum(record->next_attempt_at),
+		record->last_error == NULL ? (Datum) 0 : CStringGetTextDatum(record->last_error),
+		Int32GetDatum(record->version)
+	};
+	char		nulls[] = "       ";
+
+	if (!record->has_next)
+		nulls[4] = 'n';
+	if (record->last_error == NULL)
+		nulls[5] = 'n';
+	(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
+}
+
+/*
+ * ocq_saga_lock_checkpoint locks and reads it.  Without wait it returns false if
+ * another process has it.
+ */
+bool
+ocq_saga_lock_checkpoint(bool wait, int64 *position)
+{
+	if (ocq_statement_run(wait ? &lock_checkpoint : &try_lock_checkpoint, NULL, NULL) == 0)
+	{
+		if (!wait)
+			return false;
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNKNOWN_SAGA),
+				 errmsg("the saga has no row in order_cqrs.saga_state"),
+				 errdetail("The row is made with the extension and never deleted by it."),
+				 errhint("Insert it again: INSERT INTO order_cqrs.saga_state (saga_name, last_position) VALUES ('order', order_cqrs.event_horizon()).")));
+	}
+	*position = DatumGetInt64(ocq_row_datum(0, 1));
+	return true;
+}
+
+void
+ocq_saga_set_checkpoint(int64 position)
+{
+	Datum		values[] = {Int64GetDatum(position)};
+
+	(void) ocq_statement_run(&update_checkpoint, values, NULL);
+}
+
+static OcqSagaTasks
+read_tasks(uint64 count)
+{
+	OcqSagaTasks found = {.tasks = palloc_array(OcqSagaTask, count + 1)};
+
+	for (uint64 row = 0; row < count; row++)
+		found.tasks[found.count++] = (OcqSagaTask) {
+		.order = {
+			.tenant_id = DatumGetTextPCopy(ocq_row_datum(row, 1)),
+			.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
+			.aggregate_id = DatumGetTextPCopy(ocq_row_datum(row, 2))
+		},
+		.position = DatumGetInt64(ocq_row_datum(row, 3))
+	};
+	return found;
+}
+
+/* ocq_saga_find_events returns the orders that events after a position are about. */
+OcqSagaTasks
+ocq_saga_find_events(int64 after, int64 up_to, int limit)
+{
+	Datum		values[] = {
+		Int64GetDatum(after), Int64GetDatum(up_to), Int32GetDatum(limit)
+	};
+
+	return read_tasks(ocq_statement_run(&select_events, values, NULL));
+}
+
+/* ocq_saga_find_due returns the orders whose time has come. */
+OcqSagaTasks
+ocq_saga_find_due(int limit)
+{
+	Datum		values[] = {Int32GetDatum(limit)};
+
+	return read_tasks(ocq_statement_run(&select_due, values, NULL));
+}
+
+/* ocq_saga_milliseconds_to_next returns -1 if no order has to be looked at again. */
+long
+ocq_saga_milliseconds_to_next(void)
+{
+	if (ocq_statement_run(&select_next, NULL, NULL) == 0)
+		return -1;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+										   DatumGetTimestampTz(ocq_row_datum(0, 1)));
+}
+
+/* restore_state takes over the checkpoint of a dump, unless the saga is further already. */
+static bool
+restore_state(const TriggerData *trigger)
+{
+	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+	Datum		values[] = {
+		SPI_getbinval(trigger->tg_trigtuple, descriptor,
+					  SPI_fnumber(descriptor, "saga_name"), &isnull),
+		SPI_getbinval(trigger->tg_trigtuple, descriptor,
+					  SPI_fnumber(descriptor, "last_position"), &isnull)
+	};
+
+	return ocq_statement_run(&restore_checkpoint, values, NULL) > 0;
+}
+
+static bool
+has_record(const TriggerData *trigger)
+{
+	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+	Datum		values[] = {
+		SPI_getbinval(trigger->tg_trigtuple, descriptor,
+					  SPI_fnumber(descriptor, "tenant_id"), &isnull),
+		SPI_getbinval(trigger->tg_trigtuple, descriptor,
+					  SPI_fnumber(descriptor, "order_id"), &isnull)
+	};
+
+	return ocq_statement_run(&select_record, values, NULL) > 0;
+}
+
+/*
+ * saga_restore() is the BEFORE INSERT row trigger on saga_state and order_saga.  An
+ * INSERT of a row that is there comes from the restore of a dump.
+ */
+Datum
+ocq_saga_restore(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	OcqScope	scope;
+	bool		is_there;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("saga_restore() must be called as a BEFORE INSERT row trigger")));
+
+	ocq_scope_enter(&scope);
+	is_there = strcmp(RelationGetRelationName(trigger->tg_relation), "saga_state") == 0 ?
+		restore_state(trigger) : has_record(trigger);
+	ocq_scope_leave(&scope);
+
+	/* NULL instead of the row: there is nothing left to insert. */
+	return PointerGetDatum(is_there ? NULL : trigger->tg_trigtuple);
+}

@@ -1,0 +1,342 @@
+/*-------------------------------------------------------------------------
+ * run.c
+ *	  Running the saga: from events and due times to steps.
+ *
+ * One order is one transaction: the commands of its steps, its record and the
+ * checkpoint change together, so that each step takes effect once, whatever
+ * crashes.  What fails is undone to a savepoint and recorded, and the checkpoint
+ * moves on: an order that fails holds up no other.
+ *
+ * Whatever another transaction holds (the order's stream, rows of the stock) is not
+ * waited for beyond a moment.  The order's turn comes again, and it does not count
+ * as an attempt.
+ *
+ * Locks are taken in this order: saga_state, the stream, what the commands take.
+ * Nobody who holds a stream waits for saga_state.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/procedure.h"
+#include "base/scope.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "saga/saga.h"
+#include "store/store.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+PG_FUNCTION_INFO_V1(ocq_saga_run);
+PG_FUNCTION_INFO_V1(ocq_saga_retry);
+
+#define MAX_TASKS 100
+#define MAX_BACKOFF_MS (5 * 60 * 1000)
+
+/* How long another transaction is waited for, and when the order's turn comes again. */
+#define LOCK_TIMEOUT "100ms"
+#define BUSY_MS 250
+
+bool		ocq_saga_enabled = true;
+int			ocq_saga_max_attempts = 5;
+int			ocq_saga_retry_delay = 1000;
+int			ocq_payment_timeout = 15 * 60;
+
+void
+ocq_saga_define_settings(void)
+{
+	DefineCustomBoolVariable("order_cqrs.saga",
+							 "Whether the worker runs the order saga.",
+							 "While it is off, orders wait for commands, or for saga_run().",
+							 &ocq_saga_enabled, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.saga_max_attempts",
+							"Attempts at a step of the saga before the order is compensated.",
+							NULL,
+							&ocq_saga_max_attempts, 5, 1, 100,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.saga_retry_delay",
+							"Time until the second attempt at a step of the saga.",
+							"It doubles with each attempt, up to five minutes.",
+							&ocq_saga_retry_delay, 1000, 1, MAX_BACKOFF_MS,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static bool
+is_lost_race(int sqlstate)
+{
+	return sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+static void
+look_again_in(OcqSagaRecord *record, int64 milliseconds)
+{
+	record->has_next = true;
+	record->next_attempt_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
+}
+
+static int64
+backoff(int32 attempts)
+{
+	return Min((int64) ocq_saga_retry_delay << Min(attempts - 1, 20), MAX_BACKOFF_MS);
+}
+
+/*
+ * note_failure decides what becomes of an order whose step has failed: another
+ * attempt, then compensation, and if that fails as often, no more by itself.
+ */
+static void
+note_failure(OcqSagaRecord *record, const ErrorData *error)
+{
+	record->last_error = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
+	record->attempts++;
+	if (record->attempts < ocq_saga_max_attempts)
+	{
+		look_again_in(record, backoff(record->attempts));
+		return;
+	}
+
+	ereport(WARNING,
+			(errcode(OCQ_ERR_SAGA_FAILED),
+			 errmsg("saga step %s of order \"%s\" has failed %d times: %s",
+					ocq_saga_step_name(record->step), text_to_cstring(record->order.aggregate_id),
+					record->attempts, record->last_error),
+			 errdetail("The order belongs to tenant \"%s\".", text_to_cstring(record->order.tenant_id)),
+			 record->step == OCQ_SAGA_COMPENSATE ?
+			 errhint("Remove the cause, and call saga_retry.") :
+			 errhint("The order is cancelled instead.")));
+	if (record->step == OCQ_SAGA_COMPENSATE)
+	{
+		record->step = OCQ_SAGA_FAILED;
+		record->has_next = false;
+		return;
+	}
+	record->step = OCQ_SAGA_COMPENSATE;
+	record->attempts = 0;
+	look_again_in(record, 0);
+}
+
+/* try_advance runs the steps in a subtransaction; the record says what became of it. */
+static void
+try_advance(OcqSagaRecord *record)
+{
+	const OcqSagaRecord before = *record;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		ocq_saga_advance(record);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		OcqSagaStep step = record->step;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+
+		*record = before;
+		record->step = step;
+		if (is_lost_race(error->sqlerrcode))
+			look_again_in(record, BUSY_MS);
+		else
+			note_failure(record, error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	AtEOXact_GUC(true, level);
+}
+
+static void
+advance_order(const OcqSagaTask *task)
+{
+	OcqSagaRecord record = ocq_saga_read(&task->order);
+
+	/* Another process may have looked at it since it was found to be due. */
+	if (task->position == 0 && !record.is_due)
+		return;
+	try_advance(&record);
+	ocq_saga_write(&record);
+}
+
+/*
+ * postpone is for an order whose stream another transaction has locked.  The record
+ * may be written without the lock, as the saga's is held.
+ */
+static void
+postpone(const OcqSagaTask *task)
+{
+	OcqSagaRecord record = ocq_saga_read(&task->order);
+
+	look_again_in(&record, BUSY_MS);
+	ocq_saga_write(&record);
+}
+
+/*
+ * ocq_saga_take handles one order and leaves it to the caller to commit.  It returns
+ * false if another process is about to do so.
+ */
+bool
+ocq_saga_take(const OcqSagaTask *task, bool wait)
+{
+	OcqScope	scope;
+	int64		checkpoint;
+	bool		is_ours;
+
+	ocq_scope_enter(&scope);
+	is_ours = ocq_saga_lock_checkpoint(wait, &checkpoint);
+	if (is_ours && (task->position == 0 || task->position > checkpoint))
+	{
+		if (ocq_stream_try_lock(&task->order))
+			advance_order(task);
+		else
+			postpone(task);
+		if (task->position > 0)
+			ocq_saga_set_checkpoint(task->position);
+	}
+	ocq_scope_leave(&scope);
+	return is_ours;
+}
+
+/*
+ * ocq_saga_collect returns what there is to do: the orders of events up to the
+ * horizon, and those whose time has come.  If no event is left, the checkpoint moves
+ * to the horizon.  The caller commits, and then takes them one by one.
+ */
+OcqSagaTasks
+ocq_saga_collect(int64 horizon, bool wait)
+{
+	MemoryContext context = CurrentMemoryContext;
+	OcqSagaTasks all = {0};
+	OcqSagaTasks due;
+	OcqSagaTasks events = {0};
+	OcqScope	scope;
+	int64		checkpoint;
+
+	ocq_scope_enter(&scope);
+	if (ocq_saga_lock_checkpoint(wait, &checkpoint))
+	{
+		MemoryContext spi = MemoryContextSwitchTo(context);
+
+		due = ocq_saga_find_due(MAX_TASKS);
+		if (checkpoint < horizon)
+			events = ocq_saga_find_events(checkpoint, horizon, MAX_TASKS);
+		if (checkpoint < horizon && events.count == 0)
+			ocq_saga_set_checkpoint(horizon);
+
+		all.tasks = palloc_array(OcqSagaTask, due.count + events.count + 1);
+		memcpy(all.tasks, due.tasks, sizeof(OcqSagaTask) * due.count);
+		if (events.count > 0)
+			memcpy(&all.tasks[due.count], events.tasks, sizeof(OcqSagaTask) * events.count);
+		all.count = due.count + events.count;
+		MemoryContextSwitchTo(spi);
+	}
+	ocq_scope_leave(&scope);
+	return all;
+}
+
+static void
+refuse_stale_snapshot(void)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_SAGA_ISOLATION),
+				 errmsg("the saga can run under READ COMMITTED only"),
+				 errdetail("The snapshot of this transaction is older than the horizon, so events would be skipped."),
+				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
+}
+
+static int64
+horizon_now(void)
+{
+	OcqScope	scope;
+	int64		horizon;
+
+	ocq_scope_enter(&scope);
+	horizon = ocq_horizon_wait();
+	ocq_scope_leave(&scope);
+	return horizon;
+}
+
+/*
+ * saga_run()
+ *
+ * It ends when there is nothing to do by now: what an order waits for, or its next
+ * attempt, is for another call.
+ */
+Datum
+ocq_saga_run(PG_FUNCTION_ARGS)
+{
+	OcqSagaTasks tasks;
+
+	refuse_stale_snapshot();
+	ocq_procedure_begin(fcinfo);
+	do
+	{
+		tasks = ocq_saga_collect(horizon_now(), true);
+		ocq_procedure_commit(fcinfo);
+		for (int i = 0; i < tasks.count; i++)
+		{
+			(void) ocq_saga_take(&tasks.tasks[i], true);
+			ocq_procedure_commit(fcinfo);
+		}
+	} while (tasks.count > 0);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/*
+ * saga_retry(order_id text, tenant_id text)
+ *
+ * The saga may wait for the row that this writes, so it is not written in a
+ * transaction that could stay open.
+ */
+Datum
+ocq_saga_retry(PG_FUNCTION_ARGS)
+{
+	OcqStream	order = {.aggregate_id = ocq_tenant_id_argument(fcinfo, 0, "order_id")};
+	OcqSagaRecord record;
+	OcqScope	scope;
+
+	ocq_procedure_require_own_transactions(fcinfo, "saga_retry");
+	order.tenant_id = ocq_tenant_resolve(fcinfo, 1);
+	order.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER);
+
+	ocq_scope_enter(&scope);
+	ocq_stream_lock(&order);
+	record = ocq_saga_read(&order);
+	if (!record.exists)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNKNOWN_SAGA),
+				 errmsg("order \"%s\" has no saga", text_to_cstring(order.aggregate_id)),
+				 errdetail("Tenant \"%s\" has no order with this id that the saga has looked at.",
+						   text_to_cstring(order.tenant_id)),
+				 errhint("Check the id and the tenant, and that the saga runs: see order_cqrs.saga_status.")));
+	if (record.step == OCQ_SAGA_COMPENSATE || record.step == OCQ_SAGA_FAILED)
+		record.step = OCQ_SAGA_RESERVE_INVENTORY;
+	record.attempts = 0;
+	look_again_in(&record, 0);
+	ocq_saga_write(&record);
+	ocq_append_wake_at_commit();
+	ocq_scope_leave(&scope);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,80 @@
+/*-------------------------------------------------------------------------
+ * saga.h
+ *	  The order saga: what follows from the events of an order.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_SAGA_SAGA_H
+#define OCQ_SAGA_SAGA_H
+
+#include "order/order.h"
+
+/* GUCs */
+extern bool ocq_saga_enabled;
+extern int	ocq_saga_max_attempts;
+extern int	ocq_saga_retry_delay;	/* in milliseconds */
+extern int	ocq_payment_timeout;	/* in seconds */
+
+extern void ocq_saga_define_settings(void);
+
+/* step.c: where an order stands */
+typedef enum OcqSagaStep
+{
+	OCQ_SAGA_RESERVE_INVENTORY,
+	OCQ_SAGA_AWAIT_PAYMENT,
+	OCQ_SAGA_COMPLETE_ORDER,
+	OCQ_SAGA_CANCEL_ORDER,
+	OCQ_SAGA_COMPENSATE,
+	OCQ_SAGA_SHIPPED,
+	OCQ_SAGA_CANCELLED,
+	OCQ_SAGA_ENDED,
+	OCQ_SAGA_FAILED
+} OcqSagaStep;
+
+extern OcqSagaStep ocq_saga_step(const OcqOrderState *order);
+extern bool ocq_saga_is_over(OcqSagaStep step);
+extern const char *ocq_saga_step_name(OcqSagaStep step);
+extern OcqSagaStep ocq_saga_step_of_name(const text *name);
+
+/* record.c: table order_saga, and the checkpoint */
+typedef struct OcqSagaRecord
+{
+	OcqStream	order;
+	bool		exists;
+	OcqSagaStep step;
+	int32		attempts;
+	bool		is_due;			/* next_attempt_at has come */
+	bool		has_next;
+	TimestampTz next_attempt_at;
+	char	   *last_error;		/* NULL: none */
+	int32		version;		/* of the order, when the saga last looked at it */
+} OcqSagaRecord;
+
+/* An order that the saga has to look at; position 0: because its time has come. */
+typedef struct OcqSagaTask
+{
+	OcqStream	order;
+	int64		position;
+} OcqSagaTask;
+
+typedef struct OcqSagaTasks
+{
+	OcqSagaTask *tasks;
+	int			count;
+} OcqSagaTasks;
+
+extern OcqSagaRecord ocq_saga_read(const OcqStream *order);
+extern void ocq_saga_write(const OcqSagaRecord *record);
+extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
+extern void ocq_saga_set_checkpoint(int64 position);
+extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, int limit);
+extern OcqSagaTasks ocq_saga_find_due(int limit);
+extern long ocq_saga_milliseconds_to_next(void);
+
+/* act.c: the commands of a step */
+extern void ocq_saga_advance(OcqSagaRecord *record);
+
+/* run.c */
+extern bool ocq_saga_take(const OcqSagaTask *task, bool wait);
+extern OcqSagaTasks ocq_saga_collect(int64 horizon, bool wait);
+
+#endif							/* OCQ_SAGA_SAGA_H */
