@@ -34,15 +34,21 @@
 #include "base/statement.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "store/store.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 PG_FUNCTION_INFO_V1(ocq_event_horizon);
 
 /* How long the barrier may hold up commands before it gives way. */
 #define BARRIER_LOCK_TIMEOUT "1s"
+
+/* The last of the pauses, 1, 2, 4 ... ms, for which ocq_horizon_try waits. */
+#define MAX_TRY_DELAY_MS 16
 
 static OcqStatement select_last_value =
 OCQ_STATEMENT_NOARGS("SELECT CASE WHEN is_called THEN last_value ELSE 0 END"
@@ -112,17 +118,65 @@ ocq_horizon_wait(void)
 	return high_water_mark;
 }
 
-/* drop_ended removes from a list of holders those that have ended, and tells whether all have. */
-static bool
-drop_ended(VirtualTransactionId *holders)
+/*
+ * copy_holders returns the transactions that hold positions, in memory that lasts.
+ */
+static VirtualTransactionId *
+copy_holders(void)
 {
-	VirtualTransactionId *kept = holders;
+	LOCKTAG		tag;
+	int			count;
+	VirtualTransactionId *holders;
+	VirtualTransactionId *copy;
 
-	for (; VirtualTransactionIdIsValid(*holders); holders++)
-		if (!VirtualXactLock(*holders, false))
-			*kept++ = *holders;
-	*kept = *holders;
-	return kept == holders || !VirtualTransactionIdIsValid(*kept) && kept == holders;
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE));
+	holders = GetLockConflicts(&tag, ShareLock, &count);
+	copy = MemoryContextAlloc(TopMemoryContext, sizeof(VirtualTransactionId) * (count + 1));
+	memcpy(copy, holders, sizeof(VirtualTransactionId) * (count + 1));
+	return copy;
+}
+
+/* count_running removes from the list those that have ended. */
+static int
+count_running(VirtualTransactionId *holders)
+{
+	int			running = 0;
+
+	for (int i = 0; VirtualTransactionIdIsValid(holders[i]); i++)
+		if (!VirtualXactLock(holders[i], false))
+			holders[running++] = holders[i];
+	SetInvalidVirtualTransactionId(holders[running]);
+	return running;
+}
+
+/*
+ * ocq_horizon_try is for a process that has more to do than to wait for the
+ * horizon.  It gives up after some milliseconds, and the next call goes on waiting
+ * for the same transactions, so that new ones cannot put it off for ever.
+ */
+bool
+ocq_horizon_try(int64 *horizon)
+{
+	static int64 high_water_mark = 0;
+	static VirtualTransactionId *holders = NULL;
+
+	refuse_on_standby();
+	if (holders == NULL)
+	{
+		high_water_mark = read_last_value();
+		holders = copy_holders();
+	}
+	for (long delay = 1; count_running(holders) > 0; delay *= 2)
+	{
+		if (delay > MAX_TRY_DELAY_MS)
+			return false;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, delay, PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+	}
+	pfree(holders);
+	holders = NULL;
+	*horizon = high_water_mark;
+	return true;
 }
 
 /* lock_sequence takes the barrier's lock, or raises an error after a while. */

@@ -67,6 +67,7 @@ extern void ocq_append_init(void);
 
 /* horizon.c */
 extern int64 ocq_horizon_wait(void);
+extern bool ocq_horizon_try(int64 *horizon);
 extern void ocq_horizon_wait_for_appenders(void);
 extern void ocq_horizon_hold(void);
 extern void ocq_horizon_flush(void);
