@@ -38,8 +38,21 @@ OBJS = \
 	src/projection/sync.o \
 	src/projection/trigger.o \
 	src/query/order.o \
+	src/bus/bus.o \
+	src/bus/commands.o \
+	src/bus/error.o \
+	src/bus/future.o \
+	src/bus/handlers.o \
+	src/bus/payload.o \
+	src/bus/queries.o \
+	src/bus/run.o \
+	src/bus/upkeep.o \
+	src/bus/wait.o \
 	src/worker/database.o \
 	src/worker/launcher.o \
+	src/worker/pool.o \
+	src/worker/process.o \
+	src/worker/runner.o \
 	src/worker/synchroniser.o \
 	src/order_cqrs.o
 
@@ -57,6 +70,9 @@ SQL_FRAGMENTS = \
 	src/projection/reference.sql \
 	src/projection/manage.sql \
 	src/query/order.sql \
+	src/bus/bus.sql \
+	src/bus/handlers.sql \
+	src/bus/future.sql \
 	src/grants.sql
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
