@@ -49,12 +49,25 @@ OBJS = \
 	src/projection/sync.o \
 	src/projection/trigger.o \
 	src/query/order.o \
+	src/bus/bus.o \
+	src/bus/commands.o \
+	src/bus/error.o \
+	src/bus/future.o \
+	src/bus/handlers.o \
+	src/bus/payload.o \
+	src/bus/queries.o \
+	src/bus/run.o \
+	src/bus/upkeep.o \
+	src/bus/wait.o \
 	src/saga/act.o \
 	src/saga/record.o \
 	src/saga/run.o \
 	src/saga/step.o \
 	src/worker/database.o \
 	src/worker/launcher.o \
+	src/worker/pool.o \
+	src/worker/process.o \
+	src/worker/runner.o \
 	src/worker/synchroniser.o \
 	src/order_cqrs.o
 
@@ -76,6 +89,9 @@ SQL_FRAGMENTS = \
 	src/projection/payments.sql \
 	src/projection/manage.sql \
 	src/query/order.sql \
+	src/bus/bus.sql \
+	src/bus/handlers.sql \
+	src/bus/future.sql \
 	src/saga/saga.sql \
 	src/grants.sql
 

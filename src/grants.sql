@@ -1,7 +1,7 @@
 -- Privileges.
 --
 -- USAGE on the schema is the one thing to grant to an application: it can then
--- call the commands and the queries of orders.  They run as the extension's
+-- call the commands and the queries of orders, also by the buses.  They run as the extension's
 -- owner, so no privilege on a table is needed.  All else is the owner's, to be
 -- granted one by one.
 
@@ -40,12 +40,21 @@ GRANT EXECUTE ON PROCEDURE
     shipping_start(text, int, uuid, jsonb, text),
     shipping_start(identifier, int, uuid, jsonb, text, int),
     event_append(text, text, jsonb, int, uuid, jsonb, text),
-    event_append(identifier, text, jsonb, int, uuid, jsonb, text, int)
+    event_append(identifier, text, jsonb, int, uuid, jsonb, text, int),
+    future_run(int)
     TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     order_next_id(),
     order_get(text, text),
     order_history(text, text),
     order_as_of(text, timestamptz, text),
-    inventory_check(jsonb, text, text)
+    inventory_check(jsonb, text, text),
+    command_send(text, jsonb, uuid, text),
+    query_send(text, jsonb, text),
+    command_send_async(text, jsonb, uuid, text),
+    query_send_async(text, jsonb, text),
+    future_get(uuid, interval),
+    future_status(uuid),
+    future_cancel(uuid),
+    bus_builtin_handlers()
     TO PUBLIC;

@@ -8,6 +8,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/statement.h"
+#include "bus/future.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "fulfilment/fulfilment.h"
@@ -28,6 +29,7 @@ PG_MODULE_MAGIC;
 
 void		_PG_init(void);
 
+int			ocq_bus_workers = 4;
 char	   *ocq_databases = NULL;
 int			ocq_sync_interval = 30;
 int			ocq_workers = 4;
@@ -64,8 +66,13 @@ define_settings(void)
 							"A larger batch costs less per event and more memory.",
 							&ocq_batch_size, 1000, 1, 100000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.bus_workers",
+							"Most processes that run the futures of one database at once.",
+							"They take their places from max_worker_processes; with 0 none run.",
+							&ocq_bus_workers, 4, 0, OCQ_MAX_BUS_WORKERS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("order_cqrs.databases",
-							   "Databases whose projections are kept by background workers.",
+							   "Databases that background workers look after.",
 							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
 							   &ocq_databases, "postgres",
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
@@ -74,7 +81,17 @@ define_settings(void)
 							"Then the payment has failed with the reason \"timeout\".",
 							&ocq_payment_timeout, 15 * 60, 1, 365 * 86400,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.queue_capacity",
+							"Futures of one database that may wait to be run.",
+							"When so many wait, sending another is an error.",
+							&ocq_queue_capacity, 1000, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	ocq_stock_define_settings();
+	DefineCustomIntVariable("order_cqrs.result_retention",
+							"How long the result of a future is kept.",
+							"It counts from when the future was done, failed or cancelled.",
+							&ocq_result_retention, 24 * 60 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	ocq_saga_define_settings();
 	DefineCustomIntVariable("order_cqrs.sync_interval",
 							"Longest time between two looks at the log by a synchroniser.",
@@ -96,6 +113,7 @@ request_shmem(void)
 	if (previous_shmem_request_hook != NULL)
 		previous_shmem_request_hook();
 	ocq_database_request_shmem();
+	ocq_future_request_shmem();
 }
 
 static void
@@ -104,6 +122,7 @@ startup_shmem(void)
 	if (previous_shmem_startup_hook != NULL)
 		previous_shmem_startup_hook();
 	ocq_database_startup_shmem();
+	ocq_future_startup_shmem();
 }
 
 /* option_of returns the string value of an option of a utility command, or NULL. */
@@ -193,7 +212,10 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	run_utility(pstmt, query, read_only_tree, context, params,
 				environment, receiver, completion);
 	if (wakes)
+	{
 		ocq_database_wake();
+		ocq_future_committed_prepared();
+	}
 }
 
 void
@@ -204,6 +226,7 @@ _PG_init(void)
 	ocq_statement_init();
 	ocq_reference_init();
 	ocq_append_init();
+	ocq_future_init();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
@@ -215,6 +238,7 @@ _PG_init(void)
 	previous_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	ocq_append_wake_hook = ocq_database_wake;
+	ocq_future_wake_hook = ocq_database_wake_pool;
 	ocq_database_init();
 	ocq_launcher_register();
 }

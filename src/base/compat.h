@@ -9,6 +9,7 @@
 #define OCQ_BASE_COMPAT_H
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -27,6 +28,37 @@ ocq_owns_database(Oid database, Oid role)
 	return pg_database_ownercheck(database, role);
 #else
 	return object_ownercheck(DatabaseRelationId, database, role);
+#endif
+}
+
+static inline bool
+ocq_may_connect(Oid database, Oid role)
+{
+#if PG_VERSION_NUM < 160000
+	return pg_database_aclcheck(database, role, ACL_CONNECT) == ACLCHECK_OK;
+#else
+	return object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK;
+#endif
+}
+
+static inline bool
+ocq_may_execute(Oid routine, Oid role)
+{
+#if PG_VERSION_NUM < 160000
+	return pg_proc_aclcheck(routine, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return object_aclcheck(ProcedureRelationId, routine, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+/* ocq_may_set_role tells whether a session of the user can SET ROLE to the role. */
+static inline bool
+ocq_may_set_role(Oid user, Oid role)
+{
+#if PG_VERSION_NUM < 160000
+	return is_member_of_role(user, role);
+#else
+	return member_can_set_role(user, role);
 #endif
 }
 

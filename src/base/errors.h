@@ -7,6 +7,7 @@
  * OC2xx  the state of a stream forbids the command
  * OC3xx  the store refuses or has been damaged
  * OC4xx  projections
+ * OC5xx  the buses: futures and handlers
  * OC6xx  the saga
  *
  * doc/reference.md lists them for users; keep the two in step.
@@ -26,11 +27,15 @@
 #define OCQ_ERR_INVALID_EVENTS			OCQ_SQLSTATE('0', '0', '7')
 #define OCQ_ERR_INVALID_ARGUMENT		OCQ_SQLSTATE('0', '0', '8')
 #define OCQ_ERR_RESERVED_AGGREGATE_TYPE OCQ_SQLSTATE('0', '0', '9')
+#define OCQ_ERR_INVALID_PAYLOAD			OCQ_SQLSTATE('0', '1', '0')
 
 #define OCQ_ERR_ORDER_NOT_FOUND			OCQ_SQLSTATE('1', '0', '1')
 #define OCQ_ERR_ORDER_EXISTS			OCQ_SQLSTATE('1', '0', '2')
 #define OCQ_ERR_UNKNOWN_CUSTOMER		OCQ_SQLSTATE('1', '0', '3')
 #define OCQ_ERR_UNKNOWN_PRODUCT			OCQ_SQLSTATE('1', '0', '4')
+#define OCQ_ERR_FUTURE_NOT_FOUND		OCQ_SQLSTATE('1', '0', '5')
+#define OCQ_ERR_NO_COMMAND_HANDLER		OCQ_SQLSTATE('1', '0', '6')
+#define OCQ_ERR_NO_QUERY_HANDLER		OCQ_SQLSTATE('1', '0', '7')
 #define OCQ_ERR_UNKNOWN_SAGA			OCQ_SQLSTATE('1', '0', '8')
 
 #define OCQ_ERR_ORDER_STATE				OCQ_SQLSTATE('2', '0', '1')
@@ -51,6 +56,12 @@
 #define OCQ_ERR_PROJECTION_STATUS		OCQ_SQLSTATE('4', '0', '3')
 #define OCQ_ERR_PROJECTION_ISOLATION	OCQ_SQLSTATE('4', '0', '4')
 #define OCQ_ERR_APPENDS_UNDER_WAY		OCQ_SQLSTATE('4', '0', '5')
+
+#define OCQ_ERR_QUEUE_FULL				OCQ_SQLSTATE('5', '0', '1')
+#define OCQ_ERR_FUTURE_TIMED_OUT		OCQ_SQLSTATE('5', '0', '2')
+#define OCQ_ERR_FUTURE_CANCELLED		OCQ_SQLSTATE('5', '0', '3')
+#define OCQ_ERR_HANDLER_REFUSED			OCQ_SQLSTATE('5', '0', '4')
+#define OCQ_ERR_CANNOT_WAIT				OCQ_SQLSTATE('5', '0', '5')
 
 #define OCQ_ERR_SAGA_FAILED				OCQ_SQLSTATE('6', '0', '1')
 #define OCQ_ERR_SAGA_ISOLATION			OCQ_SQLSTATE('6', '0', '2')

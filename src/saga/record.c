@@ -146,10 +146,12 @@ ocq_saga_set_checkpoint(int64 position)
 	(void) ocq_statement_run(&update_checkpoint, values, NULL);
 }
 
+/* SPI leaves each statement in a memory context of its own. */
 static OcqSagaTasks
-read_tasks(uint64 count)
+read_tasks(uint64 count, MemoryContext context)
 {
-	OcqSagaTasks found = {.tasks = palloc_array(OcqSagaTask, count + 1)};
+	MemoryContext old = MemoryContextSwitchTo(context);
+	OcqSagaTasks found = {.tasks = palloc_array(OcqSagaTask, 2 * OCQ_SAGA_MAX_TASKS)};
 
 	for (uint64 row = 0; row < count; row++)
 		found.tasks[found.count++] = (OcqSagaTask) {
@@ -160,27 +162,28 @@ read_tasks(uint64 count)
 		},
 		.position = DatumGetInt64(ocq_row_datum(row, 3))
 	};
+	MemoryContextSwitchTo(old);
 	return found;
 }
 
-/* ocq_saga_find_events returns the orders that events after a position are about. */
+/* ocq_saga_find_events returns the orders that events after a position are about, in the context. */
 OcqSagaTasks
-ocq_saga_find_events(int64 after, int64 up_to, int limit)
+ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context)
 {
 	Datum		values[] = {
-		Int64GetDatum(after), Int64GetDatum(up_to), Int32GetDatum(limit)
+		Int64GetDatum(after), Int64GetDatum(up_to), Int32GetDatum(OCQ_SAGA_MAX_TASKS)
 	};
 
-	return read_tasks(ocq_statement_run(&select_events, values, NULL));
+	return read_tasks(ocq_statement_run(&select_events, values, NULL), context);
 }
 
-/* ocq_saga_find_due returns the orders whose time has come. */
+/* ocq_saga_find_due returns the orders whose time has come, with room for as many more. */
 OcqSagaTasks
-ocq_saga_find_due(int limit)
+ocq_saga_find_due(MemoryContext context)
 {
-	Datum		values[] = {Int32GetDatum(limit)};
+	Datum		values[] = {Int32GetDatum(OCQ_SAGA_MAX_TASKS)};
 
-	return read_tasks(ocq_statement_run(&select_due, values, NULL));
+	return read_tasks(ocq_statement_run(&select_due, values, NULL), context);
 }
 
 /* ocq_saga_milliseconds_to_next returns -1 if no order has to be looked at again. */

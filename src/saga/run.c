@@ -21,6 +21,7 @@
 #include "base/errors.h"
 #include "base/procedure.h"
 #include "base/scope.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "saga/saga.h"
@@ -34,7 +35,6 @@
 PG_FUNCTION_INFO_V1(ocq_saga_run);
 PG_FUNCTION_INFO_V1(ocq_saga_retry);
 
-#define MAX_TASKS 100
 #define MAX_BACKOFF_MS (5 * 60 * 1000)
 
 /* How long another transaction is waited for, and when the order's turn comes again. */
@@ -218,40 +218,29 @@ ocq_saga_take(const OcqSagaTask *task, bool wait)
 }
 
 /*
- * ocq_saga_collect returns what there is to do: the orders of events up to the
- * horizon, and those whose time has come.  If no event is left, the checkpoint moves
- * to the horizon.  The caller commits, and then takes them one by one.
+ * ocq_saga_collect finds what there is to do, in the context: the orders
+ * whose time has come, and those of events up to the horizon.  If no event is left,
+ * the checkpoint moves to the horizon.  The caller is in a scope, commits, and then
+ * takes them one by one.  Returns false if another process has the checkpoint.
  */
-OcqSagaTasks
-ocq_saga_collect(int64 horizon, bool wait)
+bool
+ocq_saga_collect(int64 horizon, MemoryContext context, OcqSagaTasks *tasks)
 {
-	MemoryContext context = CurrentMemoryContext;
-	OcqSagaTasks all = {0};
-	OcqSagaTasks due;
 	OcqSagaTasks events = {0};
-	OcqScope	scope;
 	int64		checkpoint;
 
-	ocq_scope_enter(&scope);
-	if (ocq_saga_lock_checkpoint(wait, &checkpoint))
-	{
-		MemoryContext spi = MemoryContextSwitchTo(context);
+	if (!ocq_saga_lock_checkpoint(false, &checkpoint))
+		return false;
+	*tasks = ocq_saga_find_due(context);
+	if (checkpoint >= horizon)
+		return true;
 
-		due = ocq_saga_find_due(MAX_TASKS);
-		if (checkpoint < horizon)
-			events = ocq_saga_find_events(checkpoint, horizon, MAX_TASKS);
-		if (checkpoint < horizon && events.count == 0)
-			ocq_saga_set_checkpoint(horizon);
-
-		all.tasks = palloc_array(OcqSagaTask, due.count + events.count + 1);
-		memcpy(all.tasks, due.tasks, sizeof(OcqSagaTask) * due.count);
-		if (events.count > 0)
-			memcpy(&all.tasks[due.count], events.tasks, sizeof(OcqSagaTask) * events.count);
-		all.count = due.count + events.count;
-		MemoryContextSwitchTo(spi);
-	}
-	ocq_scope_leave(&scope);
-	return all;
+	events = ocq_saga_find_events(checkpoint, horizon, context);
+	if (events.count == 0)
+		ocq_saga_set_checkpoint(horizon);
+	for (int i = 0; i < events.count; i++)
+		tasks->tasks[tasks->count++] = events.tasks[i];
+	return true;
 }
 
 static void
@@ -265,16 +254,22 @@ refuse_stale_snapshot(void)
 				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
 }
 
-static int64
-horizon_now(void)
+/* collect_by_hand waits for the horizon, and for another process that has the checkpoint. */
+static OcqSagaTasks
+collect_by_hand(void)
 {
+	MemoryContext context = CurrentMemoryContext;
+	OcqSagaTasks tasks = {0};
 	OcqScope	scope;
 	int64		horizon;
+	int64		checkpoint;
 
 	ocq_scope_enter(&scope);
 	horizon = ocq_horizon_wait();
+	(void) ocq_saga_lock_checkpoint(true, &checkpoint);
+	(void) ocq_saga_collect(horizon, context, &tasks);
 	ocq_scope_leave(&scope);
-	return horizon;
+	return tasks;
 }
 
 /*
@@ -292,7 +287,7 @@ ocq_saga_run(PG_FUNCTION_ARGS)
 	ocq_procedure_begin(fcinfo);
 	do
 	{
-		tasks = ocq_saga_collect(horizon_now(), true);
+		tasks = collect_by_hand();
 		ocq_procedure_commit(fcinfo);
 		for (int i = 0; i < tasks.count; i++)
 		{

@@ -56,6 +56,9 @@ typedef struct OcqSagaTask
 	int64		position;
 } OcqSagaTask;
 
+/* What is found at a time. */
+#define OCQ_SAGA_MAX_TASKS 100
+
 typedef struct OcqSagaTasks
 {
 	OcqSagaTask *tasks;
@@ -66,8 +69,8 @@ extern OcqSagaRecord ocq_saga_read(const OcqStream *order);
 extern void ocq_saga_write(const OcqSagaRecord *record);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
 extern void ocq_saga_set_checkpoint(int64 position);
-extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, int limit);
-extern OcqSagaTasks ocq_saga_find_due(int limit);
+extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context);
+extern OcqSagaTasks ocq_saga_find_due(MemoryContext context);
 extern long ocq_saga_milliseconds_to_next(void);
 
 /* act.c: the commands of a step */
@@ -75,6 +78,6 @@ extern void ocq_saga_advance(OcqSagaRecord *record);
 
 /* run.c */
 extern bool ocq_saga_take(const OcqSagaTask *task, bool wait);
-extern OcqSagaTasks ocq_saga_collect(int64 horizon, bool wait);
+extern bool ocq_saga_collect(int64 horizon, MemoryContext context, OcqSagaTasks *tasks);
 
 #endif							/* OCQ_SAGA_SAGA_H */

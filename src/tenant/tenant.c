@@ -55,16 +55,14 @@ ocq_tenant_define_settings(void)
 }
 
 /*
- * ocq_tenant_resolve returns the tenant of a call whose tenant_id is argument
- * argno, in the caller's memory.
+ * ocq_tenant_of returns the tenant of a call that names tenant_id, which may be
+ * NULL, in the caller's memory.
  */
 text *
-ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
+ocq_tenant_of(text *tenant_id)
 {
-	text	   *tenant = PG_ARGISNULL(argno) ?
-		cstring_to_text(ocq_tenant_id) : PG_GETARG_TEXT_PP(argno);
+	text	   *tenant = tenant_id == NULL ? cstring_to_text(ocq_tenant_id) : tenant_id;
 	size_t		length = VARSIZE_ANY_EXHDR(tenant);
-
 
 	if (length < 1 || length > OCQ_ID_MAX_BYTES)
 		ereport(ERROR,
@@ -73,6 +71,13 @@ ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
 				 errdetail("A tenant's id has 1 to %d bytes, not %zu.", OCQ_ID_MAX_BYTES, length),
 				 errhint("Pass the tenant's id, or leave tenant_id out to use the setting order_cqrs.tenant_id.")));
 	return tenant;
+}
+
+/* ocq_tenant_resolve does the same for a call whose tenant_id is argument argno. */
+text *
+ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
+{
+	return ocq_tenant_of(PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno));
 }
 
 /* ocq_tenant_clip returns the beginning of a string, for a message. */

@@ -12,6 +12,7 @@
 extern char *ocq_tenant_id;
 
 extern void ocq_tenant_define_settings(void);
+extern text *ocq_tenant_of(text *tenant_id);
 extern text *ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno);
 extern text *ocq_tenant_id_argument(FunctionCallInfo fcinfo, int argno, const char *name);
 

@@ -1,19 +1,24 @@
 /*-------------------------------------------------------------------------
  * database.c
- *	  Shared memory: which databases have workers, and how to reach them.
+ *	  Shared memory: which databases have processes, and how to reach them.
  *
- * Each database that has had a worker has a slot.  Worker 0 of a
- * database is its synchroniser; the others help it while there is much to do.
+ * Each database that has had a process has a slot.
  *
- * Waking.  A commit sets the latch of its database's synchroniser.  The pointer
- * is read without a lock: latches are in shared memory that never goes away, and
- * one that has passed to another process is merely woken without need.
+ * Waking.  A commit sets the latches of its database's synchroniser and runner.
+ * The pointers are read without a lock: latches are in shared memory that never
+ * goes away, and one that has passed to another process is merely woken without
+ * need.
  *
- * Leaving.  DROP DATABASE and its like fail while a worker is connected, so the
- * process that runs one evicts the workers first and readmits them when its
- * transaction has ended, which has no effect if the database is gone.  A
- * readmission that never comes, because that process has died, is made up for by
- * a time limit.
+ * The pool.  A pool worker that finds nothing to do says that it is idle and looks
+ * again before it sleeps.  A commit that has sent a future takes the mark of an
+ * idle worker of its role away and wakes it; if there is none it tells the runner,
+ * which may start another one.  A worker whose mark was taken while it found
+ * something else to do passes the call on.
+ *
+ * Leaving.  DROP DATABASE and its like fail while a process is connected, so the
+ * process that runs one evicts ours first and readmits them when its transaction
+ * has ended, which has no effect if the database is gone.  A readmission that
+ * never comes, because that process has died, is made up for by a time limit.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -36,14 +41,28 @@
 #define EVICTION_WAIT_MS 10
 #define EVICTION_TRIES 500
 
+typedef struct Process
+{
+	/* Written by the process itself, under the lock; 0 and NULL: there is none. */
+	pid_t		pid;
+	Latch	   *latch;			/* read without the lock */
+
+	/* Of a pool worker; written by itself, and cleared by the runner before it starts. */
+	Oid			role;			/* who it has logged in as */
+	bool		has_ended_well;
+
+	pg_atomic_uint32 is_idle;	/* set by a pool worker, taken by whoever wakes it */
+} Process;
+
 typedef struct DatabaseSlot
 {
 	/* Written under the lock, before the slot is counted; read without it. */
 	Oid			database;
 
-	/* Written by the worker itself, under the lock; 0 and NULL: there is none. */
-	pid_t		pids[OCQ_MAX_WORKERS];
-	Latch	   *latch;			/* of worker 0; read without the lock */
+	Process		processes[OCQ_MAX_PROCESSES];
+
+	pg_atomic_uint32 has_pool_work; /* set by whoever finds no idle worker, taken by the runner */
+	pg_atomic_uint32 pool_is_short; /* set by the runner, taken by the worker that leaves for it */
 
 	/* Written by the process that evicts, under the lock. */
 	TimestampTz closed_until;
@@ -59,18 +78,27 @@ typedef struct SharedState
 
 static SharedState *shared = NULL;
 
-/* What this process has evicted the workers from, until its transaction ends. */
+/* What this process has evicted the others from, until its transaction ends. */
 static Oid	evicted_from = InvalidOid;
 
 /* What this process has entered, for its exit. */
 static DatabaseSlot *entered_slot = NULL;
-static int	entered_worker = -1;
+static int	entered_process = -1;
 
 void
 ocq_database_request_shmem(void)
 {
 	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
 	RequestNamedLWLockTranche("order_cqrs", 1);
+}
+
+static void
+init_slot(DatabaseSlot *slot)
+{
+	pg_atomic_init_u32(&slot->has_pool_work, 0);
+	pg_atomic_init_u32(&slot->pool_is_short, 0);
+	for (int process = 0; process < OCQ_MAX_PROCESSES; process++)
+		pg_atomic_init_u32(&slot->processes[process].is_idle, 0);
 }
 
 void
@@ -85,6 +113,8 @@ ocq_database_startup_shmem(void)
 		memset(shared, 0, sizeof(SharedState));
 		shared->lock = &GetNamedLWLockTranche("order_cqrs")->lock;
 		pg_atomic_init_u32(&shared->count, 0);
+		for (int i = 0; i < OCQ_MAX_DATABASES; i++)
+			init_slot(&shared->slots[i]);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -110,15 +140,15 @@ is_closed(const DatabaseSlot *slot)
 static bool
 is_idle(const DatabaseSlot *slot)
 {
-	for (int worker = 0; worker < OCQ_MAX_WORKERS; worker++)
-		if (slot->pids[worker] != 0)
+	for (int process = 0; process < OCQ_MAX_PROCESSES; process++)
+		if (slot->processes[process].pid != 0)
 			return false;
 	return !is_closed(slot);
 }
 
 /*
  * find_or_add_slot returns NULL if there is no room; the caller holds the lock.
- * When all slots are taken, one that has no worker passes to another database.
+ * When all slots are taken, one that has no process passes to another database.
  */
 static DatabaseSlot *
 find_or_add_slot(Oid database)
@@ -146,33 +176,52 @@ find_or_add_slot(Oid database)
 }
 
 static void
+set_latch(Latch *latch)
+{
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/* tell_runner wakes the runner unless that was done since it last looked. */
+static void
+tell_runner(DatabaseSlot *slot)
+{
+	if (pg_atomic_exchange_u32(&slot->has_pool_work, 1) == 0)
+		set_latch(slot->processes[OCQ_RUNNER].latch);
+}
+
+static void
 leave(int code, Datum arg)
 {
+	Process    *process = &entered_slot->processes[entered_process];
+
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	entered_slot->pids[entered_worker] = 0;
-	if (entered_worker == 0)
-		entered_slot->latch = NULL;
+	process->pid = 0;
+	process->latch = NULL;
+	pg_atomic_write_u32(&process->is_idle, 0);
 	LWLockRelease(shared->lock);
+
+	/* Its place is free, and it may have been called in its last moment. */
+	if (entered_process >= OCQ_FIRST_POOL)
+		tell_runner(entered_slot);
 }
 
 /*
- * ocq_database_enter makes the calling process worker number "worker" of the
- * database, until it exits.  It returns false if there is one already, or the
- * database is closed.
+ * ocq_database_enter makes the calling process that number of the database, until
+ * it exits.  It returns false if there is one already, or the database is closed.
  */
 bool
-ocq_database_enter(Oid database, int worker)
+ocq_database_enter(Oid database, int process)
 {
 	DatabaseSlot *slot;
 	bool		entered = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot = find_or_add_slot(database);
-	if (slot != NULL && slot->pids[worker] == 0 && !is_closed(slot))
+	if (slot != NULL && slot->processes[process].pid == 0 && !is_closed(slot))
 	{
-		slot->pids[worker] = MyProcPid;
-		if (worker == 0)
-			slot->latch = MyLatch;
+		slot->processes[process].pid = MyProcPid;
+		slot->processes[process].latch = MyLatch;
 		entered = true;
 	}
 	LWLockRelease(shared->lock);
@@ -180,18 +229,18 @@ ocq_database_enter(Oid database, int worker)
 	if (entered)
 	{
 		entered_slot = slot;
-		entered_worker = worker;
+		entered_process = process;
 		before_shmem_exit(leave, (Datum) 0);
 	}
 	return entered;
 }
 
 bool
-ocq_database_has_worker(Oid database, int worker)
+ocq_database_has_process(Oid database, int process)
 {
 	DatabaseSlot *slot = find_slot(database);
 
-	return slot != NULL && slot->pids[worker] != 0;
+	return slot != NULL && slot->processes[process].pid != 0;
 }
 
 bool
@@ -202,20 +251,140 @@ ocq_database_may_enter(Oid database)
 	return slot == NULL || !is_closed(slot);
 }
 
-/* ocq_database_wake wakes the synchroniser of the current database, if there is one. */
+/* own_slot returns the slot of the current database, or NULL. */
+static DatabaseSlot *
+own_slot(void)
+{
+	static DatabaseSlot *slot = NULL;
+
+	if (shared == NULL)
+		return NULL;
+	if (slot == NULL || slot->database != MyDatabaseId)
+		slot = find_slot(MyDatabaseId);
+	return slot;
+}
+
+/* ocq_database_wake wakes those of the current database who follow the log. */
 void
 ocq_database_wake(void)
 {
-	static DatabaseSlot *slot = NULL;
-	Latch	   *latch;
+	DatabaseSlot *slot = own_slot();
 
-	if (shared == NULL)
+	if (slot == NULL)
 		return;
-	if (slot == NULL || slot->database != MyDatabaseId)
-		slot = find_slot(MyDatabaseId);
-	latch = slot == NULL ? NULL : slot->latch;
-	if (latch != NULL)
-		SetLatch(latch);
+	set_latch(slot->processes[OCQ_SYNCHRONISER].latch);
+	set_latch(slot->processes[OCQ_RUNNER].latch);
+}
+
+/* wake_idle wakes one pool worker of the role, or of any; it returns false if none is idle. */
+static bool
+wake_idle(DatabaseSlot *slot, Oid role)
+{
+	/* The commit, or what else there is to do, comes before the look at the marks. */
+	pg_memory_barrier();
+	for (int i = OCQ_FIRST_POOL; i < OCQ_MAX_PROCESSES; i++)
+	{
+		Process    *process = &slot->processes[i];
+
+		if ((OidIsValid(role) && process->role != role) ||
+			pg_atomic_read_u32(&process->is_idle) == 0 ||
+			pg_atomic_exchange_u32(&process->is_idle, 0) == 0)
+			continue;
+		set_latch(process->latch);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * ocq_database_wake_pool is for when a future of the session user waits.  It is
+ * called after commit and raises no errors.
+ */
+void
+ocq_database_wake_pool(void)
+{
+	DatabaseSlot *slot = own_slot();
+
+	if (slot != NULL && !wake_idle(slot, GetSessionUserId()))
+		tell_runner(slot);
+}
+
+/*
+ * What follows is called by the processes of the bus, which have entered.
+ */
+
+bool
+ocq_database_has_pool_work(void)
+{
+	return pg_atomic_read_u32(&entered_slot->has_pool_work) != 0;
+}
+
+void
+ocq_database_take_pool_work(void)
+{
+	(void) pg_atomic_exchange_u32(&entered_slot->has_pool_work, 0);
+}
+
+bool
+ocq_database_wake_idle(Oid role)
+{
+	return wake_idle(entered_slot, role);
+}
+
+/* ocq_database_set_pool_short asks one pool worker to leave its place, or no longer. */
+void
+ocq_database_set_pool_short(bool is_short)
+{
+	pg_atomic_write_u32(&entered_slot->pool_is_short, is_short);
+	if (is_short)
+		(void) wake_idle(entered_slot, InvalidOid);
+}
+
+bool
+ocq_database_take_pool_short(void)
+{
+	return pg_atomic_read_u32(&entered_slot->pool_is_short) != 0 &&
+		pg_atomic_exchange_u32(&entered_slot->pool_is_short, 0) != 0;
+}
+
+/* ocq_database_vacate forgets the last pool worker in a place that is free. */
+void
+ocq_database_vacate(int process)
+{
+	entered_slot->processes[process].role = InvalidOid;
+	entered_slot->processes[process].has_ended_well = false;
+}
+
+/* ocq_database_pool_role returns InvalidOid until the worker has logged in. */
+Oid
+ocq_database_pool_role(int process)
+{
+	return entered_slot->processes[process].role;
+}
+
+bool
+ocq_database_has_ended_well(int process)
+{
+	return entered_slot->processes[process].has_ended_well;
+}
+
+void
+ocq_database_set_pool_role(Oid role)
+{
+	entered_slot->processes[entered_process].role = role;
+}
+
+/* ocq_database_set_idle returns what the mark was. */
+bool
+ocq_database_set_idle(bool is_idle)
+{
+	return pg_atomic_exchange_u32(&entered_slot->processes[entered_process].is_idle, is_idle) != 0;
+}
+
+void
+ocq_database_end_well(void)
+{
+	entered_slot->processes[entered_process].has_ended_well = true;
 }
 
 void
@@ -226,25 +395,25 @@ ocq_database_set_launcher(void)
 	LWLockRelease(shared->lock);
 }
 
-/* terminate_workers returns how many it has asked to go. */
+/* terminate_processes returns how many it has asked to go. */
 static int
-terminate_workers(DatabaseSlot *slot)
+terminate_processes(DatabaseSlot *slot)
 {
 	int			count = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int worker = 0; worker < OCQ_MAX_WORKERS; worker++)
+	for (int process = 0; process < OCQ_MAX_PROCESSES; process++)
 	{
-		if (slot->pids[worker] == 0)
+		if (slot->processes[process].pid == 0)
 			continue;
-		(void) kill(slot->pids[worker], SIGTERM);
+		(void) kill(slot->processes[process].pid, SIGTERM);
 		count++;
 	}
 	LWLockRelease(shared->lock);
 	return count;
 }
 
-/* ocq_database_terminate_unlisted ends the workers of databases that are not in the list. */
+/* ocq_database_terminate_unlisted ends the processes of databases that are not in the list. */
 void
 ocq_database_terminate_unlisted(List *databases)
 {
@@ -252,12 +421,12 @@ ocq_database_terminate_unlisted(List *databases)
 
 	for (uint32 i = 0; i < count; i++)
 		if (!list_member_oid(databases, shared->slots[i].database))
-			(void) terminate_workers(&shared->slots[i]);
+			(void) terminate_processes(&shared->slots[i]);
 }
 
 /*
- * ocq_database_evict makes the workers of a database go and keeps others out until
- * the transaction ends.  It returns when they have gone, or after a few seconds;
+ * ocq_database_evict makes our processes leave a database and keeps others out
+ * until the transaction ends.  It returns when they have gone, or after a few seconds;
  * then the command that asks for it reports who is still connected.
  */
 void
@@ -275,7 +444,7 @@ ocq_database_evict(Oid database)
 		return;
 
 	evicted_from = database;
-	for (int try = 0; try < EVICTION_TRIES && terminate_workers(slot) > 0; try++)
+	for (int try = 0; try < EVICTION_TRIES && terminate_processes(slot) > 0; try++)
 	{
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_LATCH_SET | WL_EXIT_ON_PM_DEATH,
 						 EVICTION_WAIT_MS, PG_WAIT_EXTENSION);

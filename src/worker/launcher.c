@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * launcher.c
- *	  The process that starts a synchroniser for each database.
+ *	  The process that starts a synchroniser and a runner for each database.
  *
  * It is registered when the library is preloaded, runs once recovery has ended
  * (and so never on a standby), and is restarted by the postmaster.  It starts
@@ -35,16 +35,20 @@
 #define RESTART_SECONDS 5
 #define LOOK_ROUND_SECONDS 5
 
-/* A database that is being, or has been, looked after. */
+/* What each database has for as long as it is listed. */
+static const int permanent_processes[] = {OCQ_SYNCHRONISER, OCQ_RUNNER};
+
+/* A process that is being, or has been, looked after. */
 typedef struct Charge
 {
 	Oid			database;
+	int			process;
 	BackgroundWorkerHandle *handle;
 	TimestampTz not_before;		/* start it again */
 } Charge;
 
 /*
- * When the first synchronisers may be started.  A launcher that does not start
+ * When the first processes may be started.  A launcher that does not start
  * with the server is there because something has crashed, perhaps one of them.
  */
 static TimestampTz first_start = 0;
@@ -110,7 +114,7 @@ listed_databases(void)
 }
 
 static Charge *
-find_charge(Oid database)
+find_charge(Oid database, int process)
 {
 	ListCell   *cell;
 	MemoryContext old;
@@ -119,13 +123,14 @@ find_charge(Oid database)
 	foreach(cell, charges)
 	{
 		charge = lfirst(cell);
-		if (charge->database == database)
+		if (charge->database == database && charge->process == process)
 			return charge;
 	}
 
 	old = MemoryContextSwitchTo(charges_context);
 	charge = palloc0_object(Charge);
 	charge->database = database;
+	charge->process = process;
 	charge->not_before = first_start;
 	charges = lappend(charges, charge);
 	MemoryContextSwitchTo(old);
@@ -138,7 +143,7 @@ is_running(Charge *charge)
 	pid_t		pid;
 
 	/* An earlier launcher may have started it. */
-	if (ocq_database_has_worker(charge->database, 0))
+	if (ocq_database_has_process(charge->database, charge->process))
 		return true;
 	if (charge->handle == NULL)
 		return false;
@@ -169,11 +174,11 @@ start(Charge *charge)
 		return;
 
 	old = MemoryContextSwitchTo(charges_context);
-	if (!ocq_synchroniser_start(charge->database, 0, &charge->handle))
+	if (!ocq_process_start(charge->database, (OcqProcess) {.number = charge->process}, &charge->handle))
 	{
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("could not start a synchroniser of order_cqrs"),
+				 errmsg("could not start a process of order_cqrs"),
 				 errdetail("All background worker slots are in use."),
 				 errhint("Increase max_worker_processes.")));
 		charge->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60 * 1000);
@@ -192,10 +197,13 @@ look_round(void)
 	ocq_database_terminate_unlisted(databases);
 	foreach(cell, databases)
 	{
-		Charge	   *charge = find_charge(lfirst_oid(cell));
+		for (int i = 0; i < (int) lengthof(permanent_processes); i++)
+		{
+			Charge	   *charge = find_charge(lfirst_oid(cell), permanent_processes[i]);
 
-		if (!is_running(charge))
-			start(charge);
+			if (!is_running(charge))
+				start(charge);
+		}
 	}
 	CommitTransactionCommand();
 }

@@ -24,15 +24,12 @@
 #include "base/scope.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "projection/projection.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -74,47 +71,6 @@ typedef struct Round
 
 /* As look_over_to: up to the round's own horizon. */
 #define LOOK_OVER_ALL PG_INT64_MAX
-
-/* ocq_synchroniser_start returns false if there is no slot for a background worker. */
-bool
-ocq_synchroniser_start(Oid database, int worker, BackgroundWorkerHandle **handle)
-{
-	BackgroundWorker registration = {0};
-
-	registration.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	registration.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	registration.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(registration.bgw_library_name, "order_cqrs", BGW_MAXLEN);
-	strlcpy(registration.bgw_function_name, "ocq_synchroniser_main", BGW_MAXLEN);
-	snprintf(registration.bgw_name, BGW_MAXLEN, "order_cqrs %s of database %u",
-			 worker == 0 ? "synchroniser" : "helper", database);
-	strlcpy(registration.bgw_type, worker == 0 ? "order_cqrs synchroniser" : "order_cqrs helper",
-			BGW_MAXLEN);
-	registration.bgw_notify_pid = MyProcPid;
-	registration.bgw_main_arg = ObjectIdGetDatum(database);
-	memcpy(registration.bgw_extra, &worker, sizeof(worker));
-	return RegisterDynamicBackgroundWorker(&registration, handle);
-}
-
-static void
-use_settings_of_its_own(void)
-{
-	/* A newer snapshot for each statement is what the horizon needs. */
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-
-	/* Rows and checkpoint are lost together, and are made again from the events. */
-	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-
-	/* In a deadlock with a command it is the worker that finds out first, and gives way. */
-	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
-
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	if (GetConfigOption("transaction_timeout", true, false) != NULL)
-		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-}
 
 static void
 read_due(Round *round, MemoryContext context)
@@ -193,9 +149,9 @@ start_helpers(int wanted)
 	{
 		BackgroundWorkerHandle *handle;
 
-		if (ocq_database_has_worker(MyDatabaseId, worker))
+		if (ocq_database_has_process(MyDatabaseId, worker))
 			wanted--;
-		else if (!ocq_synchroniser_start(MyDatabaseId, worker, &handle))
+		else if (!ocq_process_start(MyDatabaseId, (OcqProcess) {.number = worker}, &handle))
 			return;				/* no slot: this process does all by itself */
 		else
 		{
@@ -203,16 +159,6 @@ start_helpers(int wanted)
 			wanted--;
 		}
 	}
-}
-
-static void
-reload_if_asked(void)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (!ConfigReloadPending)
-		return;
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
 }
 
 /* What a round leaves behind. */
@@ -249,7 +195,7 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 
 		do
 		{
-			reload_if_asked();
+			ocq_process_reload_if_asked();
 			result = run_step(round.due[i].projection, horizon);
 		} while (result == OCQ_SYNC_PROGRESS && !is_sync);
 
@@ -298,7 +244,7 @@ stay(MemoryContext context)
 		int64		look_over_to = outcome.look_over_to;
 
 		ResetLatch(MyLatch);
-		reload_if_asked();
+		ocq_process_reload_if_asked();
 
 		if (look_over_to == 0 && interval_is_over(interval_started))
 		{
@@ -320,7 +266,7 @@ help(int worker, MemoryContext context)
 
 	do
 	{
-		reload_if_asked();
+		ocq_process_reload_if_asked();
 		outcome = run_round(worker, LOOK_OVER_ALL, context);
 	} while (outcome.worked);
 }
@@ -329,23 +275,21 @@ void
 ocq_synchroniser_main(Datum arg)
 {
 	Oid			database = DatumGetObjectId(arg);
+	OcqProcess	process = ocq_process_begin();
 	MemoryContext context;
-	int			worker;
 
-	memcpy(&worker, MyBgworkerEntry->bgw_extra, sizeof(worker));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-
-	if (!ocq_database_enter(database, worker))
+	if (!ocq_database_enter(database, process.number))
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	use_settings_of_its_own();
+	ocq_process_use_own_settings();
+
+	/* Rows and checkpoint are lost together, and are made again from the events. */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	context = AllocSetContextCreate(TopMemoryContext, "order_cqrs round", ALLOCSET_DEFAULT_SIZES);
 
-	if (worker == 0)
+	if (process.number == OCQ_SYNCHRONISER)
 		stay(context);
 	else
-		help(worker, context);
+		help(process.number, context);
 	proc_exit(0);
 }

@@ -1,6 +1,9 @@
 /*-------------------------------------------------------------------------
  * worker.h
- *	  Background processes: the launcher and the synchronisers.
+ *	  Background processes: the launcher, and those of each database.
+ *
+ * The processes of a database have numbers: the synchroniser is 0, its helpers
+ * follow, then comes the runner, and then the pool workers.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_WORKER_WORKER_H
@@ -9,10 +12,17 @@
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 
-#define OCQ_MAX_WORKERS 8
 #define OCQ_MAX_DATABASES 64
+#define OCQ_MAX_WORKERS 8
+#define OCQ_MAX_BUS_WORKERS 16
+
+#define OCQ_SYNCHRONISER 0
+#define OCQ_RUNNER OCQ_MAX_WORKERS
+#define OCQ_FIRST_POOL (OCQ_RUNNER + 1)
+#define OCQ_MAX_PROCESSES (OCQ_FIRST_POOL + OCQ_MAX_BUS_WORKERS)
 
 /* GUCs */
+extern int	ocq_bus_workers;
 extern char *ocq_databases;
 extern int	ocq_sync_interval;	/* in seconds */
 extern int	ocq_workers;
@@ -21,22 +31,47 @@ extern int	ocq_workers;
 extern void ocq_launcher_register(void);
 extern PGDLLEXPORT void ocq_launcher_main(Datum arg);
 
-/* synchroniser.c */
+/* process.c */
+typedef struct OcqProcess
+{
+	int			number;
+	Oid			role;			/* that a pool worker logs in as */
+} OcqProcess;
+
+extern bool ocq_process_start(Oid database, OcqProcess process, BackgroundWorkerHandle **handle);
+extern OcqProcess ocq_process_begin(void);
+extern void ocq_process_use_own_settings(void);
+extern void ocq_process_reload_if_asked(void);
+
+/* synchroniser.c, runner.c, pool.c */
 extern PGDLLEXPORT void ocq_synchroniser_main(Datum arg);
+extern PGDLLEXPORT void ocq_runner_main(Datum arg);
+extern PGDLLEXPORT void ocq_pool_main(Datum arg);
 
 /* database.c */
 extern void ocq_database_init(void);
 extern void ocq_database_request_shmem(void);
 extern void ocq_database_startup_shmem(void);
-extern bool ocq_database_enter(Oid database, int worker);
-extern bool ocq_database_has_worker(Oid database, int worker);
+extern bool ocq_database_enter(Oid database, int process);
+extern bool ocq_database_has_process(Oid database, int process);
 extern bool ocq_database_may_enter(Oid database);
 extern void ocq_database_wake(void);
 extern void ocq_database_evict(Oid database);
 extern void ocq_database_terminate_unlisted(List *databases);
 extern void ocq_database_set_launcher(void);
 
-/* Starts worker number "worker" of a database; 0 is the one that stays. */
-extern bool ocq_synchroniser_start(Oid database, int worker, BackgroundWorkerHandle **handle);
+/* database.c: between those who send futures, the runner, and the pool workers */
+extern void ocq_database_wake_pool(void);
+extern bool ocq_database_has_pool_work(void);
+extern void ocq_database_take_pool_work(void);
+extern bool ocq_database_wake_idle(Oid role);
+extern void ocq_database_set_pool_short(bool is_short);
+extern bool ocq_database_take_pool_short(void);
+extern void ocq_database_vacate(int process);
+extern Oid	ocq_database_pool_role(int process);
+extern bool ocq_database_has_ended_well(int process);
+extern void ocq_database_set_pool_role(Oid role);
+extern bool ocq_database_set_idle(bool is_idle);
+extern void ocq_database_end_well(void);
 
 #endif							/* OCQ_WORKER_WORKER_H */

@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ * bus.h
+ *	  The command bus and the query bus.
+ *
+ * A message is a command or a query by its name, with a payload.  A handler is
+ * what it is handed to: a built-in one, or a function that has been registered.
+ * A future is a message that is handled later, by another process.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BUS_BUS_H
+#define OCQ_BUS_BUS_H
+
+#include "base/compat.h"
+#include "base/statement.h"
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+typedef enum OcqBusKind
+{
+	OCQ_BUS_COMMAND,
+	OCQ_BUS_QUERY
+} OcqBusKind;
+
+typedef struct OcqMessage
+{
+	OcqBusKind	kind;
+	text	   *type;
+	Jsonb	   *payload;
+	pg_uuid_t  *id;				/* command_id; NULL if the sender gave none */
+	text	   *tenant_id;		/* NULL: that of the setting */
+} OcqMessage;
+
+/* payload.c: the keys of payloads */
+#define OCQ_MAX_PARAMETERS 6
+
+typedef struct OcqParameter
+{
+	const char *name;
+	Oid			type;			/* TEXTOID, INT4OID, INT8OID or JSONBOID */
+	bool		required;
+} OcqParameter;
+
+extern void ocq_payload_read(const OcqMessage *message, const OcqParameter *parameters, int count,
+							 NullableDatum *arguments);
+extern void ocq_payload_check_object(const OcqMessage *message);
+
+/* A handler of ours. */
+typedef struct OcqBuiltin
+{
+	const char *type;
+	const char *routine;		/* the procedure or function that does the same */
+	OcqParameter parameters[OCQ_MAX_PARAMETERS];
+	PGFunction	function;		/* a command's */
+	int			id_parameter;	/* the one that the answer repeats, of a command */
+	OcqStatement *statement;	/* a query's; returns one jsonb */
+} OcqBuiltin;
+
+extern int	ocq_builtin_count_parameters(const OcqBuiltin *builtin);
+
+/* commands.c */
+extern const OcqBuiltin ocq_bus_commands[];
+extern const int ocq_bus_command_count;
+extern void ocq_bus_command_check(const OcqBuiltin *builtin, const OcqMessage *message);
+extern Jsonb *ocq_bus_command_run(const OcqBuiltin *builtin, const OcqMessage *message);
+
+/* queries.c */
+extern const OcqBuiltin ocq_bus_queries[];
+extern const int ocq_bus_query_count;
+extern void ocq_bus_query_check(const OcqBuiltin *builtin, const OcqMessage *message);
+extern Jsonb *ocq_bus_query_run(const OcqBuiltin *builtin, const OcqMessage *message);
+
+/* handlers.c */
+extern const char *ocq_bus_kind_name(OcqBusKind kind);
+extern const OcqBuiltin *ocq_builtin_find(OcqBusKind kind, const text *type);
+extern char *ocq_handler_find(OcqBusKind kind, text *type);
+extern char *ocq_handler_types(OcqBusKind kind);
+extern Jsonb *ocq_handler_call(const char *handler, const OcqMessage *message);
+
+/* bus.c */
+extern void ocq_bus_check(const OcqMessage *message);
+extern Jsonb *ocq_bus_send(const OcqMessage *message);
+extern Jsonb *ocq_command_bus_send(text *type, Jsonb *payload, pg_uuid_t *command_id, text *tenant_id);
+extern void ocq_bus_push_string(JsonbParseState **state, const char *key, const char *string, int length);
+extern OcqMessage ocq_bus_message(OcqBusKind kind, FunctionCallInfo fcinfo);
+
+#endif							/* OCQ_BUS_BUS_H */

@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ * future.c
+ *	  Sending, reading and cancelling futures.
+ *
+ * A future is a row of bus_future.  It goes from waiting to running to done or
+ * failed (run.c), or from waiting to cancelled.  Its sender, roles with his
+ * privileges and the owner see it; to others it does not exist.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "bus/future.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(ocq_command_send_async);
+PG_FUNCTION_INFO_V1(ocq_query_send_async);
+PG_FUNCTION_INFO_V1(ocq_future_get);
+PG_FUNCTION_INFO_V1(ocq_future_status);
+PG_FUNCTION_INFO_V1(ocq_future_cancel);
+
+int			ocq_queue_capacity = 1000;
+int			ocq_result_retention = 24 * 60 * 60;
+
+static OcqStatement count_waiting =
+OCQ_STATEMENT("SELECT count(*) FROM (SELECT FROM order_cqrs.bus_future WHERE status = 'waiting' LIMIT $1) AS f",
+			  INT8OID);
+
+static OcqStatement insert_future =
+OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
+			  " (id, kind, type, payload, command_id, tenant_id, session_role, role)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+
+static OcqStatement select_future =
+OCQ_STATEMENT("SELECT status, role, result, error, xmin FROM order_cqrs.bus_future WHERE id = $1", UUIDOID);
+
+static OcqStatement cancel_future =
+OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = 'cancelled', finished_at = clock_timestamp()"
+			  " WHERE id = $1 AND status = 'waiting'", UUIDOID);
+
+static char *
+uuid_string(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+/*
+ * Sending.
+ */
+
+/*
+ * A worker logs in as the session user.  What he cannot become, such as the owner
+ * of a SECURITY DEFINER function that sends, it cannot become for him.
+ */
+static void
+check_role(Oid session_user, Oid role)
+{
+	if (!ocq_may_set_role(session_user, role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot send a future as role \"%s\"", GetUserNameFromId(role, false)),
+				 errdetail("A worker would run it in a session of \"%s\", who may not SET ROLE to that role.",
+						   GetUserNameFromId(session_user, false)),
+				 errhint("Send it outside of SECURITY DEFINER functions, or grant the role.")));
+}
+
+/*
+ * check_capacity counts no further than it has to.  Senders do not see each other
+ * before they commit, so that they may exceed the capacity by what is under way;
+ * a lock that would make it exact would have to be held until they commit.
+ */
+static void
+check_capacity(void)
+{
+	Datum		values[] = {Int64GetDatum(ocq_queue_capacity)};
+
+	(void) ocq_statement_run(&count_waiting, values, NULL);
+	if (DatumGetInt64(ocq_row_datum(0, 1)) >= ocq_queue_capacity)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_QUEUE_FULL),
+				 errmsg("the queue of futures is full"),
+				 errdetail("%d futures are waiting, which is order_cqrs.queue_capacity.", ocq_queue_capacity),
+				 errhint("Send it again later. If that does not help, see whether workers run: order_cqrs.databases, order_cqrs.bus_workers.")));
+}
+
+static void
+insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid role)
+{
+	bool		is_command = message->kind == OCQ_BUS_COMMAND;
+	Datum		values[] = {
+		UUIDPGetDatum(id),
+		CStringGetTextDatum(ocq_bus_kind_name(message->kind)),
+		PointerGetDatum(message->type),
+		JsonbPGetDatum(message->payload),
+		/* By the future's id a handler can tell that it has seen the command. */
+		UUIDPGetDatum(message->id == NULL ? id : message->id),
+		PointerGetDatum(ocq_tenant_of(message->tenant_id)),
+		CStringGetTextDatum(GetUserNameFromId(session_user, false)),
+		CStringGetTextDatum(GetUserNameFromId(role, false))
+	};
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	check_capacity();
+	(void) ocq_statement_run(&insert_future, values, is_command ? NULL : "    n   ");
+	ocq_scope_leave(&scope);
+}
+
+static Datum
+send_async(OcqBusKind kind, FunctionCallInfo fcinfo)
+{
+	OcqMessage	message = ocq_bus_message(kind, fcinfo);
+	pg_uuid_t  *id = DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+
+	check_role(GetSessionUserId(), GetUserId());
+	ocq_bus_check(&message);
+	insert(&message, id, GetSessionUserId(), GetUserId());
+	ocq_future_was_sent();
+	PG_RETURN_UUID_P(id);
+}
+
+/* command_send_async(command_type text, payload jsonb, command_id uuid, tenant_id text) */
+Datum
+ocq_command_send_async(PG_FUNCTION_ARGS)
+{
+	return send_async(OCQ_BUS_COMMAND, fcinfo);
+}
+
+/* query_send_async(query_type text, payload jsonb, tenant_id text) */
+Datum
+ocq_query_send_async(PG_FUNCTION_ARGS)
+{
+	return send_async(OCQ_BUS_QUERY, fcinfo);
+}
+
+/*
+ * Reading.
+ */
+
+typedef struct FutureState
+{
+	char	   *status;
+	Jsonb	   *result;			/* NULL unless done, and if the handler returned NULL */
+	Jsonb	   *error;			/* NULL unless failed */
+	bool		is_own;			/* sent by this very transaction */
+} FutureState;
+
+static const pg_uuid_t *
+id_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("id must not be null"),
+				 errdetail("It is the id of a future."),
+				 errhint("Pass what command_send_async or query_send_async has returned.")));
+	return PG_GETARG_UUID_P(0);
+}
+
+static bool
+may_see(Oid user, const char *role_name)
+{
+	Oid			role = get_role_oid(role_name, true);
+
+	return (OidIsValid(role) && has_privs_of_role(user, role)) ||
+		has_privs_of_role(user, ocq_catalog_owner());
+}
+
+static Jsonb *
+copy_jsonb(int column)
+{
+	return ocq_row_is_null(0, column) ? NULL : DatumGetJsonbPCopy(ocq_row_datum(0, column));
+}
+
+/* read_row copies into the caller's memory; it returns false if the user may not see the row. */
+static bool
+read_row(Oid user, MemoryContext caller, FutureState *state)
+{
+	MemoryContext spi = MemoryContextSwitchTo(caller);
+
+	state->status = TextDatumGetCString(ocq_row_datum(0, 1));
+	state->result = copy_jsonb(3);
+	state->error = copy_jsonb(4);
+	state->is_own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(0, 5)));
+	MemoryContextSwitchTo(spi);
+	return may_see(user, TextDatumGetCString(ocq_row_datum(0, 2)));
+}
+
+/* read_future reads what has been committed by now, at every isolation level. */
+static FutureState
+read_future(const pg_uuid_t *id)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			user = GetUserId();
+	Datum		values[] = {UUIDPGetDatum(id)};
+	FutureState state;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	if (ocq_statement_run_latest(&select_future, values, NULL) == 0 || !read_row(user, caller, &state))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_FUTURE_NOT_FOUND),
+				 errmsg("future %s does not exist", uuid_string(id)),
+				 errdetail("It was never sent, was sent by another role, or has been deleted after order_cqrs.result_retention."),
+				 errhint("Pass the id that command_send_async or query_send_async has returned, in the same database and role.")));
+	ocq_scope_leave(&scope);
+	return state;
+}
+
+static bool
+is_finished(const FutureState *state)
+{
+	return strcmp(state->status, "waiting") != 0 && strcmp(state->status, "running") != 0;
+}
+
+/* future_status(id uuid) */
+Datum
+ocq_future_status(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(read_future(id_argument(fcinfo)).status));
+}
+
+/*
+ * Waiting.
+ */
+
+/* timeout_argument returns milliseconds, or -1 for no limit. */
+static double
+timeout_argument(FunctionCallInfo fcinfo)
+{
+	Interval   *timeout;
+	double		milliseconds;
+
+	if (PG_ARGISNULL(1))
+		return -1;
+	timeout = PG_GETARG_INTERVAL_P(1);
+	milliseconds = timeout->time / 1000.0 +
+		((double) timeout->month * DAYS_PER_MONTH + timeout->day) * SECS_PER_DAY * 1000.0;
+	if (milliseconds < 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("timeout must not be negative"),
+				 errdetail("It is the longest time to wait for the future."),
+				 errhint("Pass for example '5 s', '0' not to wait, or NULL for no limit.")));
+	return milliseconds;
+}
+
+static void
+check_can_wait(const pg_uuid_t *id, const FutureState *state)
+{
+	if (state->is_own && strcmp(state->status, "waiting") == 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_CANNOT_WAIT),
+				 errmsg("cannot wait for future %s: its sending has not been committed", uuid_string(id)),
+				 errdetail("No worker sees it before this transaction ends."),
+				 errhint("Commit first, then call future_get.")));
+	if (!ocq_future_can_sleep())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_CANNOT_WAIT),
+				 errmsg("cannot wait for future %s: its status is %s", uuid_string(id), state->status),
+				 errdetail("Workers run on a primary with order_cqrs in shared_preload_libraries."),
+				 errhint("Run it with CALL future_run(), or call future_get again when future_status says that it is finished.")));
+}
+
+pg_noreturn static void
+report_timeout(const pg_uuid_t *id, const FutureState *state)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_FUTURE_TIMED_OUT),
+			 errmsg("future %s is not finished yet", uuid_string(id)),
+			 errdetail("Its status is %s.", state->status),
+			 errhint("Call future_get again, with a longer timeout, or future_cancel.")));
+}
+
+static long
+remaining_milliseconds(double timeout, TimestampTz start)
+{
+	double		remaining = timeout - (GetCurrentTimestamp() - start) / 1000.0;
+
+	if (timeout < 0)
+		return -1;
+	/* What does not fit into an int is slept through in parts. */
+	return (long) Max(0, Min(remaining + 1, (double) PG_INT32_MAX));
+}
+
+/* wait_for returns the finished future's state, in the caller's memory. */
+static FutureState
+wait_for(const pg_uuid_t *id, double timeout)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	FutureState state;
+
+	ocq_future_prepare_to_sleep(id);
+	for (;;)
+	{
+		long		remaining = remaining_milliseconds(timeout, start);
+
+		MemoryContextReset(context);
+		state = read_future(id);
+		if (is_finished(&state))
+			break;
+		check_can_wait(id, &state);
+		if (remaining == 0)
+			report_timeout(id, &state);
+		(void) ocq_future_sleep(id, remaining);
+	}
+	ocq_future_end_sleep();
+	MemoryContextSwitchTo(caller);
+	return state;
+}
+
+/*
+ * future_get(id uuid, timeout interval)
+ *
+ * The handler's error is raised again; so one that was cancelled is an error, too.
+ */
+Datum
+ocq_future_get(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *id = id_argument(fcinfo);
+	FutureState state = wait_for(id, timeout_argument(fcinfo));
+
+	if (state.error != NULL)
+		ocq_future_error_raise(state.error);
+	if (strcmp(state.status, "cancelled") == 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_FUTURE_CANCELLED),
+				 errmsg("future %s was cancelled", uuid_string(id)),
+				 errdetail("It was not run and has had no effect."),
+				 errhint("Send it again if it is wanted after all.")));
+	if (state.result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(state.result);
+}
+
+/*
+ * future_cancel(id uuid)
+ *
+ * One that is running is left alone: it would have to be found out first whether
+ * it has committed already.
+ */
+Datum
+ocq_future_cancel(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *id = id_argument(fcinfo);
+	Datum		values[] = {UUIDPGetDatum(id)};
+	bool		cancelled;
+	OcqScope	scope;
+
+	(void) read_future(id);
+	ocq_scope_enter(&scope);
+	cancelled = ocq_statement_run(&cancel_future, values, NULL) > 0;
+	ocq_scope_leave(&scope);
+	if (cancelled)
+		ocq_future_was_finished(id);
+	PG_RETURN_BOOL(cancelled);
+}

@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ * handlers.c
+ *	  Which handlers there are, and calling those that users have registered.
+ *
+ * A registration names its function by schema, name and argument types, never by
+ * OID, so that it survives a dump.  Only the owner registers, as the function is
+ * going to run as each caller; it needs a caller's EXECUTE privilege like any
+ * other.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "bus/bus.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "tenant/tenant.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(ocq_command_handler_register);
+PG_FUNCTION_INFO_V1(ocq_query_handler_register);
+PG_FUNCTION_INFO_V1(ocq_command_handler_unregister);
+PG_FUNCTION_INFO_V1(ocq_query_handler_unregister);
+PG_FUNCTION_INFO_V1(ocq_bus_builtin_handlers);
+
+static OcqStatement select_handler =
+OCQ_STATEMENT("SELECT handler FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2",
+			  TEXTOID, TEXTOID);
+
+static OcqStatement select_types =
+OCQ_STATEMENT("SELECT type FROM order_cqrs.bus_registration WHERE kind = $1 ORDER BY type", TEXTOID);
+
+/* It returns the handler that there is, also if that is another one. */
+static OcqStatement insert_handler =
+OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r (kind, type, handler, registered_by)"
+			  " VALUES ($1, $2, $3, $4)"
+			  " ON CONFLICT (kind, type) DO UPDATE SET handler = r.handler RETURNING handler",
+			  TEXTOID, TEXTOID, TEXTOID, TEXTOID);
+
+static OcqStatement delete_handler =
+OCQ_STATEMENT("DELETE FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2", TEXTOID, TEXTOID);
+
+const char *
+ocq_bus_kind_name(OcqBusKind kind)
+{
+	return kind == OCQ_BUS_COMMAND ? "command" : "query";
+}
+
+static const OcqBuiltin *
+builtins(OcqBusKind kind, int *count)
+{
+	*count = kind == OCQ_BUS_COMMAND ? ocq_bus_command_count : ocq_bus_query_count;
+	return kind == OCQ_BUS_COMMAND ? ocq_bus_commands : ocq_bus_queries;
+}
+
+/* ocq_builtin_find returns NULL if the type is not one of ours. */
+const OcqBuiltin *
+ocq_builtin_find(OcqBusKind kind, const text *type)
+{
+	int			count;
+	const OcqBuiltin *all = builtins(kind, &count);
+
+	for (int i = 0; i < count; i++)
+		if (ocq_text_is(type, all[i].type))
+			return &all[i];
+	return NULL;
+}
+
+/* ocq_handler_find returns the signature of a registered handler, or NULL. */
+char *
+ocq_handler_find(OcqBusKind kind, text *type)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[] = {CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type)};
+	char	   *handler = NULL;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	if (ocq_statement_run(&select_handler, values, NULL) > 0)
+		handler = MemoryContextStrdup(caller, TextDatumGetCString(ocq_row_datum(0, 1)));
+	ocq_scope_leave(&scope);
+	return handler;
+}
+
+/* ocq_handler_types returns a list for a message. */
+char *
+ocq_handler_types(OcqBusKind kind)
+{
+	Datum		values[] = {CStringGetTextDatum(ocq_bus_kind_name(kind))};
+	StringInfoData types;
+	OcqScope	scope;
+	int			count;
+	const OcqBuiltin *all = builtins(kind, &count);
+	uint64		rows;
+
+	initStringInfo(&types);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&types, "%s%s", i == 0 ? "" : ", ", all[i].type);
+	ocq_scope_enter(&scope);
+	rows = ocq_statement_run(&select_types, values, NULL);
+	for (uint64 row = 0; row < rows; row++)
+		appendStringInfo(&types, ", %s", TextDatumGetCString(ocq_row_datum(row, 1)));
+	ocq_scope_leave(&scope);
+	return types.data;
+}
+
+/* find_function looks as the caller: a schema that he may not use is an error of PostgreSQL's. */
+static Oid
+find_function(const char *handler, const OcqMessage *message)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	Oid			function;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0] = (NullableDatum) {CStringGetTextDatum(handler), false};
+	function = DatumGetObjectId(to_regprocedure(fcinfo));
+	if (fcinfo->isnull)
+		ereport(ERROR,
+				(errcode(message->kind == OCQ_BUS_COMMAND ?
+						 OCQ_ERR_NO_COMMAND_HANDLER : OCQ_ERR_NO_QUERY_HANDLER),
+				 errmsg("function %s does not exist", handler),
+				 errdetail("It is registered as the handler of %s \"%s\".",
+						   ocq_bus_kind_name(message->kind), text_to_cstring(message->type)),
+				 errhint("Create it again, or have the owner of the extension call %s_handler_unregister.",
+						 ocq_bus_kind_name(message->kind))));
+	if (!ocq_may_execute(function, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, handler);
+	InvokeFunctionExecuteHook(function);
+	return function;
+}
+
+/* make_context builds {"type", "id", "tenant_id", "sender"}. */
+static Jsonb *
+make_context(const OcqMessage *message, const text *tenant_id)
+{
+	JsonbParseState *state = NULL;
+	char	   *id = message->id == NULL ? NULL :
+		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(message->id)));
+	char	   *sender = GetUserNameFromId(GetSessionUserId(), false);
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	ocq_bus_push_string(&state, "type", VARDATA_ANY(message->type), VARSIZE_ANY_EXHDR(message->type));
+	ocq_bus_push_string(&state, "id", id, id == NULL ? 0 : strlen(id));
+	ocq_bus_push_string(&state, "tenant_id", VARDATA_ANY(tenant_id), VARSIZE_ANY_EXHDR(tenant_id));
+	ocq_bus_push_string(&state, "sender", sender, strlen(sender));
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* call returns NULL if the function does. */
+static Jsonb *
+call(Oid function, Jsonb *payload, Jsonb *context)
+{
+	FmgrInfo	flinfo;
+	Datum		result;
+
+	LOCAL_FCINFO(fcinfo, 2);
+
+	fmgr_info(function, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 2, InvalidOid, NULL, NULL);
+	fcinfo->args[0] = (NullableDatum) {JsonbPGetDatum(payload), false};
+	fcinfo->args[1] = (NullableDatum) {JsonbPGetDatum(context), false};
+	result = FunctionCallInvoke(fcinfo);
+	return fcinfo->isnull ? NULL : DatumGetJsonbP(result);
+}
+
+/*
+ * ocq_handler_call calls a registered handler as the current role.  While it runs
+ * order_cqrs.tenant_id is the message's tenant, so that what the handler sends on
+ * goes to that tenant, too.
+ */
+Jsonb *
+ocq_handler_call(const char *handler, const OcqMessage *message)
+{
+	text	   *tenant_id = ocq_tenant_of(message->tenant_id);
+	Oid			function = find_function(handler, message);
+	bool		pushes_snapshot = !ActiveSnapshotSet();
+	int			level = NewGUCNestLevel();
+	Jsonb	   *answer;
+
+	(void) set_config_option("order_cqrs.tenant_id", text_to_cstring(tenant_id), PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (pushes_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	answer = call(function, message->payload, make_context(message, tenant_id));
+	if (pushes_snapshot)
+		PopActiveSnapshot();
+	AtEOXact_GUC(true, level);
+	return answer;
+}
+
+/*
+ * Registering.
+ */
+
+pg_noreturn static void
+refuse_function(const char *signature, const char *problem)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_HANDLER_REFUSED),
+			 errmsg("function %s cannot be a handler", signature),
+			 errdetail("It %s.", problem),
+			 errhint("A handler is a function (payload jsonb, context jsonb) RETURNS jsonb.")));
+}
+
+/* check_function returns the function's signature, with schemas. */
+static char *
+check_function(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	char	   *signature;
+	Form_pg_proc proc;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", function)));
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	signature = format_procedure_qualified(function);
+	if (proc->prokind != PROKIND_FUNCTION)
+		refuse_function(signature, "is no function but a procedure, an aggregate or a window function");
+	if (proc->pronargs != 2 || proc->proargtypes.values[0] != JSONBOID ||
+		proc->proargtypes.values[1] != JSONBOID)
+		refuse_function(signature, "has other arguments than (jsonb, jsonb)");
+	if (proc->prorettype != JSONBOID || proc->proretset)
+		refuse_function(signature, "does not return one jsonb");
+	ReleaseSysCache(tuple);
+	return signature;
+}
+
+static text *
+type_argument(OcqBusKind kind, FunctionCallInfo fcinfo)
+{
+	text	   *type = ocq_tenant_id_argument(fcinfo, 0, kind == OCQ_BUS_COMMAND ? "command_type" : "query_type");
+
+	if (ocq_builtin_find(kind, type) != NULL)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_HANDLER_REFUSED),
+				 errmsg("%s \"%s\" is built in", ocq_bus_kind_name(kind), text_to_cstring(type)),
+				 errdetail("Its handler can be neither replaced nor removed."),
+				 errhint("Choose a name of your own.")));
+	return type;
+}
+
+static Oid
+function_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("handler must not be null"),
+				 errdetail("It is the function that is called."),
+				 errhint("Pass for example 'my_handler(jsonb, jsonb)'.")));
+	return PG_GETARG_OID(1);
+}
+
+/* Registering the same handler again changes nothing, so that scripts can be repeated. */
+static Datum
+register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
+{
+	text	   *type = type_argument(kind, fcinfo);
+	char	   *signature = check_function(function_argument(fcinfo));
+	Datum		values[] = {
+		CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type), CStringGetTextDatum(signature),
+		CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))
+	};
+	OcqScope	scope;
+	char	   *present;
+
+	ocq_scope_enter(&scope);
+	(void) ocq_statement_run(&insert_handler, values, NULL);
+	present = TextDatumGetCString(ocq_row_datum(0, 1));
+	if (strcmp(present, signature) != 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_HANDLER_REFUSED),
+				 errmsg("%s \"%s\" has a handler already", ocq_bus_kind_name(kind), text_to_cstring(type)),
+				 errdetail("It is function %s.", present),
+				 errhint("Call %s_handler_unregister first.", ocq_bus_kind_name(kind))));
+	ocq_scope_leave(&scope);
+	PG_RETURN_VOID();
+}
+
+static Datum
+unregister_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
+{
+	text	   *type = type_argument(kind, fcinfo);
+	Datum		values[] = {CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type)};
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	if (ocq_statement_run(&delete_handler, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(kind == OCQ_BUS_COMMAND ? OCQ_ERR_NO_COMMAND_HANDLER : OCQ_ERR_NO_QUERY_HANDLER),
+				 errmsg("%s \"%s\" has no registered handler", ocq_bus_kind_name(kind), text_to_cstring(type)),
+				 errdetail("There is nothing to unregister."),
+				 errhint("See order_cqrs.bus_handlers.")));
+	ocq_scope_leave(&scope);
+	PG_RETURN_VOID();
+}
+
+/* command_handler_register(command_type text, handler regprocedure) */
+Datum
+ocq_command_handler_register(PG_FUNCTION_ARGS)
+{
+	return register_handler(OCQ_BUS_COMMAND, fcinfo);
+}
+
+/* query_handler_register(query_type text, handler regprocedure) */
+Datum
+ocq_query_handler_register(PG_FUNCTION_ARGS)
+{
+	return register_handler(OCQ_BUS_QUERY, fcinfo);
+}
+
+/* command_handler_unregister(command_type text) */
+Datum
+ocq_command_handler_unregister(PG_FUNCTION_ARGS)
+{
+	return unregister_handler(OCQ_BUS_COMMAND, fcinfo);
+}
+
+/* query_handler_unregister(query_type text) */
+Datum
+ocq_query_handler_unregister(PG_FUNCTION_ARGS)
+{
+	return unregister_handler(OCQ_BUS_QUERY, fcinfo);
+}
+
+static void
+put_builtins(OcqBusKind kind, ReturnSetInfo *result)
+{
+	int			count;
+	const OcqBuiltin *all = builtins(kind, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		int			nparameters = ocq_builtin_count_parameters(&all[i]);
+		Datum		parameters[OCQ_MAX_PARAMETERS];
+		Datum		values[4];
+		bool		nulls[4] = {false};
+
+		for (int j = 0; j < nparameters; j++)
+			parameters[j] = CStringGetTextDatum(all[i].parameters[j].name);
+		values[0] = CStringGetTextDatum(ocq_bus_kind_name(kind));
+		values[1] = CStringGetTextDatum(all[i].type);
+		values[2] = CStringGetTextDatum(all[i].routine);
+		values[3] = ocq_array(parameters, NULL, nparameters, TEXTOID);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+/* bus_builtin_handlers() returns table (kind, type, handler, parameters) */
+Datum
+ocq_bus_builtin_handlers(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	put_builtins(OCQ_BUS_COMMAND, (ReturnSetInfo *) fcinfo->resultinfo);
+	put_builtins(OCQ_BUS_QUERY, (ReturnSetInfo *) fcinfo->resultinfo);
+	return (Datum) 0;
+}

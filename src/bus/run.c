@@ -1,0 +1,326 @@
+/*-------------------------------------------------------------------------
+ * run.c
+ *	  Running futures.
+ *
+ * Two transactions run a future.  The first claims it: it counts the attempt and
+ * makes the status running, so that a crash can be told from never having begun.
+ * The second locks the row and keeps it locked while the handler runs, in a
+ * subtransaction, and writes down what came of it.  So the effects of the handler
+ * and the status are committed together, or not at all.
+ *
+ * A row that is running and not locked has lost its process, or that is between
+ * the two transactions; upkeep.c gives it a while, and then puts it back.  Should
+ * it do so too early, the second transaction finds other attempts than its own
+ * and does nothing.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "bus/future.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timeout.h"
+
+PG_FUNCTION_INFO_V1(ocq_future_run);
+
+/* A race that was lost is run again, up to so many attempts. */
+#define MAX_ATTEMPTS 5
+
+/* $2: only futures of that role, or NULL. */
+static OcqStatement claim_next =
+OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
+			  " WHERE status = 'waiting' AND session_role = $1 AND ($2 IS NULL OR role = $2)"
+			  " ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)"
+			  " UPDATE order_cqrs.bus_future AS f SET status = 'running', attempts = attempts + 1,"
+			  " started_at = clock_timestamp()"
+			  " FROM next WHERE f.id = next.id"
+			  " RETURNING f.id, f.attempts, f.role, f.kind = 'command', f.type, f.payload,"
+			  " f.command_id, f.tenant_id",
+			  TEXTOID, TEXTOID);
+
+static OcqStatement lock_claimed =
+OCQ_STATEMENT("SELECT FROM order_cqrs.bus_future"
+			  " WHERE id = $1 AND status = 'running' AND attempts = $2 FOR UPDATE SKIP LOCKED",
+			  UUIDOID, INT4OID);
+
+static OcqStatement update_claimed =
+OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = $2, result = $3, error = $4,"
+			  " finished_at = CASE WHEN $2 <> 'waiting' THEN clock_timestamp() END WHERE id = $1",
+			  UUIDOID, TEXTOID, JSONBOID, JSONBOID);
+
+static pg_uuid_t *
+copy_uuid(int column)
+{
+	pg_uuid_t  *copy;
+
+	if (ocq_row_is_null(0, column))
+		return NULL;
+	copy = palloc(sizeof(pg_uuid_t));
+	memcpy(copy, DatumGetUUIDP(ocq_row_datum(0, column)), sizeof(pg_uuid_t));
+	return copy;
+}
+
+static void
+read_claimed(OcqFuture *future)
+{
+	future->id = *copy_uuid(1);
+	future->attempts = DatumGetInt32(ocq_row_datum(0, 2));
+	future->role = TextDatumGetCString(ocq_row_datum(0, 3));
+	future->message = (OcqMessage) {
+		.kind = DatumGetBool(ocq_row_datum(0, 4)) ? OCQ_BUS_COMMAND : OCQ_BUS_QUERY,
+			.type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 5))),
+			.payload = DatumGetJsonbPCopy(ocq_row_datum(0, 6)),
+			.id = copy_uuid(7),
+			.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 8)))
+	};
+}
+
+/*
+ * ocq_future_claim takes the oldest waiting future of a session user, and of a
+ * current role unless that is NULL, and fills it in, in the caller's memory.  It
+ * returns false if there is none.  The caller commits.
+ */
+bool
+ocq_future_claim(const char *session_role, const char *role, OcqFuture *future)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[] = {
+		CStringGetTextDatum(session_role), role == NULL ? (Datum) 0 : CStringGetTextDatum(role)
+	};
+	bool		found;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	found = ocq_statement_run(&claim_next, values, role == NULL ? " n" : NULL) > 0;
+	if (found)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		read_claimed(future);
+		MemoryContextSwitchTo(spi);
+	}
+	ocq_scope_leave(&scope);
+	return found;
+}
+
+static bool
+lock_row(const OcqFuture *future)
+{
+	Datum		values[] = {UUIDPGetDatum(&future->id), Int32GetDatum(future->attempts)};
+	bool		locked;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	locked = ocq_statement_run(&lock_claimed, values, NULL) > 0;
+	ocq_scope_leave(&scope);
+	return locked;
+}
+
+/* finish writes down what came of it; one that is to be tried again goes back to waiting. */
+static void
+finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
+{
+	Datum		values[] = {
+		UUIDPGetDatum(&future->id), CStringGetTextDatum(status), JsonbPGetDatum(result), JsonbPGetDatum(error)
+	};
+	char		nulls[] = {' ', ' ', result == NULL ? 'n' : ' ', error == NULL ? 'n' : ' ', '\0'};
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	(void) ocq_statement_run(&update_claimed, values, nulls);
+	ocq_scope_leave(&scope);
+	if (strcmp(status, "waiting") == 0)
+		ocq_future_was_sent();
+	else
+		ocq_future_was_finished(&future->id);
+}
+
+/* Deferred constraints are part of the handler's success: they may not fail our commit. */
+static void
+check_deferred_constraints(void)
+{
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
+}
+
+/* handle runs the handler as the sender's role. */
+static Jsonb *
+handle(const OcqFuture *future)
+{
+	int			level = NewGUCNestLevel();
+	Jsonb	   *result;
+
+	if (strcmp(future->role, GetUserNameFromId(GetUserId(), false)) != 0)
+		(void) set_config_option("role", future->role, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	result = ocq_bus_send(&future->message);
+	check_deferred_constraints();
+	AtEOXact_GUC(true, level);
+	return result;
+}
+
+/* In a worker there is no client's statement that statement_timeout would be in force for. */
+static void
+start_statement_timeout(void)
+{
+	if (MyBackendType == B_BG_WORKER && StatementTimeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+}
+
+static void
+stop_statement_timeout(void)
+{
+	if (MyBackendType != B_BG_WORKER)
+		return;
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	QueryCancelPending = false;
+}
+
+/* try_handle returns the handler's error, or NULL and the result. */
+static ErrorData *
+try_handle(const OcqFuture *future, Jsonb **result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		start_statement_timeout();
+		*result = handle(future);
+		stop_statement_timeout();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		stop_statement_timeout();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		/* Whoever runs futures by hand can stop that. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+static bool
+is_lost_race(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+/*
+ * ocq_future_perform runs a claimed future, in the transaction after the one that
+ * claimed it, and leaves it to the caller to commit.
+ */
+void
+ocq_future_perform(const OcqFuture *future)
+{
+	Jsonb	   *result = NULL;
+	ErrorData  *error;
+
+	if (!lock_row(future))
+		return;
+
+	error = try_handle(future, &result);
+	if (error == NULL)
+		finish(future, "done", result, NULL);
+	else if (is_lost_race(error) && future->attempts < MAX_ATTEMPTS)
+		finish(future, "waiting", NULL, NULL);
+	else
+		finish(future, "failed", NULL, ocq_future_error_make(error));
+}
+
+/*
+ * By hand.
+ */
+
+static void
+require_own_transactions(FunctionCallInfo fcinfo)
+{
+	if (fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
+		!castNode(CallContext, fcinfo->context)->atomic)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+			 errmsg("future_run cannot run inside a transaction block"),
+			 errdetail("It commits before and after each future, so that each takes effect once."),
+			 errhint("CALL it on its own, outside BEGIN and outside functions.")));
+}
+
+static int32
+count_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		return PG_INT32_MAX;
+	if (PG_GETARG_INT32(0) < 1)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("max_count must be at least 1"),
+				 errdetail("It is %d.", PG_GETARG_INT32(0)),
+				 errhint("Pass a greater number, or NULL for all.")));
+	return PG_GETARG_INT32(0);
+}
+
+/* run_one returns false if none is waiting. */
+static bool
+run_one(void)
+{
+	const char *session_role = GetUserNameFromId(GetSessionUserId(), false);
+	const char *role = GetUserNameFromId(GetUserId(), false);
+	OcqFuture	future;
+
+	if (!ocq_future_claim(session_role, role, &future))
+		return false;
+	SPI_commit();
+	CHECK_FOR_INTERRUPTS();
+	ocq_future_perform(&future);
+	SPI_commit();
+	return true;
+}
+
+/*
+ * future_run(max_count int)
+ *
+ * Futures that were sent by the same session user in the same role.
+ */
+Datum
+ocq_future_run(PG_FUNCTION_ARGS)
+{
+	int32		max_count = count_argument(fcinfo);
+	MemoryContext context;
+	bool		more = true;
+
+	require_own_transactions(fcinfo);
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future_run", ALLOCSET_DEFAULT_SIZES);
+	(void) ocq_future_recover();
+	SPI_commit();
+	for (int32 count = 0; count < max_count && more; count++)
+	{
+		MemoryContext spi = MemoryContextSwitchTo(context);
+
+		more = run_one();
+		MemoryContextSwitchTo(spi);
+		MemoryContextReset(context);
+	}
+	SPI_finish();
+	PG_RETURN_VOID();
+}

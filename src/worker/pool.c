@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ * pool.c
+ *	  The processes that run futures.
+ *
+ * A pool worker logs in as one user and runs only what he has sent, so that
+ * whatever a handler does (RESET ROLE, deferred triggers, open cursors), it never
+ * has more privileges than he.  The settings of the user and of the database are
+ * in force.  Between two futures the session is made as good as new.
+ *
+ * It ends when it has had nothing to do for a while, or when users who have no
+ * worker wait for its place.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "bus/future.h"
+#include "catalog/namespace.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+#include "worker/worker.h"
+
+#define IDLE_SECONDS 30
+
+/* A worker that others wait for may work so long. */
+#define TURN_MS 1000
+
+/* Each transaction reads what is committed, and may write the status, whatever the user's defaults. */
+static void
+use_settings_of_queue(void)
+{
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* reset_session does what DISCARD ALL does, but for the plans, which are our own. */
+static void
+reset_session(void)
+{
+	PortalHashTableDeleteAll();
+	SetPGVariable("session_authorization", NIL, false);
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+}
+
+static bool
+claim(OcqFuture *future, MemoryContext context)
+{
+	const char *user;
+	bool		found;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	reset_session();
+	MemoryContextSwitchTo(context);
+	user = GetUserNameFromId(GetSessionUserId(), true);
+	found = user != NULL && ocq_catalog_is_present() && ocq_future_claim(user, NULL, future);
+	CommitTransactionCommand();
+	return found;
+}
+
+/* run_next returns false if no future of this user is waiting. */
+static bool
+run_next(MemoryContext context)
+{
+	OcqFuture	future;
+
+	MemoryContextReset(context);
+	if (!claim(&future, context))
+		return false;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	pgstat_report_activity(STATE_RUNNING, psprintf("order_cqrs: %s %s", ocq_bus_kind_name(future.message.kind),
+												   text_to_cstring(future.message.type)));
+	ocq_future_perform(&future);
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return true;
+}
+
+/*
+ * run_next_or_be_idle returns false if there is nothing to do; then whoever sends
+ * from now on wakes this worker.
+ */
+static bool
+run_next_or_be_idle(MemoryContext context)
+{
+	if (run_next(context))
+		return true;
+
+	/* Somebody may have sent after that look, and before he could see that we are idle. */
+	(void) ocq_database_set_idle(true);
+	if (!run_next(context))
+		return false;
+	if (!ocq_database_set_idle(false))
+		ocq_database_wake_pool();
+	return true;
+}
+
+/* A setting may have taken the place away. */
+static bool
+has_lost_place(int number)
+{
+	return number - OCQ_FIRST_POOL >= ocq_bus_workers;
+}
+
+static void
+serve(int number, MemoryContext context)
+{
+	TimestampTz started = GetCurrentTimestamp();
+
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		ocq_process_reload_if_asked();
+		if (has_lost_place(number))
+			return;
+
+		if (run_next_or_be_idle(context))
+		{
+			if (TimestampDifferenceExceeds(started, GetCurrentTimestamp(), TURN_MS) &&
+				ocq_database_take_pool_short())
+				return;
+			continue;
+		}
+		if (ocq_database_take_pool_short())
+			return;
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					  IDLE_SECONDS * 1000L, PG_WAIT_EXTENSION) & WL_TIMEOUT)
+			return;
+		(void) ocq_database_set_idle(false);
+	}
+}
+
+void
+ocq_pool_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	OcqProcess	process = ocq_process_begin();
+
+	if (!ocq_database_enter(database, process.number))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, process.role, 0);
+	use_settings_of_queue();
+	ocq_database_set_pool_role(process.role);
+
+	serve(process.number, AllocSetContextCreate(TopMemoryContext, "order_cqrs future", ALLOCSET_DEFAULT_SIZES));
+	ocq_database_end_well();
+	proc_exit(0);
+}

@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ * process.c
+ *	  What the processes of a database share: how they start, and their settings.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "worker/worker.h"
+
+StaticAssertDecl(sizeof(OcqProcess) <= BGW_EXTRALEN, "OcqProcess goes into bgw_extra");
+
+static const char *
+kind_of(int number)
+{
+	if (number == OCQ_SYNCHRONISER)
+		return "synchroniser";
+	if (number < OCQ_RUNNER)
+		return "helper";
+	return number == OCQ_RUNNER ? "runner" : "pool worker";
+}
+
+static const char *
+main_of(int number)
+{
+	if (number < OCQ_RUNNER)
+		return "ocq_synchroniser_main";
+	return number == OCQ_RUNNER ? "ocq_runner_main" : "ocq_pool_main";
+}
+
+/* ocq_process_start returns false if there is no slot for a background worker. */
+bool
+ocq_process_start(Oid database, OcqProcess process, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker registration = {0};
+	const char *kind = kind_of(process.number);
+
+	registration.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	registration.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	registration.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(registration.bgw_library_name, "order_cqrs", BGW_MAXLEN);
+	strlcpy(registration.bgw_function_name, main_of(process.number), BGW_MAXLEN);
+	snprintf(registration.bgw_name, BGW_MAXLEN, "order_cqrs %s of database %u", kind, database);
+	snprintf(registration.bgw_type, BGW_MAXLEN, "order_cqrs %s", kind);
+	registration.bgw_notify_pid = MyProcPid;
+	registration.bgw_main_arg = ObjectIdGetDatum(database);
+	memcpy(registration.bgw_extra, &process, sizeof(process));
+	return RegisterDynamicBackgroundWorker(&registration, handle);
+}
+
+/* ocq_process_begin is what a process starts with; it returns which one it is to be. */
+OcqProcess
+ocq_process_begin(void)
+{
+	OcqProcess	process;
+
+	memcpy(&process, MyBgworkerEntry->bgw_extra, sizeof(process));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	return process;
+}
+
+/* ocq_process_use_own_settings is for processes that do the extension's own work. */
+void
+ocq_process_use_own_settings(void)
+{
+	/* A newer snapshot for each statement is what the horizon needs. */
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* In a deadlock with a command it is the worker that finds out first, and gives way. */
+	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
+
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+ocq_process_reload_if_asked(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}

@@ -1,0 +1,336 @@
+/*-------------------------------------------------------------------------
+ * runner.c
+ *	  The process that sees to it that what waits in a database is run.
+ *
+ * The saga it runs itself, an order to a transaction: the orders of new events, up
+ * to the horizon, and those whose time has come.
+ *
+ * For futures it starts pool workers, which log in as those who have sent them: one for a role at a time, until there are
+ * order_cqrs.bus_workers.  If a role has none and no place is free, it asks a
+ * worker to make room.  Every few seconds it also puts back the futures of
+ * workers that have died, and deletes old results.
+ *
+ * It is woken by commits, by pool workers that end, and by the postmaster when it
+ * has reaped one.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/scope.h"
+#include "bus/future.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "saga/saga.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "store/store.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+#include "worker/worker.h"
+
+#define UPKEEP_MS 5000
+
+/* The pool is looked after no more often than that, however much is sent. */
+#define POOL_MS 20
+
+/* A role whose worker has failed is not served for so long. */
+#define PAUSE_MS 5000
+
+/* A place in the pool; a worker that an earlier runner has started has no handle. */
+typedef struct Place
+{
+	BackgroundWorkerHandle *handle;
+	Oid			role;			/* that a worker was last started for */
+	TimestampTz pause_until;	/* of that role */
+} Place;
+
+static Place places[OCQ_MAX_BUS_WORKERS];
+
+static TimestampTz last_upkeep = 0;
+static TimestampTz last_pool_round = 0;
+static TimestampTz last_warning = 0;
+
+/* reap returns whether a worker has ended since the last call. */
+static bool
+reap(void)
+{
+	bool		found = false;
+	pid_t		pid;
+
+	for (int i = 0; i < OCQ_MAX_BUS_WORKERS; i++)
+	{
+		if (places[i].handle == NULL ||
+			GetBackgroundWorkerPid(places[i].handle, &pid) != BGWH_STOPPED)
+			continue;
+		pfree(places[i].handle);
+		places[i].handle = NULL;
+		if (!ocq_database_has_ended_well(OCQ_FIRST_POOL + i))
+			places[i].pause_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+		found = true;
+	}
+	return found;
+}
+
+static bool
+is_free(int place)
+{
+	return places[place].handle == NULL &&
+		!ocq_database_has_process(MyDatabaseId, OCQ_FIRST_POOL + place);
+}
+
+/* What there is of a role in the pool. */
+typedef struct Presence
+{
+	bool		is_there;
+	bool		is_starting;
+	bool		is_paused;
+} Presence;
+
+static Presence
+presence_of(Oid role)
+{
+	Presence	presence = {0};
+
+	for (int i = 0; i < OCQ_MAX_BUS_WORKERS; i++)
+	{
+		Oid			logged_in = ocq_database_pool_role(OCQ_FIRST_POOL + i);
+
+		if (!is_free(i) && logged_in == role)
+			presence.is_there = true;
+		if (places[i].handle != NULL && places[i].role == role && !OidIsValid(logged_in))
+			presence.is_starting = true;
+		if (places[i].role == role && places[i].pause_until > GetCurrentTimestamp())
+			presence.is_paused = true;
+	}
+	return presence;
+}
+
+static void
+warn_of_slots(void)
+{
+	if (!TimestampDifferenceExceeds(last_warning, GetCurrentTimestamp(), 60 * 1000))
+		return;
+	last_warning = GetCurrentTimestamp();
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("could not start a pool worker of order_cqrs"),
+			 errdetail("All background worker slots are in use."),
+			 errhint("Increase max_worker_processes.")));
+}
+
+/* start returns false if there is no room. */
+static bool
+start(Oid role)
+{
+	for (int i = 0; i < ocq_bus_workers; i++)
+	{
+		OcqProcess	process = {.number = OCQ_FIRST_POOL + i, .role = role};
+		MemoryContext old;
+		bool		started;
+
+		if (!is_free(i))
+			continue;
+		ocq_database_vacate(process.number);
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		started = ocq_process_start(MyDatabaseId, process, &places[i].handle);
+		MemoryContextSwitchTo(old);
+		if (started)
+			places[i] = (Place) {places[i].handle, role, 0};
+		else
+		{
+			places[i].handle = NULL;
+			warn_of_slots();
+		}
+		return started;
+	}
+	return false;
+}
+
+/*
+ * serve_roles has roles that have no worker go first.  With one idle worker woken,
+ * or one started, a role has enough for now: each wakes, or asks for, the next.
+ */
+static void
+serve_roles(List *roles)
+{
+	bool		is_short = false;
+	List	   *more = NIL;
+	ListCell   *cell;
+
+	foreach(cell, roles)
+	{
+		Oid			role = lfirst_oid(cell);
+		Presence	presence = presence_of(role);
+
+		if (presence.is_starting || presence.is_paused || ocq_database_wake_idle(role))
+			continue;
+		if (presence.is_there)
+			more = lappend_oid(more, role);
+		else if (!start(role))
+			is_short = true;
+	}
+	foreach(cell, more)
+		if (!is_short && !start(lfirst_oid(cell)))
+			break;
+	ocq_database_set_pool_short(is_short && ocq_bus_workers > 0);
+}
+
+/* upkeep_is_due leaves a round of upkeep due at once if the last has not done all. */
+static bool
+upkeep_is_due(TimestampTz now)
+{
+	return TimestampDifferenceExceeds(last_upkeep, now, UPKEEP_MS);
+}
+
+static void
+keep_up(TimestampTz now)
+{
+	bool		more = ocq_future_recover();
+
+	more |= ocq_future_expire();
+	last_upkeep = more ? 0 : now;
+}
+
+static long
+milliseconds_until(TimestampTz start, int milliseconds, TimestampTz now)
+{
+	return TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(start, milliseconds));
+}
+
+/*
+ * run_bus_round lowers wait_ms to when it is to be called again; it returns whether
+ * that is at once.
+ */
+static bool
+run_bus_round(long *wait_ms)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		has_reaped = reap();
+	bool		has_work = ocq_database_has_pool_work() || has_reaped;
+
+	if (!upkeep_is_due(now) && !has_work)
+	{
+		*wait_ms = Min(*wait_ms, milliseconds_until(last_upkeep, UPKEEP_MS, now));
+		return false;
+	}
+	if (!has_reaped && !TimestampDifferenceExceeds(last_pool_round, now, POOL_MS))
+	{
+		*wait_ms = Min(*wait_ms, milliseconds_until(last_pool_round, POOL_MS, now));
+		return false;
+	}
+
+	/* Whoever sends from here on tells us again. */
+	ocq_database_take_pool_work();
+	last_pool_round = now;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (ocq_catalog_is_present())
+	{
+		pgstat_report_activity(STATE_RUNNING, "order_cqrs: futures");
+		if (upkeep_is_due(now))
+			keep_up(now);
+		serve_roles(ocq_future_waiting_roles());
+	}
+	else
+		last_upkeep = now;
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	*wait_ms = Min(*wait_ms, UPKEEP_MS);
+	return upkeep_is_due(now);
+}
+
+/* How soon the saga tries again for the horizon, or for its checkpoint. */
+#define SAGA_RETRY_MS 100
+
+/*
+ * collect_saga_tasks finds what the saga has to do, in memory that outlives the
+ * transaction.
+ */
+static OcqSagaTasks
+collect_saga_tasks(MemoryContext context, long *wait_ms)
+{
+	OcqSagaTasks tasks = {0};
+	OcqScope	scope;
+	int64		horizon;
+	long		next;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (ocq_catalog_is_present())
+	{
+		pgstat_report_activity(STATE_RUNNING, "order_cqrs: saga");
+		ocq_scope_enter(&scope);
+		if (!ocq_horizon_try(&horizon))
+		{
+			horizon = 0;		/* due orders need none */
+			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
+		}
+		if (!ocq_saga_collect(horizon, context, &tasks))
+			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
+		next = ocq_saga_milliseconds_to_next();
+		if (next >= 0)
+			*wait_ms = Min(*wait_ms, Max(next, 1));
+		ocq_scope_leave(&scope);
+	}
+	CommitTransactionCommand();
+	return tasks;
+}
+
+/* run_saga_round is like run_bus_round. */
+static bool
+run_saga_round(MemoryContext context, long *wait_ms)
+{
+	OcqSagaTasks tasks;
+
+	if (!ocq_saga_enabled)
+		return false;
+	MemoryContextReset(context);
+	tasks = collect_saga_tasks(context, wait_ms);
+	for (int i = 0; i < tasks.count; i++)
+	{
+		ocq_process_reload_if_asked();
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		(void) ocq_saga_take(&tasks.tasks[i], false);
+		CommitTransactionCommand();
+	}
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return tasks.count > 0;
+}
+
+void
+ocq_runner_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	OcqProcess	process = ocq_process_begin();
+	MemoryContext saga_context;
+
+	if (!ocq_database_enter(database, process.number))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	ocq_process_use_own_settings();
+	saga_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs saga", ALLOCSET_DEFAULT_SIZES);
+
+	for (;;)
+	{
+		long		wait_ms = UPKEEP_MS;
+		bool		has_more;
+
+		/* What comes during the work causes another round. */
+		ResetLatch(MyLatch);
+		ocq_process_reload_if_asked();
+
+		has_more = run_bus_round(&wait_ms);
+		has_more |= run_saga_round(saga_context, &wait_ms);
+		if (has_more)
+			continue;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 wait_ms, PG_WAIT_EXTENSION);
+	}
+}
