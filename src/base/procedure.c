@@ -25,7 +25,7 @@ ocq_procedure_require_own_transactions(FunctionCallInfo fcinfo, const char *proc
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block", procedure),
-				 errdetail("What it locks must not be locked for longer than it takes."),
+				 errdetail("It has transactions of its own, so that what it locks is never locked for long."),
 				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
 }
 

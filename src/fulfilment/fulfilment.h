@@ -76,7 +76,8 @@ extern void ocq_reservation_end(OcqReservation *reservation, OcqReservationStatu
 								const OcqEvent *event);
 extern OcqStockLines ocq_reservation_held(const OcqReservation *reservation);
 extern Jsonb *ocq_reservation_items_jsonb(const OcqReservation *reservation);
-extern Jsonb *ocq_reservation_data(const OcqStockLines *lines);
+extern Jsonb *ocq_reservation_requested_data(const OcqStockLines *requested);
+extern Jsonb *ocq_reservation_data(const OcqStockLines *held, const OcqStockLines *requested);
 extern const char *ocq_reservation_status_name(OcqReservationStatus status);
 
 /* lines.c */

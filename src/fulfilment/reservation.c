@@ -97,10 +97,12 @@ ocq_reservation_hold(OcqReservation *reservation, const OcqEvent *event)
 	reservation->items_bytes = items.val.binary.len;
 }
 
-/* ocq_reservation_end applies an event after which nothing is held. */
+/* ocq_reservation_end applies an event after which nothing is held; it changes nothing if nothing was. */
 void
 ocq_reservation_end(OcqReservation *reservation, OcqReservationStatus status, const OcqEvent *event)
 {
+	if (reservation->status != OCQ_RESERVATION_HELD)
+		return;
 	reservation->status = status;
 	reservation->version = event->version;
 }
@@ -163,22 +165,45 @@ ocq_reservation_items_jsonb(const OcqReservation *reservation)
 	return JsonbValueToJsonb(&value);
 }
 
-/* ocq_reservation_data builds the data of an event that makes or changes a reservation. */
+static void
+push_lines(JsonbParseState **state, const char *key, const OcqStockLines *lines)
+{
+	ocq_json_push_key(state, key);
+	(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < lines->count; i++)
+	{
+		(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+		ocq_json_push_text(state, "product_id", lines->lines[i].product_id);
+		ocq_json_push_int64(state, "quantity", lines->lines[i].quantity);
+		(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	}
+	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/* ocq_reservation_requested_data is what follows from the arguments of an adjustment. */
 Jsonb *
-ocq_reservation_data(const OcqStockLines *lines)
+ocq_reservation_requested_data(const OcqStockLines *requested)
 {
 	JsonbParseState *state = NULL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_key(&state, "items");
-	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < lines->count; i++)
-	{
-		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		ocq_json_push_text(&state, "product_id", lines->lines[i].product_id);
-		ocq_json_push_int64(&state, "quantity", lines->lines[i].quantity);
-		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	}
-	(void) pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	push_lines(&state, "requested", requested);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * ocq_reservation_data builds the data of an event that makes or changes a
+ * reservation: what is held, and, of an adjustment, what was asked for, which may
+ * name products that are unlimited.
+ */
+Jsonb *
+ocq_reservation_data(const OcqStockLines *held, const OcqStockLines *requested)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_lines(&state, "items", held);
+	if (requested != NULL)
+		push_lines(&state, "requested", requested);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

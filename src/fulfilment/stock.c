@@ -121,16 +121,20 @@ ocq_stock_changed(void)
 	ocq_catalog_announce(OCQ_REL_INVENTORY);
 }
 
+/* lock_products locks those of both lists, as what is given back is written too. */
 static uint64
-lock_products(text *tenant_id, const OcqStockLines *wanted)
+lock_products(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines *held)
 {
-	Datum	   *products = palloc_array(Datum, wanted->count);
+	Datum	   *products = palloc_array(Datum, wanted->count + held->count);
 	Datum		values[2];
+	int			count = 0;
 
 	for (int i = 0; i < wanted->count; i++)
-		products[i] = PointerGetDatum(wanted->lines[i].product_id);
+		products[count++] = PointerGetDatum(wanted->lines[i].product_id);
+	for (int i = 0; i < held->count; i++)
+		products[count++] = PointerGetDatum(held->lines[i].product_id);
 	values[0] = PointerGetDatum(tenant_id);
-	values[1] = ocq_array(products, NULL, wanted->count, TEXTOID);
+	values[1] = ocq_array(products, NULL, count, TEXTOID);
 	return ocq_statement_run(&lock_stock, values, NULL);
 }
 
@@ -145,18 +149,21 @@ ocq_stock_claim(text *tenant_id, const OcqStockLines *wanted, const OcqStockLine
 	OcqClaim	claim = {0};
 	uint64		rows;
 
-	if (wanted->count == 0 || !has_stock(tenant_id))
+	if (wanted->count + held->count == 0 || !has_stock(tenant_id))
 		return claim;
 
-	rows = lock_products(tenant_id, wanted);
-	claim.reserved.lines = palloc_array(OcqStockLine, wanted->count);
-	claim.shortages = palloc_array(OcqShortage, wanted->count);
+	rows = lock_products(tenant_id, wanted, held);
+	claim.reserved.lines = palloc_array(OcqStockLine, rows);
+	claim.shortages = palloc_array(OcqShortage, rows);
 	for (uint64 row = 0; row < rows; row++)
 	{
 		text	   *product_id = DatumGetTextPP(ocq_row_datum(row, 1));
-		int64		available = DatumGetInt64(ocq_row_datum(row, 2)) + ocq_stock_lines_quantity(held, product_id);
+		int64		available = DatumGetInt64(ocq_row_datum(row, 2)) +
+			ocq_stock_lines_quantity(held, product_id);
 		int64		requested = ocq_stock_lines_quantity(wanted, product_id);
 
+		if (requested == 0)
+			continue;
 		if (requested > available)
 			claim.shortages[claim.nshortages++] = (OcqShortage) {
 			product_id, requested, available
@@ -232,16 +239,15 @@ total_received(const OcqEvent *event)
 		ocq_event_value(event, "total_received", jbvNumeric).val.numeric)));
 }
 
-/* was_received tells whether the command's id is that of an earlier one with this quantity. */
-static bool
-was_received(const OcqCommand *command, int32 quantity, int32 *version)
+/* quantity_data is what follows from the arguments. */
+static Jsonb *
+quantity_data(int32 quantity)
 {
-	OcqEvents	earlier = ocq_stream_read_command(&command->stream, command->envelope.command_id);
-	OcqNewEvent event = {.type = cstring_to_text(OCQ_EVENT_STOCK_RECEIVED)};
+	JsonbParseState *state = NULL;
 
-	if (earlier.count > 0)
-		event.data = received_data(quantity, total_received(&earlier.items[0]));
-	return ocq_command_was_handled(command, earlier, &event, 1, false, version);
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	ocq_json_push_int64(&state, "quantity", quantity);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
 /* stock_receive(product_id text, quantity int, ...) */
@@ -250,19 +256,23 @@ ocq_stock_receive(PG_FUNCTION_ARGS)
 {
 	text	   *product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id");
 	int32		quantity = quantity_argument(fcinfo, 1, product_id);
+	OcqNewEvent event = {
+		.type = cstring_to_text(OCQ_EVENT_STOCK_RECEIVED), .data = quantity_data(quantity),
+		.is_partial = true
+	};
 	OcqCommand	command;
+	OcqEvents	earlier;
 	int32		version;
 
 	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_INVENTORY, product_id);
 	check_product(command.stream.tenant_id, product_id);
-	if (!was_received(&command, quantity, &version))
+	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
+	if (!ocq_command_was_handled(&command, earlier, &event, 1, false, &version))
 	{
 		OcqEvent	last = {0};
 		int64		before = ocq_stream_read_last(&command.stream, &last) ? total_received(&last) : 0;
-		OcqNewEvent event = {
-			cstring_to_text(OCQ_EVENT_STOCK_RECEIVED), received_data(quantity, before + quantity)
-		};
 
+		event.data = received_data(quantity, before + quantity);
 		ocq_command_check_expected(&command, last.version);
 		ocq_command_append(&command, NULL, last.version, last.occurred_at, &event, 1);
 		version = last.version + 1;

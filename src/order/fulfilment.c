@@ -65,6 +65,7 @@ ocq_inventory_adjust(PG_FUNCTION_ARGS)
 				 errhint("Pass a JSON array of at least one item, or call inventory_release.")));
 	lines = ocq_stock_lines_parse(&PG_GETARG_JSONB_P(1)->root);
 	request.stock = &lines;
+	request.event.data = ocq_reservation_requested_data(&lines);
 	return handle(fcinfo, 2, &request);
 }
 

@@ -40,7 +40,8 @@ OcqOrderRequest
 ocq_order_request(OcqOrderCommandType type, OcqOrderEventType event, Jsonb *data)
 {
 	return (OcqOrderRequest) {
-		.type = type, .event = {cstring_to_text(ocq_order_event_name(event)), data}
+		.type = type,
+		.event = {cstring_to_text(ocq_order_event_name(event)), data, .is_partial = data == NULL}
 	};
 }
 
@@ -164,7 +165,7 @@ reserve(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
 	draft->claim = ocq_stock_claim(command->stream.tenant_id, &wanted, &held);
 	if (ocq_stock_lines_equal(&draft->claim.reserved, &held))
 		return NULL;
-	return ocq_reservation_data(&draft->claim.reserved);
+	return ocq_reservation_data(&draft->claim.reserved, request->stock);
 }
 
 static Jsonb *
@@ -210,12 +211,30 @@ make_draft(const OcqOrderDecision *decision, const OcqCommand *command,
 
 		if (i > 0)
 			event.type = cstring_to_text(ocq_order_event_name(decision->events[i]));
-		if (i > 0 || event.data == NULL)
+		if (i > 0 || event.is_partial)
 			event.data = make_data(&draft, decision->events[i], command, state, request);
 		if (event.data != NULL)
 			draft.events[draft.count++] = event;
 	}
 	return draft;
+}
+
+/*
+ * leave_trace has a command that finds nothing to do append its event all the same
+ * if it has an id, so that a repetition is known as such.
+ */
+static void
+leave_trace(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
+			const OcqOrderRequest *request)
+{
+	OcqStockLines held = ocq_reservation_held(&state->reservation);
+
+	if (draft->count > 0 || command->envelope.command_id == NULL)
+		return;
+	draft->events[0] = request->event;
+	draft->events[0].data = request->type == OCQ_ORDER_RELEASE_INVENTORY ?
+		empty_data() : ocq_reservation_data(&held, request->stock);
+	draft->count = 1;
 }
 
 static bool
@@ -250,6 +269,7 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 	draft = make_draft(&decision, command, &state, request);
 	if (draft.claim.nshortages > 0)
 		ocq_stock_report_shortages(&draft.claim, &command->stream);
+	leave_trace(&draft, command, &state, request);
 	if (draft.count > 0)
 		ocq_command_append(command, &state, state.version, state.updated_at,
 						   draft.events, draft.count);

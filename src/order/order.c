@@ -123,7 +123,7 @@ decide_cancel(const OcqOrderState *state)
 	return decision;
 }
 
-/* Reserving what is reserved, and releasing what is not, leads to no event. */
+/* Reserving what is reserved, and releasing what is not, needs no event. */
 static OcqOrderDecision
 decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
 {
@@ -246,8 +246,7 @@ set_shipped(OcqOrderState *state, const OcqEvent *event)
 {
 	state->is_shipped = true;
 	state->shipped_at = event->occurred_at;
-	if (state->reservation.status == OCQ_RESERVATION_HELD)
-		ocq_reservation_end(&state->reservation, OCQ_RESERVATION_SHIPPED, event);
+	ocq_reservation_end(&state->reservation, OCQ_RESERVATION_SHIPPED, event);
 }
 
 /*

@@ -52,7 +52,9 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 	text	   *id = ocq_tenant_id_argument(fcinfo, 0, id_name);
 	text	   *name = text_argument(fcinfo, 1, "name");
 	text	   *attribute = text_argument(fcinfo, 2, ocq_reference_attribute_key(kind));
-	OcqNewEvent event = {cstring_to_text(event_type), make_data(kind, name, attribute)};
+	OcqNewEvent event = {
+		.type = cstring_to_text(event_type), .data = make_data(kind, name, attribute)
+	};
 	OcqCommand	command;
 	OcqEvents	earlier;
 	int32		version;

@@ -80,15 +80,18 @@ send(const OcqOrderState *order, OcqSagaStep step, const char *command, const ch
 								derive_id(order, step, command), order->tenant_id);
 }
 
-/* has_stock claims what the order needs, so that the reservation after it cannot fail. */
-static bool
-has_stock(const OcqOrderState *order)
+/*
+ * claim_stock locks the stock that the order needs, so that reserving it afterwards
+ * cannot fail.
+ */
+static OcqClaim
+claim_stock(const OcqOrderState *order)
 {
 	OcqOrderItems items = ocq_order_items_of_state(order);
 	OcqStockLines wanted = ocq_order_items_stock(&items);
-	OcqStockLines held = ocq_reservation_held(&order->reservation);
+	OcqStockLines held = {0};
 
-	return ocq_stock_claim(order->tenant_id, &wanted, &held).nshortages == 0;
+	return ocq_stock_claim(order->tenant_id, &wanted, &held);
 }
 
 static void
@@ -98,12 +101,15 @@ reserve_inventory(const OcqOrderState *order)
 
 	if (ocq_reserve_on != OCQ_RESERVE_OFF && order->reservation.status != OCQ_RESERVATION_HELD)
 	{
-		if (!has_stock(order))
+		OcqClaim	claim = claim_stock(order);
+
+		if (claim.nshortages > 0)
 		{
 			send(order, step, "CancelOrder", REASON_INVENTORY);
 			return;
 		}
-		send(order, step, "ReserveInventory", NULL);
+		if (claim.reserved.count > 0)
+			send(order, step, "ReserveInventory", NULL);
 	}
 	send(order, step, "ProcessPayment", NULL);
 }
@@ -119,7 +125,8 @@ complete_order(const OcqOrderState *order)
 static void
 release_and_cancel(const OcqOrderState *order, OcqSagaStep step, const char *reason)
 {
-	send(order, step, "ReleaseInventory", NULL);
+	if (order->reservation.status == OCQ_RESERVATION_HELD)
+		send(order, step, "ReleaseInventory", NULL);
 	send(order, step, "CancelOrder", reason);
 }
 

@@ -39,7 +39,10 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggrega
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, UUIDOID, UUIDOID,
 			  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
 
-/* The order of unnest is the order in which nextval() is called. */
+/*
+ * The order of unnest is the order in which nextval() is called.  It is all of them
+ * or none: a stream that has the first of these versions may not have the others.
+ */
 static OcqStatement insert_many =
 OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
 			  " event_type, data, command_id, correlation_id, causation_id, actor, metadata,"
@@ -48,6 +51,8 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggrega
 			  " $7, $8, $9, $10, $11, $12"
 			  " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY"
 			  " AS n (event_type, data, ordinality)"
+			  " WHERE NOT EXISTS (SELECT 1 FROM order_cqrs.events WHERE tenant_id = $1"
+			  " AND aggregate_type = $2 AND aggregate_id = $3 AND version = $4)"
 			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, JSONBARRAYOID, UUIDOID, UUIDOID,
 			  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);

@@ -114,12 +114,46 @@ ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_option
 	ocq_stream_lock(&command->stream);
 }
 
-/* same_event asks for the type alone where the data follow from more than the arguments. */
+static bool
+same_value(JsonbValue *a, JsonbValue *b)
+{
+	Jsonb	   *left = JsonbValueToJsonb(a);
+	Jsonb	   *right = JsonbValueToJsonb(b);
+
+	return compareJsonbContainers(&left->root, &right->root) == 0;
+}
+
+/* has_values tells whether each key of one object is in another, with the same value. */
+static bool
+has_values(Jsonb *object, Jsonb *keys)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&keys->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	wanted;
+	JsonbValue	found;
+
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&iterator, &wanted, true);
+		if (getKeyJsonValueFromContainer(&object->root, key.val.string.val, key.val.string.len,
+										 &found) == NULL ||
+			!same_value(&wanted, &found))
+			return false;
+	}
+	return true;
+}
+
 static bool
 same_event(const OcqEvent *old, const OcqNewEvent *new)
 {
-	return ocq_text_equal(old->type, new->type) &&
-		(new->data == NULL || compareJsonbContainers(&old->data->root, &new->data->root) == 0);
+	if (!ocq_text_equal(old->type, new->type))
+		return false;
+	if (new->is_partial)
+		return new->data == NULL || has_values(old->data, new->data);
+	return compareJsonbContainers(&old->data->root, &new->data->root) == 0;
 }
 
 static bool

@@ -36,11 +36,12 @@ typedef struct OcqEvents
 	int			count;
 } OcqEvents;
 
-/* An event that a command has decided on and not appended yet; data NULL: not known yet. */
+/* An event that a command has decided on and not appended yet. */
 typedef struct OcqNewEvent
 {
 	text	   *type;
 	Jsonb	   *data;
+	bool		is_partial;		/* data are what follows from the arguments, or NULL */
 } OcqNewEvent;
 
 /* The aggregate types that are the extension's own. */

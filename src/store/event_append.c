@@ -51,7 +51,7 @@ refuse_events(int number, const char *problem)
 static OcqNewEvent
 read_event(JsonbContainer *element, int number)
 {
-	OcqNewEvent event;
+	OcqNewEvent event = {0};
 	JsonbValue	type;
 	JsonbValue	data;
 
