@@ -53,6 +53,8 @@ INSERT INTO others VALUES
         ' OUT items jsonb', 'record'),
     ('event_read', 'f', 'after_position bigint, max_count integer DEFAULT 1000,'
         ' aggregate_types text[] DEFAULT NULL::text[]', 'SETOF order_cqrs.events'),
+    ('saga_run', 'p', '', NULL),
+    ('saga_retry', 'p', 'IN order_id text, IN tenant_id text DEFAULT NULL::text', NULL),
     ('event_horizon', 'f', '', 'bigint');
 
 SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_get_function_result(oid) FROM pg_proc
@@ -65,7 +67,8 @@ SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_ge
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                 EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
-        'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference'],
+        'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
+        'saga_restore'],
     'there are no other routines');
 
 -- What a procedure that commits, or a function that writes, cannot have.

@@ -17,8 +17,10 @@ SELECT is(extnamespace::regnamespace::text, 'order_cqrs', 'the extension lives i
   FROM pg_extension WHERE extname = 'order_cqrs';
 
 SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers', 'products', 'order_view',
-    'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied']);
-SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait']);
+    'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied',
+    'order_saga', 'saga_state']);
+SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait',
+    'saga_status']);
 SELECT sequences_are('order_cqrs', ARRAY['events_position_seq']);
 SELECT domains_are('order_cqrs', ARRAY['identifier']);
 SELECT domain_type_is('order_cqrs', 'identifier', 'pg_catalog', 'text', 'an identifier is text');
@@ -83,7 +85,8 @@ SELECT col_is_pk('order_cqrs', 'order_product_stats', ARRAY['tenant_id', 'produc
 SELECT col_is_pk('order_cqrs', 'order_stats_applied', ARRAY['tenant_id', 'order_id'], 'order_stats_applied');
 SELECT is_empty($$
     SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-     WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relname NOT IN ('events', 'projection_state')
+     WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relname NOT IN ('events', 'projection_state',
+           'order_saga', 'saga_state')
        AND (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = i.indkey[0]) <> 'tenant_id'$$,
     'every index of a read table leads with tenant_id');
 SELECT has_index('order_cqrs', 'events', 'events_position_idx', '"position"', 'events can be read by position');
@@ -106,7 +109,8 @@ SELECT set_eq($$
      WHERE c.relnamespace = 'order_cqrs'::regnamespace AND NOT t.tgisinternal$$,
     -- tgtype: 58 is BEFORE UPDATE OR DELETE OR TRUNCATE, statement; 5 is AFTER INSERT, row; 7 is BEFORE INSERT, row
     ARRAY['events events_append_only A 58', 'events events_project O 5',
-        'projection_state projection_state_restore O 7'],
+        'projection_state projection_state_restore O 7',
+        'order_saga saga_restore O 7', 'saga_state saga_restore O 7'],
     'triggers, and when they fire');
 
 CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org');
@@ -135,8 +139,9 @@ SELECT set_eq($$
     SELECT c.relation::regclass::text, c.condition
       FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS c (relation, condition)
      WHERE e.extname = 'order_cqrs'$$,
-    $$VALUES ('order_cqrs.events', ''), ('order_cqrs.events_position_seq', ''), ('order_cqrs.projection_state', '')$$,
-    'a dump holds events, the sequence and the state of projections');
+    $$VALUES ('order_cqrs.events', ''), ('order_cqrs.events_position_seq', ''), ('order_cqrs.projection_state', ''),
+        ('order_cqrs.order_saga', ''), ('order_cqrs.saga_state', '')$$,
+    'a dump holds events, the sequence, and the state of projections and of the saga');
 SELECT is_empty($$
     SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'order_cqrs'::regnamespace
        AND c.relkind IN ('r', 'v', 'S')
