@@ -244,7 +244,7 @@ run_bus_round(long *wait_ms)
 	return upkeep_is_due(now);
 }
 
-/* How soon the saga tries again for the horizon, or for its checkpoint. */
+/* How soon the saga tries again for the horizon, or for an order that another process takes. */
 #define SAGA_RETRY_MS 100
 
 /*
@@ -270,8 +270,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 			horizon = 0;		/* due orders need none */
 			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
 		}
-		if (!ocq_saga_collect(horizon, context, &tasks))
-			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
+		tasks = ocq_saga_collect(horizon, context);
 		next = ocq_saga_milliseconds_to_next();
 		if (next >= 0)
 			*wait_ms = Min(*wait_ms, Max(next, 1));
@@ -286,22 +285,25 @@ static bool
 run_saga_round(MemoryContext context, long *wait_ms)
 {
 	OcqSagaTasks tasks;
+	bool		is_ours = true;
 
 	if (!ocq_saga_enabled)
 		return false;
 	MemoryContextReset(context);
 	tasks = collect_saga_tasks(context, wait_ms);
-	for (int i = 0; i < tasks.count; i++)
+	for (int i = 0; i < tasks.count && is_ours; i++)
 	{
 		ocq_process_reload_if_asked();
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		(void) ocq_saga_take(&tasks.tasks[i], false);
+		is_ours = ocq_saga_take(&tasks.tasks[i], false);
 		CommitTransactionCommand();
 	}
+	if (!is_ours)
+		*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return tasks.count > 0;
+	return tasks.count > 0 && is_ours;
 }
 
 void
