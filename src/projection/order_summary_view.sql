@@ -6,6 +6,7 @@ CREATE TABLE order_summary_view (
     customer_id text COLLATE "C" NOT NULL,
     customer_name text,
     status text COLLATE "C" NOT NULL,
+    payment_status text COLLATE "C",
     total_amount numeric NOT NULL,
     item_count int NOT NULL,
     created_at timestamptz NOT NULL,

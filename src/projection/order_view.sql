@@ -7,10 +7,12 @@ CREATE TABLE order_view (
     customer_name text,
     customer_email text,
     status text COLLATE "C" NOT NULL,
+    payment_status text COLLATE "C",
     total_amount numeric NOT NULL,
     item_count int NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
+    shipped_at timestamptz,
     version int NOT NULL,
     PRIMARY KEY (tenant_id, order_id)
 ) WITH (fillfactor = 90);
