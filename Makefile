@@ -10,6 +10,7 @@ PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
 OBJS = \
 	src/base/catalog.o \
 	src/base/scope.o \
+	src/base/shape.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
 	src/store/append.o \
@@ -37,7 +38,11 @@ OBJS = \
 	src/projection/state.o \
 	src/projection/sync.o \
 	src/projection/trigger.o \
+	src/query/cursor.o \
+	src/query/customer_orders.o \
 	src/query/order.o \
+	src/query/page.o \
+	src/query/search.o \
 	src/worker/database.o \
 	src/worker/launcher.o \
 	src/worker/synchroniser.o \
@@ -57,6 +62,8 @@ SQL_FRAGMENTS = \
 	src/projection/reference.sql \
 	src/projection/manage.sql \
 	src/query/order.sql \
+	src/query/customer_orders.sql \
+	src/query/search.sql \
 	src/grants.sql
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql

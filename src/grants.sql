@@ -28,5 +28,10 @@ GRANT EXECUTE ON FUNCTION
     order_next_id(),
     order_get(text, text),
     order_history(text, text),
-    order_as_of(text, timestamptz, text)
+    order_as_of(text, timestamptz, text),
+    customer_orders(text, timestamptz, timestamptz, int, int, text, text),
+    order_search(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz, timestamptz,
+        text, text, text, int, int, text, int, int, text, text),
+    order_search_count(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz,
+        timestamptz, text, text, text, int, int, boolean, text)
     TO PUBLIC;
