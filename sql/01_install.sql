@@ -5,6 +5,7 @@ SELECT extname, extrelocatable, nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'order_cqrs';
 
 -- All that it brings, and nothing outside its schema.
+\pset format unaligned
 SELECT object FROM (
 	SELECT replace(pg_describe_object(classid, objid, 0), 'order_cqrs.', '') COLLATE "C" AS object
 	  FROM pg_depend
@@ -12,6 +13,7 @@ SELECT object FROM (
 	   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'order_cqrs')
 	   AND (classid <> 'pg_type'::regclass OR objid = 'order_cqrs.identifier'::regtype)) AS o
  ORDER BY object;
+\pset format aligned
 SELECT count(*) AS elsewhere
   FROM pg_depend, pg_identify_object(classid, objid, 0)
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
