@@ -53,7 +53,7 @@ DECLARE
 	ids text[];
 	cursors text[];
 BEGIN
-	LOOP
+	FOR page IN 1 .. 20 LOOP
 		SELECT array_agg(order_id), array_agg(cursor) INTO ids, cursors
 		  FROM customer_orders('ada', from_time, to_time, page_size => size, after => place);
 		EXIT WHEN ids IS NULL;

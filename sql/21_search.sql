@@ -97,7 +97,7 @@ BEGIN
 	LOOP
 		SELECT array_agg(s.order_id), array_agg(s.cursor) INTO ids, cursors
 		  FROM order_search(sort => walk.sort, page_size => size, after => place) AS s;
-		EXIT WHEN ids IS NULL;
+		EXIT WHEN ids IS NULL OR length(walked) > 1000;
 		place := cursors[cardinality(cursors)];
 		walked := concat_ws(' | ', nullif(walked, ''), array_to_string(ids, ' '));
 	END LOOP;

@@ -92,7 +92,7 @@ CREATE FUNCTION tools.search(c tools.criteria, size int, page int DEFAULT NULL, 
 	           c.min_items, c.max_items, c.sort, page, size, after) AS s
 $$;
 
--- By cursor, to the end.
+-- By cursor, to the end, unless that does not come.
 CREATE FUNCTION tools.walk(c tools.criteria, size int) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
 	ids text[] := '{}';
@@ -101,7 +101,7 @@ DECLARE
 BEGIN
 	LOOP
 		SELECT s.ids, s.place INTO page_ids, place FROM tools.search(c, size, after => place) AS s;
-		EXIT WHEN place IS NULL;
+		EXIT WHEN place IS NULL OR cardinality(ids) > 1000;
 		ids := ids || page_ids;
 	END LOOP;
 	RETURN ids;
@@ -184,7 +184,7 @@ BEGIN
 	pages := 0;
 	LOOP
 		SELECT s.ids, s.place INTO page_ids, place FROM tools.search(c, size, after => place) AS s;
-		EXIT WHEN place IS NULL;
+		EXIT WHEN place IS NULL OR cardinality(ids) > 1000;
 		ids := ids || page_ids;
 		pages := pages + 1;
 		FOR n IN 1 .. 2 LOOP

@@ -20,7 +20,7 @@
 #include "base/shape.h"
 #include "utils/memutils.h"
 
-/* A kept statement takes 20 to 50 kB; linear search costs less than a hash of the shape would. */
+/* A kept statement takes 20 kB.  So few are found as fast without a hash table. */
 #define MAX_SHAPES 64
 
 typedef struct Slot
