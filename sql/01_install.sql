@@ -66,6 +66,8 @@ SELECT buy('o1');
 CALL order_cqrs.order_complete('o1', version => NULL);
 CALL order_cqrs.projection_sync();
 SELECT customer_name, status, total_amount FROM order_cqrs.order_get('o1');
+SELECT order_id, customer_name FROM order_cqrs.order_search(product_name => 'tea');
+SELECT order_id FROM order_cqrs.customer_orders('c1');
 SELECT status, orders, revenue FROM order_cqrs.order_stats;
 SELECT position, event_type FROM order_cqrs.event_read(0);
 
@@ -94,6 +96,9 @@ SELECT buy('o1');
 CALL order_cqrs.order_cancel('o1', 'changed my mind', version => NULL);
 CALL order_cqrs.projection_sync();
 SELECT customer_name, status, total_amount, items FROM order_cqrs.order_get('o1');
+SELECT order_id, customer_name FROM order_cqrs.order_search(product_name => 'coffee');
+SELECT order_id, customer_name FROM order_cqrs.order_search(product_name => 'tea');
+SELECT order_id FROM order_cqrs.customer_orders('c1');
 SELECT status, orders, revenue FROM order_cqrs.order_stats WHERE orders > 0;
 SELECT product_id, quantity, revenue FROM order_cqrs.order_product_stats WHERE quantity > 0;
 SELECT version, event_type, position FROM order_cqrs.order_history('o1');

@@ -18,7 +18,7 @@ typedef struct OcqStatement
 	int			nargs;
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
 	bool		reads_whole_tables;
-	bool		depends_on_values;	/* plan for the values of each execution */
+	bool		depends_on_values;	/* planned for those of each execution */
 	SPIPlanPtr	plan;			/* NULL until the first use in this session */
 } OcqStatement;
 

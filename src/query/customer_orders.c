@@ -75,19 +75,24 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	OcqPage		page = ocq_page_arguments(fcinfo, 3);
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 6);
 	OcqCursorKind kind = {OCQ_LIST_CUSTOMER_ORDERS, TIMESTAMPTZOID, tenant_id, customer_id};
+	Datum		values[7];
 	OcqPlace	before;
 	OcqScope	scope;
 
 	require_ascending(from, to);
 	before = place_of_page(&page, &kind, to);
+	values[0] = PointerGetDatum(tenant_id);
+	values[1] = PointerGetDatum(customer_id);
+	values[2] = TimestampTzGetDatum(from);
+	values[3] = before.key;
+	values[4] = before.order_id;
+	values[5] = Int64GetDatum(page.size);
+	values[6] = Int64GetDatum(page.offset);
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
 	ocq_page_return(fcinfo, &kind, CREATED_AT_COLUMN,
-					ocq_statement_run(&select_orders, (Datum[]) {
-		PointerGetDatum(tenant_id), PointerGetDatum(customer_id), TimestampTzGetDatum(from),
-			before.key, before.order_id, Int64GetDatum(page.size), Int64GetDatum(page.offset)
-	}, NULL));
+					ocq_statement_run(&select_orders, values, NULL));
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }

@@ -71,6 +71,16 @@ ocq_page_arguments(FunctionCallInfo fcinfo, int argno)
 	return page;
 }
 
+/* A kept statement is analysed anew when somebody has changed the type of a column. */
+static void
+check_types(TupleDesc from, TupleDesc to)
+{
+	for (int i = 0; i < from->natts; i++)
+		if (TupleDescAttr(from, i)->atttypid != TupleDescAttr(to, i)->atttypid)
+			elog(ERROR, "column \"%s\" is not of the type that it was created with",
+				 NameStr(TupleDescAttr(from, i)->attname));
+}
+
 /*
  * ocq_page_return puts the rows of the last statement into the function's result,
  * each with its cursor as one more column.  Where the key is NULL it counts as the
@@ -85,6 +95,7 @@ ocq_page_return(FunctionCallInfo fcinfo, const OcqCursorKind *kind, int key_colu
 	bool	   *nulls = palloc_array(bool, ncolumns + 1);
 
 	Assert(result->setDesc->natts == ncolumns + 1);
+	check_types(SPI_tuptable->tupdesc, result->setDesc);
 	nulls[ncolumns] = false;
 	for (uint64 row = 0; row < rows; row++)
 	{

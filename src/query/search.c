@@ -84,7 +84,8 @@ static const Criterion criteria[NCRITERIA] = {
 	[UPDATED_FROM] = {"v.updated_at >= $10", TIMESTAMPTZOID},
 	[UPDATED_TO] = {"v.updated_at < $11", TIMESTAMPTZOID},
 	[PRODUCT_ID] = {"i.product_id = $12", TEXTOID, .is_of_item = true},
-	[PRODUCT_NAME] = {"lower(i.product_name) LIKE lower($13)", TEXTOID, .is_of_item = true, .is_part_of_name = true},
+	[PRODUCT_NAME] = {"lower(i.product_name) LIKE lower($13)", TEXTOID, .is_of_item = true,
+	.is_part_of_name = true},
 	[PRODUCT_CATEGORY] = {"i.product_category = $14", TEXTOID, .is_of_item = true},
 	[MIN_ITEMS] = {"v.item_count >= $15", INT4OID},
 	[MAX_ITEMS] = {"v.item_count <= $16", INT4OID},
@@ -298,11 +299,13 @@ set_sort(Search *search, FunctionCallInfo fcinfo)
 static OcqCursorKind
 cursor_kind(const Search *search)
 {
-	return (OcqCursorKind) {
+	OcqCursorKind kind = {
 		.list = OCQ_LIST_SEARCH + 2 * search->sort + (search->is_descending ? 1 : 0),
-			.key_type = sorts[search->sort].type,
-			.tenant_id = DatumGetTextPP(search->values[PARAM_TENANT_ID]),
+		.key_type = sorts[search->sort].type,
+		.tenant_id = DatumGetTextPP(search->values[PARAM_TENANT_ID]),
 	};
+
+	return kind;
 }
 
 static void
