@@ -9,7 +9,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 
-#define OCQ_STATEMENT_MAX_ARGS 16
+#define OCQ_STATEMENT_MAX_ARGS 24
 
 /* Define one with OCQ_STATEMENT, as a static variable beside its only user. */
 typedef struct OcqStatement
@@ -18,6 +18,7 @@ typedef struct OcqStatement
 	int			nargs;
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
 	bool		reads_whole_tables;
+	bool		depends_on_values;	/* planned for those of each execution */
 	SPIPlanPtr	plan;			/* NULL until the first use in this session */
 } OcqStatement;
 

@@ -28,7 +28,8 @@ SELECT is_empty($$SELECT a.attrelid::regclass, a.attname FROM pg_attribute a JOI
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                    AND has_function_privilege('client', oid, 'EXECUTE')$$,
     ARRAY['customer_put', 'product_put', 'order_create', 'order_update', 'order_cancel', 'order_complete',
-        'event_append', 'order_next_id', 'order_get', 'order_history', 'order_as_of'],
+        'event_append', 'order_next_id', 'order_get', 'order_history', 'order_as_of',
+        'customer_orders', 'order_search', 'order_search_count'],
     'it may call the commands and the queries of orders');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_cqrs', 'USAGE, CREATE'), 'PUBLIC has nothing on the schema');
 SELECT ok(NOT has_schema_privilege('pg_monitor', 'order_cqrs', 'USAGE'), 'nor has pg_monitor: USAGE lets a role send commands');
@@ -49,6 +50,9 @@ SELECT lives_ok('SELECT order_cqrs.order_next_id()', 'order_next_id');
 SELECT is(total_amount, 2::numeric, 'order_get') FROM order_cqrs.order_get('o1');
 SELECT is(count(*), 3::bigint, 'order_history') FROM order_cqrs.order_history('o1');
 SELECT lives_ok($$SELECT order_cqrs.order_as_of('o1', clock_timestamp())$$, 'order_as_of');
+SELECT is(count(*), 2::bigint, 'customer_orders') FROM order_cqrs.customer_orders('ada');
+SELECT is(count(*), 2::bigint, 'order_search') FROM order_cqrs.order_search(product_name => 'pen', customer_name => 'ada');
+SELECT is(order_cqrs.order_search_count(exact => true), 2::bigint, 'order_search_count');
 SELECT is(actor, session_user::text, 'the actor is the session''s user') FROM order_cqrs.order_history('o1') LIMIT 1;
 SELECT is(current_user::text, 'client', 'the role is the caller''s again after each of them');
 
@@ -77,7 +81,10 @@ BEGIN
     CALL order_cqrs.order_create('o3', 'ada', '[{"product_id": "pen", "quantity": 1, "unit_price": 1}]');
     CALL order_cqrs.order_cancel('o3', 'taken back');
     PERFORM order_cqrs.order_get('o3'), order_cqrs.order_history('o3'),
-        order_cqrs.order_as_of('o3', pg_catalog.clock_timestamp());
+        order_cqrs.order_as_of('o3', pg_catalog.clock_timestamp()), order_cqrs.customer_orders('ada'),
+        order_cqrs.order_search('ada', 'a', ARRAY['CANCELLED'], sort => 'customer_name',
+            after => (SELECT s.cursor FROM order_cqrs.order_search(sort => 'customer_name', page_size => 1) AS s)),
+        order_cqrs.order_search_count(product_id => 'pen'), order_cqrs.order_search_count(exact => true);
 END
 $$;
 SET LOCAL search_path = public, pg_catalog;
