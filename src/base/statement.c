@@ -26,6 +26,7 @@
 
 #include "base/statement.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
@@ -187,6 +188,16 @@ ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls)
 {
 	prepare(statement);
 	return SPI_cursor_open(NULL, statement->plan, values, nulls, true);
+}
+
+/*
+ * ocq_check_deferred_constraints has deferred constraints and triggers fire now,
+ * where their failure can be dealt with, and not at commit.
+ */
+void
+ocq_check_deferred_constraints(void)
+{
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 }
 
 /* Columns are numbered from 1. */

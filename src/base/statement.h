@@ -33,6 +33,8 @@ extern uint64 ocq_statement_run(OcqStatement *statement, Datum *values, const ch
 extern uint64 ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls);
 extern Portal ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls);
 
+extern void ocq_check_deferred_constraints(void);
+
 /* Reading the rows of the last statement. */
 extern Datum ocq_row_datum(uint64 row, int column);
 extern bool ocq_row_is_null(uint64 row, int column);

@@ -21,7 +21,7 @@
 #include "base/errors.h"
 #include "base/procedure.h"
 #include "base/scope.h"
-#include "executor/spi.h"
+#include "base/statement.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "saga/saga.h"
@@ -127,7 +127,7 @@ note_failure(OcqSagaRecord *record, const ErrorData *error)
 static void
 try_advance(OcqSagaRecord *record)
 {
-	const OcqSagaRecord before = *record;
+	OcqSagaStep step_before = record->step;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	int			level = NewGUCNestLevel();
@@ -138,24 +138,26 @@ try_advance(OcqSagaRecord *record)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		ocq_saga_advance(record);
+		OcqSagaRecord rest = ocq_saga_advance(record);
+
+		ocq_check_deferred_constraints();
 		ReleaseCurrentSubTransaction();
+		*record = rest;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
-		OcqSagaStep step = record->step;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		/* Whoever runs the saga by hand can stop that; nobody cancels the worker. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 
-		*record = before;
-		record->step = step;
+		if (record->step != step_before)
+			record->attempts = 0;
 		if (is_lost_race(error->sqlerrcode))
 			look_again_in(record, BUSY_MS);
 		else

@@ -75,7 +75,7 @@ extern OcqSagaTasks ocq_saga_find_due(MemoryContext context);
 extern long ocq_saga_milliseconds_to_next(void);
 
 /* act.c: the commands of a step */
-extern void ocq_saga_advance(OcqSagaRecord *record);
+extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);
 
 /* run.c */
 extern bool ocq_saga_take(const OcqSagaTask *task, bool wait);
