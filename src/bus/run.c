@@ -48,9 +48,13 @@ OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
 			  " f.command_id, f.tenant_id",
 			  TEXTOID, TEXTOID);
 
+/*
+ * It waits: another claim that saw the row as waiting, and found it changed when it
+ * came to lock it, has locked it all the same until it commits.
+ */
 static OcqStatement lock_claimed =
 OCQ_STATEMENT("SELECT FROM order_cqrs.bus_future"
-			  " WHERE id = $1 AND status = 'running' AND attempts = $2 FOR UPDATE SKIP LOCKED",
+			  " WHERE id = $1 AND status = 'running' AND attempts = $2 FOR UPDATE",
 			  UUIDOID, INT4OID);
 
 static OcqStatement update_claimed =
