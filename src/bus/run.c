@@ -303,7 +303,8 @@ run_one(void)
 /*
  * future_run(max_count int)
  *
- * Futures that were sent by the same session user in the same role.
+ * Futures that were sent by the same session user in the same role.  As there may
+ * be no runner, it does some of his work, too.
  */
 Datum
 ocq_future_run(PG_FUNCTION_ARGS)
@@ -316,6 +317,7 @@ ocq_future_run(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future_run", ALLOCSET_DEFAULT_SIZES);
 	(void) ocq_future_recover();
+	(void) ocq_future_expire();
 	SPI_commit();
 	for (int32 count = 0; count < max_count && more; count++)
 	{
