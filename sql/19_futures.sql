@@ -58,18 +58,18 @@ SELECT tools.outcome(format('SELECT future_get(%L)', :'commit'));
 SELECT command_send_async('Insert', '{"n": 1}') AS first \gset
 SELECT command_send_async('Insert', '{"n": 1}') AS second \gset
 CALL future_run();
-SELECT future_get(:'first');
-SELECT future_get(:'second');
+SELECT future_get(:'first', '10 s');
+SELECT future_get(:'second', '10 s');
 SELECT count(*) FROM handlers.log;
 
 -- A lost race is run again, five times in all.
 SELECT command_send_async('Race', '{"losses": 3}') AS race \gset
 CALL future_run();
-SELECT future_get(:'race');
+SELECT future_get(:'race', '10 s');
 SELECT attempts, status FROM bus_future WHERE id = :'race';
 SELECT command_send_async('Race', '{"losses": 100}') AS race \gset
 CALL future_run();
-SELECT future_get(:'race');
+SELECT future_get(:'race', '10 s');
 SELECT attempts, status FROM bus_future WHERE id = :'race';
 
 -- What is wrong is said when it is sent.
@@ -89,7 +89,7 @@ SELECT command_send_async('CompleteOrder', '{"order_id": "o1"}', '00000000-0000-
 SELECT command_send_async('CompleteOrder', '{"order_id": "o1"}', '00000000-0000-0000-0000-00000000000a') AS b \gset
 SELECT command_send_async('Who', '{}', tenant_id => 'another') AS who \gset
 CALL future_run();
-SELECT future_get(:'a') = future_get(:'b'), future_get(:'who') - 'user';
+SELECT future_get(:'a') = future_get(:'b', '10 s'), future_get(:'who', '10 s') - 'user';
 SELECT version, event_type, command_id IN (:'create', '00000000-0000-0000-0000-00000000000a') FROM order_history('o1');
 SHOW order_cqrs.tenant_id;
 
@@ -116,7 +116,7 @@ SELECT future_status(:'own');
 SELECT future_cancel(:'waiting');
 SELECT future_cancel(:'waiting'), future_cancel(:'who'), future_status(:'waiting'), future_status(:'who');
 CALL future_run();
-SELECT future_get(:'waiting');
+SELECT future_get(:'waiting', '10 s');
 SELECT attempts, started_at FROM bus_future WHERE id = :'waiting';
 
 -- future_run commits, so that it has to be by itself.
@@ -149,7 +149,7 @@ CALL future_run();
 SELECT future_status(:'who');
 SET ROLE regress_order_sender;
 CALL future_run();
-SELECT future_get(:'who')->>'user', current_user;
+SELECT future_get(:'who', '10 s')->>'user', current_user;
 -- A session that logs in as the role is not the one that has sent it.
 SELECT command_send_async('Who', '{}') AS who \gset
 SET SESSION AUTHORIZATION regress_order_sender;
@@ -184,7 +184,7 @@ UPDATE bus_future SET status = 'running', attempts = 3, started_at = now() - int
 UPDATE bus_future SET status = 'running', attempts = 1, started_at = now() WHERE id = :'get';
 CALL future_run();
 SELECT id = :'a' AS is_a, status, attempts, error->>'sqlstate' FROM bus_future WHERE id IN (:'a', :'b', :'get') ORDER BY attempts, 1;
-SELECT future_get(:'b');
+SELECT future_get(:'b', '10 s');
 -- Nothing came twice.
 SELECT version, event_type, command_id IN (:'create', '00000000-0000-0000-0000-00000000000a') FROM order_history('o1');
 

@@ -148,7 +148,7 @@ sub test_errors
 		qr/ERROR:  57014: canceling statement due to statement timeout/, 'the statement_timeout of the role is in force');
 	$node->safe_psql('postgres', 'ALTER ROLE other RESET statement_timeout');
 
-	is(as('clerk', "SELECT future_get('" . sent('clerk', 'Mess', '{}', 'SET ROLE desk;') . "', '30 s')"), '"4MB desk 0"', "session, $_") foreach 1, 2;
+	is(as('clerk', "SELECT future_get('" . sent('clerk', 'Mess', '{}', 'SET ROLE desk;') . "', '30 s')"), '"4MB desk 0"', "a future finds its session as good as new, $_") foreach 1, 2;
 }
 
 sub test_waiting
