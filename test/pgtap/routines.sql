@@ -87,7 +87,21 @@ INSERT INTO others VALUES
         ' exact boolean DEFAULT false, tenant_id text DEFAULT NULL::text', 'bigint'),
     ('event_read', 'f', 'after_position bigint, max_count integer DEFAULT 1000,'
         ' aggregate_types text[] DEFAULT NULL::text[]', 'SETOF order_cqrs.events'),
-    ('event_horizon', 'f', '', 'bigint');
+    ('event_horizon', 'f', '', 'bigint'),
+    ('command_send', 'f', 'command_type text, payload jsonb, command_id uuid DEFAULT NULL::uuid,'
+        ' tenant_id text DEFAULT NULL::text', 'jsonb'),
+    ('query_send', 'f', 'query_type text, payload jsonb, tenant_id text DEFAULT NULL::text', 'jsonb'),
+    ('command_send_async', 'f', 'command_type text, payload jsonb, command_id uuid DEFAULT NULL::uuid,'
+        ' tenant_id text DEFAULT NULL::text', 'uuid'),
+    ('query_send_async', 'f', 'query_type text, payload jsonb, tenant_id text DEFAULT NULL::text', 'uuid'),
+    ('future_get', 'f', 'id uuid, timeout interval DEFAULT NULL::interval', 'jsonb'),
+    ('future_status', 'f', 'id uuid', 'text'),
+    ('future_cancel', 'f', 'id uuid', 'boolean'),
+    ('future_run', 'p', 'IN max_count integer DEFAULT NULL::integer', NULL),
+    ('command_handler_register', 'f', 'command_type text, handler regprocedure', 'void'),
+    ('command_handler_unregister', 'f', 'command_type text', 'void'),
+    ('query_handler_register', 'f', 'query_type text, handler regprocedure', 'void'),
+    ('query_handler_unregister', 'f', 'query_type text', 'void');
 
 SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_get_function_result(oid) FROM pg_proc
                             WHERE pronamespace = 'order_cqrs'::regnamespace AND proname = %L$$, name),
@@ -99,7 +113,8 @@ SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_ge
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                 EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
-        'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference'],
+        'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
+        'bus_builtin_handlers'],
     'there are no other routines');
 
 -- What a procedure that commits, or a function that writes, cannot have.

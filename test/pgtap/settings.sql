@@ -7,7 +7,10 @@ SELECT no_plan();
 SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_val FROM pg_settings
                      WHERE name LIKE 'order\_cqrs.%' ORDER BY name$$,
     $$VALUES ('order_cqrs.batch_size', 'integer', NULL, 'sighup', '1000', '1', '100000'),
+        ('order_cqrs.bus_workers', 'integer', NULL, 'sighup', '4', '0', '16'),
         ('order_cqrs.databases', 'string', NULL, 'sighup', 'postgres', NULL, NULL),
+        ('order_cqrs.queue_capacity', 'integer', NULL, 'sighup', '1000', '1', '2147483647'),
+        ('order_cqrs.result_retention', 'integer', 's', 'sighup', '86400', '1', '2147483647'),
         ('order_cqrs.sync_interval', 'integer', 's', 'sighup', '30', '1', '86400'),
         ('order_cqrs.tenant_id', 'string', NULL, 'user', 'default', NULL, NULL),
         ('order_cqrs.workers', 'integer', NULL, 'sighup', '4', '1', '8')$$,
