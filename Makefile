@@ -12,6 +12,7 @@ OBJS = \
 	src/base/json.o \
 	src/base/procedure.o \
 	src/base/scope.o \
+	src/base/shape.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
 	src/store/append.o \
@@ -48,7 +49,11 @@ OBJS = \
 	src/projection/state.o \
 	src/projection/sync.o \
 	src/projection/trigger.o \
+	src/query/cursor.o \
+	src/query/customer_orders.o \
 	src/query/order.o \
+	src/query/page.o \
+	src/query/search.o \
 	src/bus/bus.o \
 	src/bus/commands.o \
 	src/bus/error.o \
@@ -89,6 +94,8 @@ SQL_FRAGMENTS = \
 	src/projection/payments.sql \
 	src/projection/manage.sql \
 	src/query/order.sql \
+	src/query/customer_orders.sql \
+	src/query/search.sql \
 	src/bus/bus.sql \
 	src/bus/handlers.sql \
 	src/bus/future.sql \

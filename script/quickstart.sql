@@ -32,6 +32,9 @@ CALL product_put('cable',    'Cable, 2 m',            'Accessories');
 \echo === Commands: a caller that names "version" learns the version that the order has reached
 \echo
 
+-- One transaction, so that the saga sees what has become of these orders, and not what they were on the way.
+BEGIN;
+
 CALL order_create('A-1001', 'ada',
 	'[{"product_id": "keyboard", "quantity": 1, "unit_price": "89.90"},
 	  {"product_id": "cable",    "quantity": 2, "unit_price": "4.50"}]', version => NULL) \gset
@@ -65,6 +68,8 @@ CALL order_cancel('A-1002', reason => 'has a monitor already', version => NULL) 
 CALL order_complete('A-1003', version => NULL) \gset
 \echo A-1003 completed: version :version
 
+COMMIT;
+
 CALL customer_put('grace', 'Grace Hopper', 'grace@example.org');
 \echo Grace has a new name
 
@@ -78,11 +83,62 @@ CALL order_update('A-1001', '[{"product_id": "cable", "quantity": 100, "unit_pri
 \echo SQLSTATE: :LAST_ERROR_SQLSTATE
 
 \echo
+\echo === The saga: reserve, ask for the payment, complete, ship
+\echo
+
+CALL product_put('lamp', 'Lamp, warm white', 'Lights');
+CALL stock_receive('lamp', 10);
+\echo 10 lamps have arrived. What was never received, such as cables, is unlimited
+
+-- Let the saga find out what is there: order_create would refuse A-1006 at once otherwise.
+SET order_cqrs.reserve_on = 'saga';
+CALL order_create('A-1005', 'ada',   '[{"product_id": "lamp", "quantity": 4, "unit_price": "20.00"}]');
+CALL order_create('A-1006', 'grace', '[{"product_id": "lamp", "quantity": 7, "unit_price": "20.00"}]');
+CALL order_create('A-1007', 'alan',  '[{"product_id": "lamp", "quantity": 2, "unit_price": "20.00"}]');
+RESET order_cqrs.reserve_on;
+\echo A-1005 for 4 lamps, A-1006 for 7, A-1007 for 2
+
+-- The worker would get there by itself; this is how to wait for it.
+CALL saga_run();
+
+\echo
+\echo What the payment provider is asked for now: payment_requests
+\echo
+
+SELECT order_id, customer_id, amount FROM payment_requests ORDER BY order_id;
+
+CALL payment_complete('A-1005', reference => 'bank-4711');
+CALL payment_fail('A-1007', reason => 'card declined');
+\echo The provider says that A-1005 is paid, and that the card for A-1007 was declined
+
+CALL saga_run();
+
+\echo
+\echo === saga_status
+\echo
+
+SELECT order_id, step, state, attempts, last_error,
+       to_char(next_attempt_at, 'HH24:MI:SS') AS patience_ends
+FROM saga_status
+ORDER BY order_id;
+
+\echo === Why it cancelled two of them
+\echo
+
+SELECT order_id, data ->> 'reason' AS reason
+FROM unnest('{A-1006, A-1007}'::text[]) AS orders (order_id), order_history(order_id)
+WHERE event_type = 'OrderCancelled';
+
+\echo === inventory: 4 lamps are on their way to Ada
+\echo
+
+SELECT product_id, on_hand, reserved, available FROM inventory ORDER BY product_id;
+
 \echo === order_view
 \echo
 
-SELECT order_id, customer_name, customer_email, status, total_amount, item_count,
-       to_char(updated_at, 'HH24:MI:SS.MS') AS updated_at
+SELECT order_id, customer_name, status, payment_status, total_amount, item_count,
+       to_char(shipped_at, 'HH24:MI:SS') AS shipped_at
 FROM order_view
 ORDER BY order_id;
 
@@ -96,7 +152,7 @@ ORDER BY order_id, product_id;
 \echo === order_summary_view
 \echo
 
-SELECT order_id, customer_id, customer_name, status, total_amount, item_count
+SELECT order_id, customer_id, customer_name, status, payment_status, total_amount, item_count
 FROM order_summary_view
 ORDER BY order_id;
 
@@ -122,10 +178,10 @@ SELECT projection_name, mode, status, last_position, lag_events, lag_seconds, ev
 FROM projection_status
 ORDER BY projection_name;
 
-\echo === The events of A-1001
+\echo === The events of A-1005
 \echo
 
 SELECT version, event_type, regexp_replace(data::text, '(}|]), ', E'\\1,\n ', 'g') AS data,
-       to_char(occurred_at, 'HH24:MI:SS.MS') AS occurred_at
-FROM order_history('A-1001')
+       metadata, to_char(occurred_at, 'HH24:MI:SS.MS') AS occurred_at
+FROM order_history('A-1005')
 ORDER BY version;

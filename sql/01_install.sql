@@ -5,6 +5,7 @@ SELECT extname, extrelocatable, nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'order_cqrs';
 
 -- All that it brings, and nothing outside its schema.
+\pset format unaligned
 SELECT object FROM (
 	SELECT replace(pg_describe_object(classid, objid, 0), 'order_cqrs.', '') COLLATE "C" AS object
 	  FROM pg_depend
@@ -12,6 +13,7 @@ SELECT object FROM (
 	   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'order_cqrs')
 	   AND (classid <> 'pg_type'::regclass OR objid = 'order_cqrs.identifier'::regtype)) AS o
  ORDER BY object;
+\pset format aligned
 SELECT count(*) AS elsewhere
   FROM pg_depend, pg_identify_object(classid, objid, 0)
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
@@ -64,6 +66,8 @@ SELECT buy('o1');
 CALL order_cqrs.order_complete('o1', version => NULL);
 CALL order_cqrs.projection_sync();
 SELECT customer_name, status, total_amount FROM order_cqrs.order_get('o1');
+SELECT order_id, customer_name FROM order_cqrs.order_search(product_name => 'tea');
+SELECT order_id FROM order_cqrs.customer_orders('c1');
 SELECT status, orders, revenue FROM order_cqrs.order_stats;
 SELECT position, event_type FROM order_cqrs.event_read(0);
 
@@ -92,6 +96,9 @@ SELECT buy('o1');
 CALL order_cqrs.order_cancel('o1', 'changed my mind', version => NULL);
 CALL order_cqrs.projection_sync();
 SELECT customer_name, status, total_amount, items FROM order_cqrs.order_get('o1');
+SELECT order_id, customer_name FROM order_cqrs.order_search(product_name => 'coffee');
+SELECT order_id, customer_name FROM order_cqrs.order_search(product_name => 'tea');
+SELECT order_id FROM order_cqrs.customer_orders('c1');
 SELECT status, orders, revenue FROM order_cqrs.order_stats WHERE orders > 0;
 SELECT product_id, quantity, revenue FROM order_cqrs.order_product_stats WHERE quantity > 0;
 SELECT version, event_type, position FROM order_cqrs.order_history('o1');

@@ -34,6 +34,9 @@ CALL order_cqrs.event_append('Basket', 'app', '[{"type": "T", "data": {}}]', ver
 SELECT customer_name, status, total_amount, items FROM order_cqrs.order_get('app1');
 SELECT version, event_type, actor FROM order_cqrs.order_history('app1');
 SELECT status, version FROM order_cqrs.order_as_of('app1', 'infinity');
+SELECT order_id, status FROM order_cqrs.customer_orders('app') ORDER BY 1;
+SELECT order_id, status FROM order_cqrs.order_search(customer_name => 'inc.', product_name => 'xl', sort => 'customer_name');
+SELECT order_cqrs.order_search_count(customer_id => 'app', exact => true), order_cqrs.order_search_count() > 0;
 SELECT length(order_cqrs.order_next_id());
 SELECT tools.outcomes($$CALL order_cqrs.order_complete('app1')$$,
 	$$CALL order_cqrs.order_create('app3', 'nobody', '[{"product_id": "app", "quantity": 1, "unit_price": 1}]')$$);

@@ -56,5 +56,10 @@ GRANT EXECUTE ON FUNCTION
     future_get(uuid, interval),
     future_status(uuid),
     future_cancel(uuid),
-    bus_builtin_handlers()
+    bus_builtin_handlers(),
+    customer_orders(text, timestamptz, timestamptz, int, int, text, text),
+    order_search(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz, timestamptz,
+        text, text, text, int, int, text, int, int, text, text),
+    order_search_count(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz,
+        timestamptz, text, text, text, int, int, boolean, text)
     TO PUBLIC;

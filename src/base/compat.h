@@ -16,6 +16,11 @@
 #error "order_cqrs needs PostgreSQL 15 or later"
 #endif
 
+/* Until 15 it was a part of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* Until 17 the attribute was spelled differently. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()

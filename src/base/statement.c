@@ -13,6 +13,12 @@
  * table that is scanned all the same then has a cost that would have the statement
  * compiled, so that is off, too.
  *
+ * A statement that depends_on_values is parsed once and planned for each
+ * execution, like any query of the user's: by its values and the statistics of the
+ * day.  One generic plan cannot serve both a rare and a frequent status, and
+ * PostgreSQL's own choice between the two kinds of plan settles, after five
+ * executions, on what suited those five.
+ *
  * All run inside a scope (scope.c).
  *-------------------------------------------------------------------------
  */
@@ -20,6 +26,7 @@
 
 #include "base/statement.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
@@ -119,7 +126,8 @@ prepare(OcqStatement *statement)
 		return;
 
 	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
-							  CURSOR_OPT_GENERIC_PLAN);
+							  statement->depends_on_values ?
+							  CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s",
 			 statement->sql, SPI_result_code_string(SPI_result));
@@ -135,7 +143,8 @@ run(OcqStatement *statement, Datum *values, const char *nulls, Snapshot snapshot
 	int			result;
 
 	prepare(statement);
-	current_statement = statement->reads_whole_tables ? NULL : statement;
+	current_statement = statement->reads_whole_tables || statement->depends_on_values ?
+		NULL : statement;
 	result = snapshot == InvalidSnapshot ?
 		SPI_execute_plan(statement->plan, values, nulls, false, 0) :
 		SPI_execute_snapshot(statement->plan, values, nulls, snapshot, InvalidSnapshot,
@@ -171,14 +180,24 @@ ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nul
 
 /*
  * ocq_statement_open returns a cursor on the statement, which must be a SELECT,
- * in the snapshot of the statement that called us.  For reading whole tables: it
- * is planned like any query.
+ * in the snapshot of the statement that called us.  For reading whole tables, and
+ * for looking at a plan: it is planned like any query.
  */
 Portal
 ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls)
 {
 	prepare(statement);
 	return SPI_cursor_open(NULL, statement->plan, values, nulls, true);
+}
+
+/*
+ * ocq_check_deferred_constraints has deferred constraints and triggers fire now,
+ * where their failure can be dealt with, and not at commit.
+ */
+void
+ocq_check_deferred_constraints(void)
+{
+	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 }
 
 /* Columns are numbered from 1. */

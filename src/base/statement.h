@@ -9,7 +9,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 
-#define OCQ_STATEMENT_MAX_ARGS 16
+#define OCQ_STATEMENT_MAX_ARGS 24
 
 /* Define one with OCQ_STATEMENT, as a static variable beside its only user. */
 typedef struct OcqStatement
@@ -18,6 +18,7 @@ typedef struct OcqStatement
 	int			nargs;
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
 	bool		reads_whole_tables;
+	bool		depends_on_values;	/* planned for those of each execution */
 	SPIPlanPtr	plan;			/* NULL until the first use in this session */
 } OcqStatement;
 
@@ -31,6 +32,8 @@ extern void ocq_statement_init(void);
 extern uint64 ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls);
 extern uint64 ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls);
 extern Portal ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls);
+
+extern void ocq_check_deferred_constraints(void);
 
 /* Reading the rows of the last statement. */
 extern Datum ocq_row_datum(uint64 row, int column);

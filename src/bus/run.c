@@ -48,9 +48,13 @@ OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
 			  " f.command_id, f.tenant_id",
 			  TEXTOID, TEXTOID);
 
+/*
+ * It waits: another claim that saw the row as waiting, and found it changed when it
+ * came to lock it, has locked it all the same until it commits.
+ */
 static OcqStatement lock_claimed =
 OCQ_STATEMENT("SELECT FROM order_cqrs.bus_future"
-			  " WHERE id = $1 AND status = 'running' AND attempts = $2 FOR UPDATE SKIP LOCKED",
+			  " WHERE id = $1 AND status = 'running' AND attempts = $2 FOR UPDATE",
 			  UUIDOID, INT4OID);
 
 static OcqStatement update_claimed =
@@ -299,7 +303,8 @@ run_one(void)
 /*
  * future_run(max_count int)
  *
- * Futures that were sent by the same session user in the same role.
+ * Futures that were sent by the same session user in the same role.  As there may
+ * be no runner, it does some of his work, too.
  */
 Datum
 ocq_future_run(PG_FUNCTION_ARGS)
@@ -312,6 +317,7 @@ ocq_future_run(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future_run", ALLOCSET_DEFAULT_SIZES);
 	(void) ocq_future_recover();
+	(void) ocq_future_expire();
 	SPI_commit();
 	for (int32 count = 0; count < max_count && more; count++)
 	{

@@ -7,6 +7,8 @@
  * share products queue up and never deadlock; what is counted as available
  * stays so until the reservation is written; and under REPEATABLE READ and
  * SERIALIZABLE a row that has changed since the snapshot ends in SQLSTATE 40001.
+ * (One that was made since does not: for that snapshot the product is unlimited,
+ * the order reserves nothing, and comes before the stock.)
  * Rows change by the projection "inventory" alone, in the transaction that
  * appends the event.
  *
@@ -88,8 +90,8 @@ start_over(void)
 }
 
 /*
- * has_stock tells whether the tenant has rows in "inventory".  Once stock_receive
- * has answered its caller, no session says no.
+ * has_stock tells whether the tenant may have rows in "inventory".  Once
+ * stock_receive has answered its caller, no session says no.
  */
 static bool
 has_stock(text *tenant_id)

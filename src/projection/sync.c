@@ -247,6 +247,7 @@ try_batch(Batch *batch)
 	PG_TRY();
 	{
 		handle_batch(batch);
+		ocq_check_deferred_constraints();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -255,7 +256,8 @@ try_batch(Batch *batch)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		/* Whoever synchronises by hand can stop that; nobody cancels the worker. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();

@@ -191,27 +191,32 @@ next_step(const OcqSagaRecord *record, const OcqOrderState *order)
 }
 
 /*
- * ocq_saga_advance takes an order as far as it goes, and fills in where it is then.
- * The caller holds the order's stream lock.
+ * ocq_saga_advance takes an order as far as it goes, and returns where it is then.
+ * At once it fills in where it begins, which is what remains if it fails.  The
+ * caller holds the order's stream lock.
  */
-void
+OcqSagaRecord
 ocq_saga_advance(OcqSagaRecord *record)
 {
 	OcqOrderState order = fold(&record->order);
+	OcqSagaRecord rest;
 
-	for (int i = 0;; i++)
+	record->step = next_step(record, &order);
+	record->version = order.version;
+
+	rest = *record;
+	for (int i = 0; act(&order, rest.step); i++)
 	{
-		record->step = next_step(record, &order);
-		if (!act(&order, record->step))
-			break;
 		if (i == MAX_STEPS)
 			elog(ERROR, "the saga of %s does not come to rest", ocq_stream_name(&record->order));
 		order = fold(&record->order);
+		rest.step = next_step(&rest, &order);
 	}
-	record->attempts = 0;
-	record->last_error = NULL;
-	record->version = order.version;
-	record->has_next = record->step == OCQ_SAGA_AWAIT_PAYMENT;
-	if (record->has_next)
-		record->next_attempt_at = payment_deadline(&order);
+	rest.attempts = 0;
+	rest.last_error = NULL;
+	rest.version = order.version;
+	rest.has_next = rest.step == OCQ_SAGA_AWAIT_PAYMENT;
+	if (rest.has_next)
+		rest.next_attempt_at = payment_deadline(&order);
+	return rest;
 }

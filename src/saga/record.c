@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -21,10 +22,12 @@
 PG_FUNCTION_INFO_V1(ocq_saga_restore);
 
 #define SELECT_CHECKPOINT \
-	"SELECT last_position FROM order_cqrs.saga_state WHERE saga_name = 'order' FOR UPDATE"
+	"SELECT last_position FROM order_cqrs.saga_state WHERE saga_name = 'order'"
 
-static OcqStatement lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT);
-static OcqStatement try_lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " SKIP LOCKED");
+static OcqStatement select_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT);
+static OcqStatement lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " FOR NO KEY UPDATE");
+static OcqStatement try_lock_checkpoint =
+OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " FOR NO KEY UPDATE SKIP LOCKED");
 
 static OcqStatement update_checkpoint =
 OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = $1, updated_at = clock_timestamp()"
@@ -117,6 +120,24 @@ ocq_saga_write(const OcqSagaRecord *record)
 	(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
 }
 
+pg_noreturn static void
+report_lost_checkpoint(void)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_UNKNOWN_SAGA),
+			 errmsg("the saga has no row in order_cqrs.saga_state"),
+			 errdetail("The row is made with the extension and never deleted by it."),
+			 errhint("Insert it again: INSERT INTO order_cqrs.saga_state (saga_name, last_position) VALUES ('order', order_cqrs.event_horizon()).")));
+}
+
+int64
+ocq_saga_checkpoint(void)
+{
+	if (ocq_statement_run(&select_checkpoint, NULL, NULL) == 0)
+		report_lost_checkpoint();
+	return DatumGetInt64(ocq_row_datum(0, 1));
+}
+
 /*
  * ocq_saga_lock_checkpoint locks and reads it.  Without wait it returns false if
  * another process has it.
@@ -128,11 +149,7 @@ ocq_saga_lock_checkpoint(bool wait, int64 *position)
 	{
 		if (!wait)
 			return false;
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNKNOWN_SAGA),
-				 errmsg("the saga has no row in order_cqrs.saga_state"),
-				 errdetail("The row is made with the extension and never deleted by it."),
-				 errhint("Insert it again: INSERT INTO order_cqrs.saga_state (saga_name, last_position) VALUES ('order', order_cqrs.event_horizon()).")));
+		report_lost_checkpoint();
 	}
 	*position = DatumGetInt64(ocq_row_datum(0, 1));
 	return true;

@@ -21,7 +21,7 @@
 #include "base/errors.h"
 #include "base/procedure.h"
 #include "base/scope.h"
-#include "executor/spi.h"
+#include "base/statement.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "saga/saga.h"
@@ -36,6 +36,7 @@ PG_FUNCTION_INFO_V1(ocq_saga_run);
 PG_FUNCTION_INFO_V1(ocq_saga_retry);
 
 #define MAX_BACKOFF_MS (5 * 60 * 1000)
+#define CHECKPOINT_STRIDE 100
 
 /* How long another transaction is waited for, and when the order's turn comes again. */
 #define LOCK_TIMEOUT "100ms"
@@ -56,7 +57,7 @@ ocq_saga_define_settings(void)
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_max_attempts",
 							"Attempts at a step of the saga before the order is compensated.",
-							NULL,
+							"Compensation is tried as often; then the order waits for saga_retry.",
 							&ocq_saga_max_attempts, 5, 1, 100,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_retry_delay",
@@ -126,7 +127,7 @@ note_failure(OcqSagaRecord *record, const ErrorData *error)
 static void
 try_advance(OcqSagaRecord *record)
 {
-	const OcqSagaRecord before = *record;
+	OcqSagaStep step_before = record->step;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	int			level = NewGUCNestLevel();
@@ -137,24 +138,26 @@ try_advance(OcqSagaRecord *record)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		ocq_saga_advance(record);
+		OcqSagaRecord rest = ocq_saga_advance(record);
+
+		ocq_check_deferred_constraints();
 		ReleaseCurrentSubTransaction();
+		*record = rest;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
-		OcqSagaStep step = record->step;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		/* Whoever runs the saga by hand can stop that; nobody cancels the worker. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 
-		*record = before;
-		record->step = step;
+		if (record->step != step_before)
+			record->attempts = 0;
 		if (is_lost_race(error->sqlerrcode))
 			look_again_in(record, BUSY_MS);
 		else
@@ -218,29 +221,30 @@ ocq_saga_take(const OcqSagaTask *task, bool wait)
 }
 
 /*
- * ocq_saga_collect finds what there is to do, in the context: the orders
- * whose time has come, and those of events up to the horizon.  If no event is left,
- * the checkpoint moves to the horizon.  The caller is in a scope, commits, and then
- * takes them one by one.  Returns false if another process has the checkpoint.
+ * ocq_saga_collect finds what there is to do, in the context: the orders whose time
+ * has come, and those of events up to the horizon.  The caller is in a scope,
+ * commits, and then takes them one by one and in this order, up to the first that
+ * another process is about to take: what stands before a checkpoint must be done.
+ *
+ * It takes no lock, as it has mostly nothing to do.  For the same reason the
+ * checkpoint follows the horizon in strides where no event concerns the saga.
  */
-bool
-ocq_saga_collect(int64 horizon, MemoryContext context, OcqSagaTasks *tasks)
+OcqSagaTasks
+ocq_saga_collect(int64 horizon, MemoryContext context)
 {
-	OcqSagaTasks events = {0};
-	int64		checkpoint;
+	int64		checkpoint = ocq_saga_checkpoint();
+	OcqSagaTasks tasks = ocq_saga_find_due(context);
+	OcqSagaTasks events;
 
-	if (!ocq_saga_lock_checkpoint(false, &checkpoint))
-		return false;
-	*tasks = ocq_saga_find_due(context);
 	if (checkpoint >= horizon)
-		return true;
+		return tasks;
 
 	events = ocq_saga_find_events(checkpoint, horizon, context);
-	if (events.count == 0)
+	if (events.count == 0 && horizon - checkpoint >= CHECKPOINT_STRIDE)
 		ocq_saga_set_checkpoint(horizon);
 	for (int i = 0; i < events.count; i++)
-		tasks->tasks[tasks->count++] = events.tasks[i];
-	return true;
+		tasks.tasks[tasks.count++] = events.tasks[i];
+	return tasks;
 }
 
 static void
@@ -254,12 +258,12 @@ refuse_stale_snapshot(void)
 				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
 }
 
-/* collect_by_hand waits for the horizon, and for another process that has the checkpoint. */
+/* collect_by_hand waits for the horizon, and until nobody else is in the middle of an order. */
 static OcqSagaTasks
 collect_by_hand(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	OcqSagaTasks tasks = {0};
+	OcqSagaTasks tasks;
 	OcqScope	scope;
 	int64		horizon;
 	int64		checkpoint;
@@ -267,7 +271,7 @@ collect_by_hand(void)
 	ocq_scope_enter(&scope);
 	horizon = ocq_horizon_wait();
 	(void) ocq_saga_lock_checkpoint(true, &checkpoint);
-	(void) ocq_saga_collect(horizon, context, &tasks);
+	tasks = ocq_saga_collect(horizon, context);
 	ocq_scope_leave(&scope);
 	return tasks;
 }

@@ -67,6 +67,7 @@ typedef struct OcqSagaTasks
 
 extern OcqSagaRecord ocq_saga_read(const OcqStream *order);
 extern void ocq_saga_write(const OcqSagaRecord *record);
+extern int64 ocq_saga_checkpoint(void);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
 extern void ocq_saga_set_checkpoint(int64 position);
 extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context);
@@ -74,10 +75,10 @@ extern OcqSagaTasks ocq_saga_find_due(MemoryContext context);
 extern long ocq_saga_milliseconds_to_next(void);
 
 /* act.c: the commands of a step */
-extern void ocq_saga_advance(OcqSagaRecord *record);
+extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);
 
 /* run.c */
 extern bool ocq_saga_take(const OcqSagaTask *task, bool wait);
-extern bool ocq_saga_collect(int64 horizon, MemoryContext context, OcqSagaTasks *tasks);
+extern OcqSagaTasks ocq_saga_collect(int64 horizon, MemoryContext context);
 
 #endif							/* OCQ_SAGA_SAGA_H */

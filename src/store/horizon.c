@@ -158,11 +158,20 @@ bool
 ocq_horizon_try(int64 *horizon)
 {
 	static int64 high_water_mark = 0;
+	static Oid	sequence = InvalidOid;
 	static VirtualTransactionId *holders = NULL;
 
 	refuse_on_standby();
+
+	/* The extension may have been created anew, and its log be another. */
+	if (holders != NULL && sequence != ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE))
+	{
+		pfree(holders);
+		holders = NULL;
+	}
 	if (holders == NULL)
 	{
+		sequence = ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE);
 		high_water_mark = read_last_value();
 		holders = copy_holders();
 	}

@@ -88,6 +88,7 @@ typedef struct Presence
 	bool		is_there;
 	bool		is_starting;
 	bool		is_paused;
+	bool		has_left;		/* a place that is still free */
 } Presence;
 
 static Presence
@@ -101,6 +102,8 @@ presence_of(Oid role)
 
 		if (!is_free(i) && logged_in == role)
 			presence.is_there = true;
+		if (i < ocq_bus_workers && is_free(i) && places[i].role == role)
+			presence.has_left = true;
 		if (places[i].handle != NULL && places[i].role == role && !OidIsValid(logged_in))
 			presence.is_starting = true;
 		if (places[i].role == role && places[i].pause_until > GetCurrentTimestamp())
@@ -150,15 +153,30 @@ start(Oid role)
 	return false;
 }
 
+/* start_each returns false as soon as there is no room. */
+static bool
+start_each(List *roles)
+{
+	ListCell   *cell;
+
+	foreach(cell, roles)
+		if (!start(lfirst_oid(cell)))
+			return false;
+	return true;
+}
+
 /*
- * serve_roles has roles that have no worker go first.  With one idle worker woken,
- * or one started, a role has enough for now: each wakes, or asks for, the next.
+ * serve_roles has roles that have no worker go first, and of these last the ones
+ * that have just left a place to others.  With one idle worker woken, or one
+ * started, a role has enough for now: each send wakes, or asks for, the next.
  */
 static void
 serve_roles(List *roles)
 {
-	bool		is_short = false;
-	List	   *more = NIL;
+	List	   *absent = NIL;
+	List	   *returning = NIL;
+	List	   *present = NIL;
+	bool		has_room;
 	ListCell   *cell;
 
 	foreach(cell, roles)
@@ -169,14 +187,16 @@ serve_roles(List *roles)
 		if (presence.is_starting || presence.is_paused || ocq_database_wake_idle(role))
 			continue;
 		if (presence.is_there)
-			more = lappend_oid(more, role);
-		else if (!start(role))
-			is_short = true;
+			present = lappend_oid(present, role);
+		else if (presence.has_left)
+			returning = lappend_oid(returning, role);
+		else
+			absent = lappend_oid(absent, role);
 	}
-	foreach(cell, more)
-		if (!is_short && !start(lfirst_oid(cell)))
-			break;
-	ocq_database_set_pool_short(is_short && ocq_bus_workers > 0);
+	has_room = start_each(absent) && start_each(returning);
+	ocq_database_set_pool_short(!has_room && ocq_bus_workers > 0);
+	if (has_room)
+		(void) start_each(present);
 }
 
 /* upkeep_is_due leaves a round of upkeep due at once if the last has not done all. */
@@ -244,7 +264,7 @@ run_bus_round(long *wait_ms)
 	return upkeep_is_due(now);
 }
 
-/* How soon the saga tries again for the horizon, or for its checkpoint. */
+/* How soon the saga tries again for the horizon, or for an order that another process takes. */
 #define SAGA_RETRY_MS 100
 
 /*
@@ -270,8 +290,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 			horizon = 0;		/* due orders need none */
 			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
 		}
-		if (!ocq_saga_collect(horizon, context, &tasks))
-			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
+		tasks = ocq_saga_collect(horizon, context);
 		next = ocq_saga_milliseconds_to_next();
 		if (next >= 0)
 			*wait_ms = Min(*wait_ms, Max(next, 1));
@@ -286,22 +305,25 @@ static bool
 run_saga_round(MemoryContext context, long *wait_ms)
 {
 	OcqSagaTasks tasks;
+	bool		is_ours = true;
 
 	if (!ocq_saga_enabled)
 		return false;
 	MemoryContextReset(context);
 	tasks = collect_saga_tasks(context, wait_ms);
-	for (int i = 0; i < tasks.count; i++)
+	for (int i = 0; i < tasks.count && is_ours; i++)
 	{
 		ocq_process_reload_if_asked();
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		(void) ocq_saga_take(&tasks.tasks[i], false);
+		is_ours = ocq_saga_take(&tasks.tasks[i], false);
 		CommitTransactionCommand();
 	}
+	if (!is_ours)
+		*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return tasks.count > 0;
+	return tasks.count > 0 && is_ours;
 }
 
 void

@@ -28,8 +28,11 @@ SELECT is_empty($$SELECT a.attrelid::regclass, a.attname FROM pg_attribute a JOI
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                    AND has_function_privilege('client', oid, 'EXECUTE')$$,
     ARRAY['customer_put', 'product_put', 'order_create', 'order_update', 'order_cancel', 'order_complete',
-        'event_append', 'order_next_id', 'order_get', 'order_history', 'order_as_of'],
-    'it may call the commands and the queries of orders');
+        'event_append', 'order_next_id', 'order_get', 'order_history', 'order_as_of',
+        'customer_orders', 'order_search', 'order_search_count',
+        'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get', 'future_status',
+        'future_cancel', 'future_run', 'bus_builtin_handlers'],
+    'it may call the commands and the queries of orders, and the buses');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_cqrs', 'USAGE, CREATE'), 'PUBLIC has nothing on the schema');
 SELECT ok(NOT has_schema_privilege('pg_monitor', 'order_cqrs', 'USAGE'), 'nor has pg_monitor: USAGE lets a role send commands');
 
@@ -49,7 +52,17 @@ SELECT lives_ok('SELECT order_cqrs.order_next_id()', 'order_next_id');
 SELECT is(total_amount, 2::numeric, 'order_get') FROM order_cqrs.order_get('o1');
 SELECT is(count(*), 3::bigint, 'order_history') FROM order_cqrs.order_history('o1');
 SELECT lives_ok($$SELECT order_cqrs.order_as_of('o1', clock_timestamp())$$, 'order_as_of');
+SELECT is(count(*), 2::bigint, 'customer_orders') FROM order_cqrs.customer_orders('ada');
+SELECT is(count(*), 2::bigint, 'order_search') FROM order_cqrs.order_search(product_name => 'pen', customer_name => 'ada');
+SELECT is(order_cqrs.order_search_count(exact => true), 2::bigint, 'order_search_count');
 SELECT is(actor, session_user::text, 'the actor is the session''s user') FROM order_cqrs.order_history('o1') LIMIT 1;
+SELECT is(order_cqrs.command_send('PutProduct', '{"product_id": "ink", "name": "Ink", "category": "Writing"}')->>'version', '1',
+    'command_send');
+SELECT is(order_cqrs.query_send('GetOrder', '{"order_id": "o1"}')->>'customer_name', 'Ada', 'query_send');
+SELECT is(order_cqrs.future_status(order_cqrs.command_send_async('CompleteOrder', '{"order_id": "o1"}')), 'waiting',
+    'command_send_async and future_status');
+SELECT is(order_cqrs.future_cancel(order_cqrs.query_send_async('GetOrder', '{"order_id": "o1"}')), true,
+    'query_send_async and future_cancel');
 SELECT is(current_user::text, 'client', 'the role is the caller''s again after each of them');
 
 SELECT throws_ok(statement, '42501', NULL, 'a client is refused: ' || statement)
@@ -58,6 +71,11 @@ SELECT throws_ok(statement, '42501', NULL, 'a client is refused: ' || statement)
            $$DELETE FROM order_cqrs.order_view$$, $$UPDATE order_cqrs.projection_state SET mode = 'sync'$$,
            $$SELECT nextval('order_cqrs.events_position_seq')$$,
            'SELECT order_cqrs.event_horizon()', 'SELECT order_cqrs.event_read(0)',
+           'SELECT * FROM order_cqrs.bus_future', 'SELECT * FROM order_cqrs.bus_registration',
+           'SELECT * FROM order_cqrs.bus_handlers',
+           $$SELECT order_cqrs.command_handler_register('Mine', 'pg_catalog.jsonb_concat(jsonb, jsonb)')$$,
+           $$SELECT order_cqrs.query_handler_register('Mine', 'pg_catalog.jsonb_concat(jsonb, jsonb)')$$,
+           $$SELECT order_cqrs.command_handler_unregister('Mine')$$, $$SELECT order_cqrs.query_handler_unregister('Mine')$$,
            $$SELECT order_cqrs.projection_verify('order_view')$$, 'SELECT order_cqrs.order_fold()',
            'SELECT order_cqrs.order_view_difference()', 'CALL order_cqrs.projection_sync()',
            $$CALL order_cqrs.projection_rebuild('order_view')$$, $$CALL order_cqrs.projection_pause('order_view')$$,
@@ -79,7 +97,10 @@ BEGIN
     CALL order_cqrs.order_create('o3', 'ada', '[{"product_id": "pen", "quantity": 1, "unit_price": 1}]');
     CALL order_cqrs.order_cancel('o3', 'taken back');
     PERFORM order_cqrs.order_get('o3'), order_cqrs.order_history('o3'),
-        order_cqrs.order_as_of('o3', pg_catalog.clock_timestamp());
+        order_cqrs.order_as_of('o3', pg_catalog.clock_timestamp()), order_cqrs.customer_orders('ada'),
+        order_cqrs.order_search('ada', 'a', ARRAY['CANCELLED'], sort => 'customer_name',
+            after => (SELECT s.cursor FROM order_cqrs.order_search(sort => 'customer_name', page_size => 1) AS s)),
+        order_cqrs.order_search_count(product_id => 'pen'), order_cqrs.order_search_count(exact => true);
 END
 $$;
 SET LOCAL search_path = public, pg_catalog;
@@ -99,7 +120,7 @@ SELECT throws_ok($$SELECT order_cqrs.order_get('o1')$$, '42501', NULL, 'nor quer
 RESET ROLE;
 SET LOCAL ROLE reader;
 SELECT is(count(*), 3::bigint, 'SELECT on a read table is enough to read it') FROM order_cqrs.order_view;
-SELECT is(count(*), 10::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
+SELECT is(count(*), 11::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
 SELECT throws_ok('SELECT * FROM order_cqrs.events', '42501', NULL, 'though not to read its table');
 RESET ROLE;
 SET LOCAL ROLE operator;

@@ -51,11 +51,59 @@ INSERT INTO others VALUES
         ' OUT customer_email text, OUT status text, OUT total_amount numeric, OUT item_count integer,'
         ' OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone, OUT version integer,'
         ' OUT items jsonb', 'record'),
+    ('customer_orders', 'f', 'customer_id text,'
+        ' from_time timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, page integer DEFAULT 0,'
+        ' page_size integer DEFAULT 20, after text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text,'
+        ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text, OUT status text,'
+        ' OUT payment_status text, OUT total_amount numeric, OUT item_count integer,'
+        ' OUT created_at timestamp with time zone, OUT version integer, OUT cursor text', 'SETOF record'),
+    ('order_search', 'f', 'customer_id text DEFAULT NULL::text, customer_name text DEFAULT NULL::text,'
+        ' status text[] DEFAULT NULL::text[], payment_status text[] DEFAULT NULL::text[],'
+        ' min_total numeric DEFAULT NULL::numeric, max_total numeric DEFAULT NULL::numeric,'
+        ' created_from timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' created_to timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' updated_from timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' updated_to timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' product_id text DEFAULT NULL::text, product_name text DEFAULT NULL::text,'
+        ' product_category text DEFAULT NULL::text, min_items integer DEFAULT NULL::integer,'
+        ' max_items integer DEFAULT NULL::integer,'
+        ' sort text DEFAULT ''-created_at''::text, page integer DEFAULT 0, page_size integer DEFAULT 20,'
+        ' after text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text,'
+        ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,'
+        ' OUT customer_email text, OUT status text, OUT payment_status text, OUT total_amount numeric,'
+        ' OUT item_count integer, OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone,'
+        ' OUT shipped_at timestamp with time zone, OUT version integer, OUT cursor text', 'SETOF record'),
+    ('order_search_count', 'f', 'customer_id text DEFAULT NULL::text, customer_name text DEFAULT NULL::text,'
+        ' status text[] DEFAULT NULL::text[], payment_status text[] DEFAULT NULL::text[],'
+        ' min_total numeric DEFAULT NULL::numeric, max_total numeric DEFAULT NULL::numeric,'
+        ' created_from timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' created_to timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' updated_from timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' updated_to timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' product_id text DEFAULT NULL::text, product_name text DEFAULT NULL::text,'
+        ' product_category text DEFAULT NULL::text, min_items integer DEFAULT NULL::integer,'
+        ' max_items integer DEFAULT NULL::integer,'
+        ' exact boolean DEFAULT false, tenant_id text DEFAULT NULL::text', 'bigint'),
     ('event_read', 'f', 'after_position bigint, max_count integer DEFAULT 1000,'
         ' aggregate_types text[] DEFAULT NULL::text[]', 'SETOF order_cqrs.events'),
     ('saga_run', 'p', '', NULL),
     ('saga_retry', 'p', 'IN order_id text, IN tenant_id text DEFAULT NULL::text', NULL),
-    ('event_horizon', 'f', '', 'bigint');
+    ('event_horizon', 'f', '', 'bigint'),
+    ('command_send', 'f', 'command_type text, payload jsonb, command_id uuid DEFAULT NULL::uuid,'
+        ' tenant_id text DEFAULT NULL::text', 'jsonb'),
+    ('query_send', 'f', 'query_type text, payload jsonb, tenant_id text DEFAULT NULL::text', 'jsonb'),
+    ('command_send_async', 'f', 'command_type text, payload jsonb, command_id uuid DEFAULT NULL::uuid,'
+        ' tenant_id text DEFAULT NULL::text', 'uuid'),
+    ('query_send_async', 'f', 'query_type text, payload jsonb, tenant_id text DEFAULT NULL::text', 'uuid'),
+    ('future_get', 'f', 'id uuid, timeout interval DEFAULT NULL::interval', 'jsonb'),
+    ('future_status', 'f', 'id uuid', 'text'),
+    ('future_cancel', 'f', 'id uuid', 'boolean'),
+    ('future_run', 'p', 'IN max_count integer DEFAULT NULL::integer', NULL),
+    ('command_handler_register', 'f', 'command_type text, handler regprocedure', 'void'),
+    ('command_handler_unregister', 'f', 'command_type text', 'void'),
+    ('query_handler_register', 'f', 'query_type text, handler regprocedure', 'void'),
+    ('query_handler_unregister', 'f', 'query_type text', 'void');
 
 SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_get_function_result(oid) FROM pg_proc
                             WHERE pronamespace = 'order_cqrs'::regnamespace AND proname = %L$$, name),
@@ -68,6 +116,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
                 EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
         'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
+        'bus_builtin_handlers',
         'saga_restore'],
     'there are no other routines');
 
@@ -101,6 +150,13 @@ SELECT results_eq($$SELECT event_type, jsonb_object_keys(data) FROM order_cqrs.o
     $$VALUES ('OrderCreated', 'customer_id'), ('OrderCreated', 'items'), ('OrderCreated', 'total_amount'),
         ('OrderUpdated', 'items'), ('OrderUpdated', 'reason'), ('OrderUpdated', 'total_amount')$$,
     'events of an order carry these keys');
+SELECT results_eq($$SELECT s::text FROM order_cqrs.order_search(status => '{COMPLETED}', product_name => 'PEN') s$$,
+    $$SELECT ROW(v.*, s.cursor)::text FROM order_cqrs.order_view v, order_cqrs.order_search() s$$,
+    'order_search returns rows of order_view, and a cursor');
+SELECT results_eq($$SELECT s::text FROM order_cqrs.customer_orders('ada', from_time => '-infinity', page_size => 1) s$$,
+    $$SELECT ROW(v.*, s.cursor)::text FROM order_cqrs.order_summary_view v, order_cqrs.customer_orders('ada') s$$,
+    'customer_orders returns rows of order_summary_view, and a cursor');
+SELECT is(order_cqrs.order_search_count(customer_id => 'ada', exact => true), 1::bigint, 'order_search_count counts them');
 SELECT matches(order_cqrs.order_next_id(), '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$',
     'order_next_id returns a UUID of version 7');
 

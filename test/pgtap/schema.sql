@@ -18,10 +18,11 @@ SELECT is(extnamespace::regnamespace::text, 'order_cqrs', 'the extension lives i
 
 SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers', 'products', 'order_view',
     'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied',
+    'bus_registration', 'bus_future',
     'order_saga', 'saga_state']);
-SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait',
+SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait', 'bus_handlers',
     'saga_status']);
-SELECT sequences_are('order_cqrs', ARRAY['events_position_seq']);
+SELECT sequences_are('order_cqrs', ARRAY['events_position_seq', 'bus_future_number_seq']);
 SELECT domains_are('order_cqrs', ARRAY['identifier']);
 SELECT domain_type_is('order_cqrs', 'identifier', 'pg_catalog', 'text', 'an identifier is text');
 
@@ -66,6 +67,16 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_stats_applied')$
     'tenant_id text C', 'order_id text C', 'version integer', 'day date', 'status text C', 'total_amount numeric',
     'items jsonb'],
     'columns of order_stats_applied');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_registration')$$, ARRAY[
+    'kind text', 'type text C', 'handler text', 'registered_by text', 'registered_at timestamp with time zone'],
+    'columns of bus_registration');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
+    'id uuid', 'number bigint', 'kind text', 'type text C', 'payload jsonb', 'command_id uuid null',
+    'tenant_id text C', 'session_role text C', 'role text C', 'status text', 'result jsonb null', 'error jsonb null',
+    'attempts integer', 'created_at timestamp with time zone', 'started_at timestamp with time zone null',
+    'finished_at timestamp with time zone null'],
+    'columns of bus_future');
+SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
 SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
     'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
     'last_error', 'failed_position', 'attempts']);
@@ -83,9 +94,11 @@ SELECT col_is_pk('order_cqrs', 'order_summary_view', ARRAY['tenant_id', 'order_i
 SELECT col_is_pk('order_cqrs', 'order_stats', ARRAY['tenant_id', 'day', 'status'], 'order_stats');
 SELECT col_is_pk('order_cqrs', 'order_product_stats', ARRAY['tenant_id', 'product_id'], 'order_product_stats');
 SELECT col_is_pk('order_cqrs', 'order_stats_applied', ARRAY['tenant_id', 'order_id'], 'order_stats_applied');
+SELECT col_is_pk('order_cqrs', 'bus_registration', ARRAY['kind', 'type'], 'bus_registration');
+SELECT col_is_pk('order_cqrs', 'bus_future', 'id', 'bus_future');
 SELECT is_empty($$
     SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-     WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relname NOT IN ('events', 'projection_state',
+     WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relname NOT IN ('events', 'projection_state', 'bus_registration', 'bus_future',
            'order_saga', 'saga_state')
        AND (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = i.indkey[0]) <> 'tenant_id'$$,
     'every index of a read table leads with tenant_id');
@@ -140,8 +153,9 @@ SELECT set_eq($$
       FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS c (relation, condition)
      WHERE e.extname = 'order_cqrs'$$,
     $$VALUES ('order_cqrs.events', ''), ('order_cqrs.events_position_seq', ''), ('order_cqrs.projection_state', ''),
+        ('order_cqrs.bus_registration', ''), ('order_cqrs.bus_future', ''), ('order_cqrs.bus_future_number_seq', ''),
         ('order_cqrs.order_saga', ''), ('order_cqrs.saga_state', '')$$,
-    'a dump holds events, the sequence, and the state of projections and of the saga');
+    'a dump holds events, the state of projections, of the saga, handlers and futures, and the sequences');
 SELECT is_empty($$
     SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'order_cqrs'::regnamespace
        AND c.relkind IN ('r', 'v', 'S')

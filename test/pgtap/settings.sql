@@ -7,8 +7,11 @@ SELECT no_plan();
 SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_val FROM pg_settings
                      WHERE name LIKE 'order\_cqrs.%' ORDER BY name$$,
     $$VALUES ('order_cqrs.batch_size', 'integer', NULL, 'sighup', '1000', '1', '100000'),
+        ('order_cqrs.bus_workers', 'integer', NULL, 'sighup', '4', '0', '16'),
         ('order_cqrs.databases', 'string', NULL, 'sighup', 'postgres', NULL, NULL),
         ('order_cqrs.payment_timeout', 'integer', 's', 'superuser', '900', '1', '31536000'),
+        ('order_cqrs.queue_capacity', 'integer', NULL, 'sighup', '1000', '1', '2147483647'),
+        ('order_cqrs.result_retention', 'integer', 's', 'sighup', '86400', '1', '2147483647'),
         ('order_cqrs.saga', 'bool', NULL, 'sighup', 'on', NULL, NULL),
         ('order_cqrs.saga_max_attempts', 'integer', NULL, 'superuser', '5', '1', '100'),
         ('order_cqrs.saga_retry_delay', 'integer', 'ms', 'superuser', '1000', '1', '300000'),

@@ -53,6 +53,11 @@ sub test_queries
 		'OrderCreated OrderCompleted', 'order_history');
 	is( $standby->safe_psql('shop', "SELECT status, customer_name FROM order_cqrs.order_as_of('o1', (SELECT occurred_at FROM order_cqrs.order_history('o1') WHERE version = 1))"),
 		'PENDING|Ada', 'order_as_of');
+	is($standby->safe_psql('shop', "SELECT order_id FROM order_cqrs.order_search(sort => 'created_at', page_size => 1)"),
+		'early', 'order_search');
+	is($standby->safe_psql('shop', "SELECT count(*) = order_cqrs.order_search_count(exact => true), order_cqrs.order_search_count() > 0"
+			. " FROM order_cqrs.customer_orders('ada', page_size => 1000)"),
+		't|t', 'customer_orders, and order_search_count');
 	is(error_of("SELECT * FROM order_cqrs.order_get('none')"), 'OC101', 'an order that does not exist');
 	is($standby->safe_psql('shop', "SELECT length(order_cqrs.order_next_id())"), 36, 'order_next_id');
 	is($standby->safe_psql('shop', 'SELECT count(*) FROM order_cqrs.event_horizon_wait'), 0, 'event_horizon_wait');

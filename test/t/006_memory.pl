@@ -42,7 +42,13 @@ BEGIN
         END;
         CALL order_cqrs.customer_put('ada', 'Ada ' || i, 'ada@example.org', tenant_id => 'tenant ' || i % 100);
         COMMIT;
-        PERFORM order_cqrs.order_get(run || i), order_cqrs.order_history(run || i);
+        PERFORM order_cqrs.order_get(run || i), order_cqrs.order_history(run || i), order_cqrs.customer_orders('ada');
+        -- Of more shapes than are kept; finding nothing takes no time.
+        PERFORM order_cqrs.order_search(customer_id => 'nobody', status => CASE WHEN i & 1 > 0 THEN '{PENDING}'::text[] END,
+            min_total => CASE WHEN i & 2 > 0 THEN 1 END, max_total => CASE WHEN i & 4 > 0 THEN 1 END,
+            min_items => CASE WHEN i & 8 > 0 THEN 1 END, max_items => CASE WHEN i & 16 > 0 THEN 1 END,
+            product_id => CASE WHEN i & 32 > 0 THEN 'pen' END, sort => CASE WHEN i & 64 > 0 THEN 'customer_name' END);
+        PERFORM order_cqrs.order_search_count(customer_id => 'nobody', exact => i % 2 = 0);
         COMMIT;
     END LOOP;
 END

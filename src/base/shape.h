@@ -1,0 +1,14 @@
+/*-------------------------------------------------------------------------
+ * shape.h
+ *	  Statements that are put together at run time, kept by their shape.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BASE_SHAPE_H
+#define OCQ_BASE_SHAPE_H
+
+#include "base/statement.h"
+
+extern OcqStatement *ocq_shape_find(uint64 shape);
+extern OcqStatement *ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs);
+
+#endif							/* OCQ_BASE_SHAPE_H */

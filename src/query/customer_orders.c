@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ * customer_orders.c
+ *	  customer_orders: the orders of one customer, newest first.
+ *
+ * One statement serves the first page and every other one.  The list ends before
+ * a place in it: at to_time, or at a cursor if that comes later in the list.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/errors.h"
+#include "base/scope.h"
+#include "base/statement.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "query/page.h"
+#include "tenant/tenant.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(ocq_customer_orders);
+
+#define CREATED_AT_COLUMN 9
+
+/* Values matter little here: whatever they are, the index on customer and time serves. */
+static OcqStatement select_orders =
+OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.status,"
+			  " v.payment_status, v.total_amount, v.item_count, v.created_at, v.version"
+			  " FROM order_cqrs.order_summary_view v"
+			  " WHERE v.tenant_id = $1 AND v.customer_id = $2 AND v.created_at >= $3"
+			  " AND (v.created_at, v.order_id) < ($4, $5)"
+			  " ORDER BY v.created_at DESC, v.order_id DESC LIMIT $6 OFFSET $7",
+			  TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID);
+
+static void
+require_ascending(TimestampTz from, TimestampTz to)
+{
+	if (from > to)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("from_time is after to_time"),
+				 errdetail("The interval is from_time <= created_at < to_time."),
+				 errhint("Exchange the two, or leave out one of them.")));
+}
+
+/* No order has the empty id, so this place is before all orders of that time and later ones. */
+static OcqPlace
+place_of_time(TimestampTz time)
+{
+	return (OcqPlace) {.key = TimestampTzGetDatum(time), .order_id = CStringGetTextDatum("")};
+}
+
+static OcqPlace
+place_of_page(const OcqPage *page, const OcqCursorKind *kind, TimestampTz to)
+{
+	OcqPlace	place;
+
+	if (page->after == NULL)
+		return place_of_time(to);
+	place = ocq_cursor_decode(kind, page->after);
+	return DatumGetTimestampTz(place.key) < to ? place : place_of_time(to);
+}
+
+/*
+ * customer_orders(customer_id text, from_time timestamptz, to_time timestamptz,
+ * page int, page_size int, after text, tenant_id text)
+ */
+Datum
+ocq_customer_orders(PG_FUNCTION_ARGS)
+{
+	text	   *customer_id = ocq_tenant_id_argument(fcinfo, 0, "customer_id");
+	TimestampTz from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz to = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
+	OcqPage		page = ocq_page_arguments(fcinfo, 3);
+	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 6);
+	OcqCursorKind kind = {OCQ_LIST_CUSTOMER_ORDERS, TIMESTAMPTZOID, tenant_id, customer_id};
+	Datum		values[7];
+	OcqPlace	before;
+	OcqScope	scope;
+
+	require_ascending(from, to);
+	before = place_of_page(&page, &kind, to);
+	values[0] = PointerGetDatum(tenant_id);
+	values[1] = PointerGetDatum(customer_id);
+	values[2] = TimestampTzGetDatum(from);
+	values[3] = before.key;
+	values[4] = before.order_id;
+	values[5] = Int64GetDatum(page.size);
+	values[6] = Int64GetDatum(page.offset);
+
+	InitMaterializedSRF(fcinfo, 0);
+	ocq_scope_enter(&scope);
+	ocq_page_return(fcinfo, &kind, CREATED_AT_COLUMN,
+					ocq_statement_run(&select_orders, values, NULL));
+	ocq_scope_leave(&scope);
+	return (Datum) 0;
+}

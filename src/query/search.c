@@ -1,0 +1,481 @@
+/*-------------------------------------------------------------------------
+ * search.c
+ *	  order_search, order_search_count: orders that meet criteria.
+ *
+ * A criterion is applied if its argument is not NULL.  Statements are made of
+ * constant pieces, those of the criteria that are applied, and kept by their shape
+ * (base/shape.c).  Parameters have the same numbers in each statement, whether it
+ * uses them or not: $1 is the tenant, the next ones are the criteria in the order
+ * of the arguments, and then come limit, offset, and the place of a cursor.
+ *
+ * order_id breaks ties in the direction of the sort, so that "behind this place"
+ * is one comparison of rows, which an index on the tenant, the sort's column and
+ * order_id answers in either direction.  For the same reason an order without a
+ * customer's name is sorted as if the name were empty.  Names are sorted by their
+ * bytes: that is the same on each node and with each version of the collation
+ * library, and a cursor stays true.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "base/shape.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "query/page.h"
+#include "tenant/tenant.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/portal.h"
+
+PG_FUNCTION_INFO_V1(ocq_order_search);
+PG_FUNCTION_INFO_V1(ocq_order_search_count);
+
+/* The criteria: numbers of the first arguments of both functions. */
+enum
+{
+	CUSTOMER_ID, CUSTOMER_NAME, STATUS, PAYMENT_STATUS, MIN_TOTAL, MAX_TOTAL,
+	CREATED_FROM, CREATED_TO, UPDATED_FROM, UPDATED_TO,
+	PRODUCT_ID, PRODUCT_NAME, PRODUCT_CATEGORY, MIN_ITEMS, MAX_ITEMS,
+	NCRITERIA
+};
+
+/* Further arguments of order_search, and of order_search_count. */
+#define ARG_SORT NCRITERIA
+#define ARG_PAGE (NCRITERIA + 1)
+#define ARG_TENANT_ID (NCRITERIA + 4)
+#define COUNT_ARG_EXACT NCRITERIA
+#define COUNT_ARG_TENANT_ID (NCRITERIA + 1)
+
+/* Parameters, counted from 0. */
+#define PARAM_TENANT_ID 0
+#define PARAM_CRITERIA 1
+#define PARAM_LIMIT 16
+#define PARAM_OFFSET 17
+#define PARAM_KEY 18
+#define PARAM_ORDER_ID 19
+#define NPARAMS 20
+
+StaticAssertDecl(PARAM_LIMIT == PARAM_CRITERIA + NCRITERIA, "parameters follow each other");
+
+typedef struct Criterion
+{
+	const char *condition;		/* on order_view v, or on order_item_view i */
+	Oid			type;
+	bool		is_of_item;
+	bool		is_part_of_name;
+} Criterion;
+
+/* Conditions on items hold for one and the same item. */
+static const Criterion criteria[NCRITERIA] = {
+	[CUSTOMER_ID] = {"v.customer_id = $2", TEXTOID},
+	[CUSTOMER_NAME] = {"lower(v.customer_name) LIKE lower($3)", TEXTOID, .is_part_of_name = true},
+	[STATUS] = {"v.status = ANY ($4)", TEXTARRAYOID},
+	[PAYMENT_STATUS] = {"v.payment_status = ANY ($5)", TEXTARRAYOID},
+	[MIN_TOTAL] = {"v.total_amount >= $6", NUMERICOID},
+	[MAX_TOTAL] = {"v.total_amount <= $7", NUMERICOID},
+	[CREATED_FROM] = {"v.created_at >= $8", TIMESTAMPTZOID},
+	[CREATED_TO] = {"v.created_at < $9", TIMESTAMPTZOID},
+	[UPDATED_FROM] = {"v.updated_at >= $10", TIMESTAMPTZOID},
+	[UPDATED_TO] = {"v.updated_at < $11", TIMESTAMPTZOID},
+	[PRODUCT_ID] = {"i.product_id = $12", TEXTOID, .is_of_item = true},
+	[PRODUCT_NAME] = {"lower(i.product_name) LIKE lower($13)", TEXTOID, .is_of_item = true,
+	.is_part_of_name = true},
+	[PRODUCT_CATEGORY] = {"i.product_category = $14", TEXTOID, .is_of_item = true},
+	[MIN_ITEMS] = {"v.item_count >= $15", INT4OID},
+	[MAX_ITEMS] = {"v.item_count <= $16", INT4OID},
+};
+
+/* Two criteria of which the first must not be greater. */
+typedef struct Range
+{
+	int			least;
+	int			greatest;
+	const char *least_name;
+	const char *greatest_name;
+	PGFunction	is_greater;
+} Range;
+
+static const Range ranges[] = {
+	{MIN_TOTAL, MAX_TOTAL, "min_total", "max_total", numeric_gt},
+	{CREATED_FROM, CREATED_TO, "created_from", "created_to", timestamp_gt},
+	{UPDATED_FROM, UPDATED_TO, "updated_from", "updated_to", timestamp_gt},
+	{MIN_ITEMS, MAX_ITEMS, "min_items", "max_items", int4gt},
+};
+
+static const char *const statuses[] = {"PENDING", "COMPLETED", "CANCELLED", NULL};
+static const char *const payment_statuses[] = {"PENDING", "COMPLETED", "FAILED", "REFUNDED", NULL};
+
+#define COLUMNS \
+	"v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email, v.status," \
+	" v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at, v.shipped_at," \
+	" v.version"
+
+typedef struct SortOrder
+{
+	const char *name;
+	const char *expression;
+	Oid			type;
+	int			column;			/* among COLUMNS, from 1 */
+} SortOrder;
+
+/* Cursors name a sort by its place here: add new ones at the end. */
+static const SortOrder sorts[] = {
+	{"created_at", "v.created_at", TIMESTAMPTZOID, 10},
+	{"updated_at", "v.updated_at", TIMESTAMPTZOID, 11},
+	{"total_amount", "v.total_amount", NUMERICOID, 8},
+	{"item_count", "v.item_count", INT4OID, 9},
+	{"customer_name", "coalesce(v.customer_name, '') COLLATE \"C\"", TEXTOID, 4},
+};
+
+/* What a statement is made for; with the criteria that are applied, its shape. */
+typedef enum Purpose
+{
+	PURPOSE_ROWS,
+	PURPOSE_ROWS_AFTER,			/* a cursor */
+	PURPOSE_COUNT,
+	PURPOSE_ESTIMATE
+} Purpose;
+
+typedef struct Search
+{
+	Purpose		purpose;
+	int			sort;			/* index in sorts */
+	bool		is_descending;
+	Datum		values[NPARAMS];
+	char		nulls[NPARAMS + 1];
+} Search;
+
+static bool
+is_applied(const Search *search, int criterion)
+{
+	return search->nulls[PARAM_CRITERIA + criterion] != 'n';
+}
+
+static void
+set_param(Search *search, int param, Datum value)
+{
+	search->values[param] = value;
+	search->nulls[param] = ' ';
+}
+
+/*
+ * pattern_of_part makes a LIKE pattern of what is to be found anywhere, character
+ * by character.  Bytewise will do: in a server's encoding no byte of a longer
+ * character looks like one of these.
+ */
+static text *
+pattern_of_part(const text *part)
+{
+	const char *data = VARDATA_ANY(part);
+	int			length = VARSIZE_ANY_EXHDR(part);
+	StringInfoData pattern;
+
+	initStringInfo(&pattern);
+	appendStringInfoChar(&pattern, '%');
+	for (int i = 0; i < length; i++)
+	{
+		if (data[i] == '%' || data[i] == '_' || data[i] == '\\')
+			appendStringInfoChar(&pattern, '\\');
+		appendStringInfoChar(&pattern, data[i]);
+	}
+	appendStringInfoChar(&pattern, '%');
+	return cstring_to_text_with_len(pattern.data, pattern.len);
+}
+
+static bool
+is_one_of(const text *value, const char *const *known)
+{
+	for (; *known != NULL; known++)
+		if (ocq_text_is(value, *known))
+			return true;
+	return false;
+}
+
+static void
+check_statuses(const Search *search, int criterion, const char *name, const char *const *known,
+			   const char *hint)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	if (!is_applied(search, criterion))
+		return;
+	deconstruct_array(DatumGetArrayTypeP(search->values[PARAM_CRITERIA + criterion]),
+					  TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		text	   *value = nulls[i] ? NULL : DatumGetTextPP(elements[i]);
+
+		if (value != NULL && is_one_of(value, known))
+			continue;
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 value == NULL ?
+				 errmsg("%s must not contain null", name) :
+				 errmsg("unknown %s \"%s\"", name,
+						ocq_tenant_clip(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value))),
+				 errdetail("It is element %d of the array.", i + 1),
+				 errhint("%s", hint)));
+	}
+}
+
+static void
+check_ranges(const Search *search)
+{
+	for (int i = 0; i < (int) lengthof(ranges); i++)
+	{
+		const Range *range = &ranges[i];
+
+		if (is_applied(search, range->least) && is_applied(search, range->greatest) &&
+			DatumGetBool(DirectFunctionCall2(range->is_greater,
+											 search->values[PARAM_CRITERIA + range->least],
+											 search->values[PARAM_CRITERIA + range->greatest])))
+			ereport(ERROR,
+					(errcode(OCQ_ERR_INVALID_ARGUMENT),
+					 errmsg("%s is greater than %s", range->least_name, range->greatest_name),
+					 errdetail("No order can meet both."),
+					 errhint("Exchange the two, or leave out one of them.")));
+	}
+}
+
+/* criteria_arguments reads what both functions have: the criteria and the tenant. */
+static Search
+criteria_arguments(FunctionCallInfo fcinfo, int tenant_argno)
+{
+	Search		search = {0};
+
+	memset(search.nulls, 'n', NPARAMS);
+	set_param(&search, PARAM_TENANT_ID, PointerGetDatum(ocq_tenant_resolve(fcinfo, tenant_argno)));
+	for (int i = 0; i < NCRITERIA; i++)
+	{
+		if (PG_ARGISNULL(i))
+			continue;
+		set_param(&search, PARAM_CRITERIA + i,
+				  criteria[i].is_part_of_name ?
+				  PointerGetDatum(pattern_of_part(PG_GETARG_TEXT_PP(i))) : PG_GETARG_DATUM(i));
+	}
+	check_statuses(&search, STATUS, "status", statuses,
+				   "Use any of PENDING, COMPLETED and CANCELLED.");
+	check_statuses(&search, PAYMENT_STATUS, "payment_status", payment_statuses,
+				   "Use any of PENDING, COMPLETED, FAILED and REFUNDED.");
+	check_ranges(&search);
+	return search;
+}
+
+pg_noreturn static void
+report_unknown_sort(const char *sort)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_UNKNOWN_SORT),
+			 errmsg("unknown sort \"%s\"", ocq_tenant_clip(sort, strlen(sort))),
+			 errdetail("Orders are sorted by one column."),
+			 errhint("Use created_at, updated_at, total_amount, item_count or customer_name; with \"-\" before it the sort is descending.")));
+}
+
+static void
+set_sort(Search *search, FunctionCallInfo fcinfo)
+{
+	char	   *sort = PG_ARGISNULL(ARG_SORT) ?
+		pstrdup("-created_at") : text_to_cstring(PG_GETARG_TEXT_PP(ARG_SORT));
+
+	search->is_descending = sort[0] == '-';
+	for (int i = 0; i < (int) lengthof(sorts); i++)
+	{
+		if (strcmp(sorts[i].name, search->is_descending ? sort + 1 : sort) != 0)
+			continue;
+		search->sort = i;
+		return;
+	}
+	report_unknown_sort(sort);
+}
+
+static OcqCursorKind
+cursor_kind(const Search *search)
+{
+	OcqCursorKind kind = {
+		.list = OCQ_LIST_SEARCH + 2 * search->sort + (search->is_descending ? 1 : 0),
+		.key_type = sorts[search->sort].type,
+		.tenant_id = DatumGetTextPP(search->values[PARAM_TENANT_ID]),
+	};
+
+	return kind;
+}
+
+static void
+set_page(Search *search, FunctionCallInfo fcinfo, const OcqCursorKind *kind)
+{
+	OcqPage		page = ocq_page_arguments(fcinfo, ARG_PAGE);
+	OcqPlace	place;
+
+	search->purpose = PURPOSE_ROWS;
+	set_param(search, PARAM_LIMIT, Int64GetDatum(page.size));
+	set_param(search, PARAM_OFFSET, Int64GetDatum(page.offset));
+	if (page.after == NULL)
+		return;
+
+	place = ocq_cursor_decode(kind, page.after);
+	search->purpose = PURPOSE_ROWS_AFTER;
+	set_param(search, PARAM_KEY, place.key);
+	set_param(search, PARAM_ORDER_ID, place.order_id);
+}
+
+static void
+append_conditions(StringInfo sql, const Search *search, bool of_item)
+{
+	for (int i = 0; i < NCRITERIA; i++)
+		if (is_applied(search, i) && criteria[i].is_of_item == of_item)
+			appendStringInfo(sql, " AND %s", criteria[i].condition);
+}
+
+static void
+append_item_condition(StringInfo sql, const Search *search)
+{
+	if (!is_applied(search, PRODUCT_ID) && !is_applied(search, PRODUCT_NAME) &&
+		!is_applied(search, PRODUCT_CATEGORY))
+		return;
+	appendStringInfoString(sql, " AND EXISTS (SELECT FROM order_cqrs.order_item_view i"
+						   " WHERE i.tenant_id = v.tenant_id AND i.order_id = v.order_id");
+	append_conditions(sql, search, true);
+	appendStringInfoChar(sql, ')');
+}
+
+static void
+append_page(StringInfo sql, const Search *search)
+{
+	const char *expression = sorts[search->sort].expression;
+	const char *direction = search->is_descending ? " DESC" : "";
+
+	if (search->purpose == PURPOSE_ROWS_AFTER)
+		appendStringInfo(sql, " AND (%s, v.order_id) %s ($19, $20)",
+						 expression, search->is_descending ? "<" : ">");
+	appendStringInfo(sql, " ORDER BY %s%s, v.order_id%s LIMIT $17 OFFSET $18",
+					 expression, direction, direction);
+}
+
+static const char *
+select_list(Purpose purpose)
+{
+	switch (purpose)
+	{
+		case PURPOSE_ROWS:
+		case PURPOSE_ROWS_AFTER:
+			return COLUMNS;
+		case PURPOSE_COUNT:
+			return "count(*)";
+		case PURPOSE_ESTIMATE:
+			return "1";
+	}
+	pg_unreachable();
+}
+
+static const char *
+make_sql(const Search *search)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s FROM order_cqrs.order_view v WHERE v.tenant_id = $1",
+					 select_list(search->purpose));
+	append_conditions(&sql, search, false);
+	append_item_condition(&sql, search);
+	if (search->purpose == PURPOSE_ROWS || search->purpose == PURPOSE_ROWS_AFTER)
+		append_page(&sql, search);
+	return sql.data;
+}
+
+static uint64
+shape_of(const Search *search)
+{
+	uint64		shape = search->purpose;
+
+	shape = shape * lengthof(sorts) + search->sort;
+	shape = shape * 2 + (search->is_descending ? 1 : 0);
+	for (int i = 0; i < NCRITERIA; i++)
+		shape = shape * 2 + (is_applied(search, i) ? 1 : 0);
+	return shape;
+}
+
+static OcqStatement *
+make_statement(const Search *search)
+{
+	Oid			types[NPARAMS];
+
+	types[PARAM_TENANT_ID] = TEXTOID;
+	for (int i = 0; i < NCRITERIA; i++)
+		types[PARAM_CRITERIA + i] = criteria[i].type;
+	types[PARAM_LIMIT] = INT8OID;
+	types[PARAM_OFFSET] = INT8OID;
+	types[PARAM_KEY] = sorts[search->sort].type;
+	types[PARAM_ORDER_ID] = TEXTOID;
+	return ocq_shape_keep(shape_of(search), make_sql(search), types, NPARAMS);
+}
+
+static OcqStatement *
+statement_of(const Search *search)
+{
+	OcqStatement *statement = ocq_shape_find(shape_of(search));
+
+	return statement != NULL ? statement : make_statement(search);
+}
+
+/* order_search(criteria, sort text, page int, page_size int, after text, tenant_id text) */
+Datum
+ocq_order_search(PG_FUNCTION_ARGS)
+{
+	Search		search = criteria_arguments(fcinfo, ARG_TENANT_ID);
+	OcqCursorKind kind;
+	OcqScope	scope;
+
+	set_sort(&search, fcinfo);
+	kind = cursor_kind(&search);
+	set_page(&search, fcinfo, &kind);
+
+	InitMaterializedSRF(fcinfo, 0);
+	ocq_scope_enter(&scope);
+	ocq_page_return(fcinfo, &kind, sorts[search.sort].column,
+					ocq_statement_run(statement_of(&search), search.values, search.nulls));
+	ocq_scope_leave(&scope);
+	return (Datum) 0;
+}
+
+static int64
+count_rows(const Search *search)
+{
+	(void) ocq_statement_run(statement_of(search), (Datum *) search->values, search->nulls);
+	return DatumGetInt64(ocq_row_datum(0, 1));
+}
+
+/* estimate_rows has the statement planned, and opened, but not run. */
+static int64
+estimate_rows(const Search *search)
+{
+	Portal		portal = ocq_statement_open(statement_of(search), (Datum *) search->values,
+											search->nulls);
+	double		rows = linitial_node(PlannedStmt, portal->stmts)->planTree->plan_rows;
+
+	SPI_cursor_close(portal);
+	return (int64) rows;
+}
+
+/* order_search_count(criteria, exact boolean, tenant_id text) returns bigint */
+Datum
+ocq_order_search_count(PG_FUNCTION_ARGS)
+{
+	Search		search = criteria_arguments(fcinfo, COUNT_ARG_TENANT_ID);
+	bool		exact = !PG_ARGISNULL(COUNT_ARG_EXACT) && PG_GETARG_BOOL(COUNT_ARG_EXACT);
+	OcqScope	scope;
+	int64		count;
+
+	search.purpose = exact ? PURPOSE_COUNT : PURPOSE_ESTIMATE;
+	ocq_scope_enter(&scope);
+	count = exact ? count_rows(&search) : estimate_rows(&search);
+	ocq_scope_leave(&scope);
+	PG_RETURN_INT64(count);
+}
