@@ -59,7 +59,7 @@ push_metadata(JsonbParseState **state)
 {
 	ocq_json_push_key(state, "metadata");
 	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_text(state, "saga", cstring_to_text("order"));
+	ocq_json_push_string(state, "saga", "order");
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
@@ -73,7 +73,7 @@ send(const OcqOrderState *order, OcqSagaStep step, const char *command, const ch
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	ocq_json_push_text(&state, "order_id", order->order_id);
 	if (reason != NULL)
-		ocq_json_push_text(&state, "reason", cstring_to_text(reason));
+		ocq_json_push_string(&state, "reason", reason);
 	push_metadata(&state);
 	payload = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	(void) ocq_command_bus_send(cstring_to_text(command), payload,
