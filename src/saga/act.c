@@ -133,6 +133,9 @@ release_and_cancel(const OcqOrderState *order, OcqSagaStep step, const char *rea
 static TimestampTz
 payment_deadline(const OcqOrderState *order)
 {
+	/* A time that no clock shows is an event's that no command wrote. */
+	if (order->payment.requested_at > END_TIMESTAMP - ocq_payment_timeout * USECS_PER_SEC)
+		return DT_NOEND;
 	return TimestampTzPlusMilliseconds(order->payment.requested_at,
 									   ocq_payment_timeout * INT64CONST(1000));
 }
@@ -213,7 +216,8 @@ ocq_saga_advance(OcqSagaRecord *record)
 		rest.step = next_step(&rest, &order);
 	}
 	rest.attempts = 0;
-	rest.last_error = NULL;
+	if (record->step != OCQ_SAGA_COMPENSATE)
+		rest.last_error = NULL;	/* what a compensation was for remains */
 	rest.version = order.version;
 	rest.has_next = rest.step == OCQ_SAGA_AWAIT_PAYMENT;
 	if (rest.has_next)
