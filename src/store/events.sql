@@ -25,7 +25,7 @@ CREATE INDEX events_aggregate_type_position_idx ON events (aggregate_type, posit
 COMMENT ON TABLE events IS 'Every event of every aggregate; rows are only ever added, by commands';
 COMMENT ON COLUMN events.position IS 'Number of the event in the whole log; gaps are normal. Read in this order only up to event_horizon()';
 COMMENT ON COLUMN events.tenant_id IS 'Tenant that the aggregate belongs to';
-COMMENT ON COLUMN events.aggregate_type IS 'Order, Customer, Product, or a type of the application''s own';
+COMMENT ON COLUMN events.aggregate_type IS 'Order, Customer, Product, Inventory, or a type of the application''s own';
 COMMENT ON COLUMN events.aggregate_id IS 'Id of the aggregate, unique within tenant and type';
 COMMENT ON COLUMN events.version IS 'Number of the event in its stream: 1, 2, 3 ... without gaps';
 COMMENT ON COLUMN events.event_type IS 'What happened, such as OrderCreated';
