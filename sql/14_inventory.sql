@@ -651,5 +651,32 @@ RESET session_replication_role;
 SELECT key FROM projection_verify('inventory') ORDER BY key COLLATE "C";
 CALL projection_sync();
 SELECT * FROM tools.differences();
+
+-- Events that no command appends.
+CREATE FUNCTION tools.inserted(type text, id text, event text, data jsonb) RETURNS text LANGUAGE sql AS $$
+	SELECT left(tools.outcome(format('INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+		SELECT current_setting(''order_cqrs.tenant_id''), %L, %L, coalesce(max(version), 0) + 1, %L, %L, ''me'', now()
+		  FROM order_cqrs.events WHERE tenant_id = current_setting(''order_cqrs.tenant_id'') AND aggregate_type = %1$L AND aggregate_id = %2$L',
+		type, id, event, data)), 5)
+$$;
+CALL order_create('m1', 'c', tools.items('p4:1'));
+CALL product_put('m', 'M', 'x');
+CALL order_create('m3', 'c', tools.items('m:1'));
+SELECT i, tools.inserted('Inventory', i, 'StockReceived', d) FROM (VALUES ('p4', '{}'::jsonb), ('p4', '{"total_received": "7"}'), ('m', '{"quantity": 5}'), ('m', '[]')) AS v (i, d);
+SELECT d, tools.inserted('Order', 'm1', 'InventoryAdjusted', d)
+  FROM unnest('{"{}", "{\"items\": null}", "{\"items\": {}}", "{\"items\": 1}", "{\"items\": [1]}", "{\"items\": [{}]}", "{\"items\": [{\"product_id\": \"p4\"}]}", "[]"}'::jsonb[]) AS d;
+-- It holds nothing that could be released.
+SELECT tools.inserted('Order', 'm3', 'InventoryReleased', '{}');
+SELECT * FROM tools.differences();
+-- Those that are like a command's.
+SELECT tools.inserted('Order', 'm1', 'InventoryAdjusted', '{"items": [{"product_id": "p4", "quantity": 2}]}');
+SELECT tools.fate('m1');
+SELECT tools.inserted('Order', 'm1', 'InventoryReleased', '{}');
+SELECT tools.inserted('Inventory', 'm', 'StockReceived', '{"quantity": 2, "total_received": 2}');
+SELECT tools.fate('m1');
+SELECT * FROM inventory_check(tools.items('m:3'));
+CALL projection_sync();
+SELECT * FROM tools.differences();
+DROP FUNCTION tools.inserted;
 REVOKE ALL ON SCHEMA order_cqrs, tools FROM regress_ocq_clerk;
 DROP ROLE regress_ocq_clerk;

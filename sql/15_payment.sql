@@ -324,6 +324,14 @@ CALL projection_resume('payments');
 SELECT status FROM payments WHERE tenant_id = 'payment' AND order_id = 'r5';
 CALL projection_sync();
 SELECT * FROM tools.differences();
+
+-- Events that no command appends.
+CALL order_create('m1', 'c', tools.items('p:1'));
+SELECT e, d, left(tools.outcome(format('INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+	VALUES (''payment'', ''Order'', ''m1'', 2, %L, %L, ''me'', now())', e, d)), 5)
+  FROM (VALUES ('PaymentRequested', '{}'), ('PaymentRequested', '{"amount": "1"}'), ('PaymentCompleted', '{"reference": "r"}'),
+	('PaymentFailed', '{"reason": "r"}'), ('PaymentRefunded', '{"amount": 1}')) AS v (e, d);
+SELECT tools.fate('m1');
 DROP FUNCTION tools.attempt;
 REVOKE ALL ON payment_requests FROM regress_ocq_teller;
 REVOKE ALL ON SCHEMA order_cqrs, tools FROM regress_ocq_teller;
