@@ -61,7 +61,7 @@ ocq_saga_define_settings(void)
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_max_attempts",
 							"Attempts at a step of the saga before the order is compensated.",
-							NULL,
+							"Lost races for a lock do not count.",
 							&ocq_saga_max_attempts, 5, 1, 100,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_retry_delay",
