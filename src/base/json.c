@@ -9,8 +9,8 @@
 
 #include "base/json.h"
 
-JsonbValue
-ocq_json_string(const char *string, int length)
+static JsonbValue
+make_string(const char *string, int length)
 {
 	JsonbValue	value;
 
@@ -23,21 +23,34 @@ ocq_json_string(const char *string, int length)
 void
 ocq_json_push_key(JsonbParseState **state, const char *key)
 {
-	JsonbValue	value = ocq_json_string(key, strlen(key));
+	JsonbValue	value = make_string(key, strlen(key));
 
 	(void) pushJsonbValue(state, WJB_KEY, &value);
 }
 
-/* ocq_json_push_text pushes a JSON null for NULL. */
-void
-ocq_json_push_text(JsonbParseState **state, const char *key, const text *value)
+static void
+push_string_or_null(JsonbParseState **state, const char *key, const char *string, int length)
 {
 	JsonbValue	jb = {.type = jbvNull};
 
-	if (value != NULL)
-		jb = ocq_json_string(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	if (string != NULL)
+		jb = make_string(string, length);
 	ocq_json_push_key(state, key);
 	(void) pushJsonbValue(state, WJB_VALUE, &jb);
+}
+
+/* ocq_json_push_text pushes a JSON null for NULL, and so does ocq_json_push_string. */
+void
+ocq_json_push_text(JsonbParseState **state, const char *key, const text *value)
+{
+	push_string_or_null(state, key, value == NULL ? NULL : VARDATA_ANY(value),
+						value == NULL ? 0 : VARSIZE_ANY_EXHDR(value));
+}
+
+void
+ocq_json_push_string(JsonbParseState **state, const char *key, const char *value)
+{
+	push_string_or_null(state, key, value, value == NULL ? 0 : strlen(value));
 }
 
 void

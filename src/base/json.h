@@ -12,10 +12,8 @@
 /* Each adds a key and its value to an object under construction. */
 extern void ocq_json_push_key(JsonbParseState **state, const char *key);
 extern void ocq_json_push_text(JsonbParseState **state, const char *key, const text *value);
+extern void ocq_json_push_string(JsonbParseState **state, const char *key, const char *value);
 extern void ocq_json_push_numeric(JsonbParseState **state, const char *key, Numeric value);
 extern void ocq_json_push_int64(JsonbParseState **state, const char *key, int64 value);
-
-/* A string as a value, with nothing copied. */
-extern JsonbValue ocq_json_string(const char *string, int length);
 
 #endif							/* OCQ_BASE_JSON_H */

@@ -17,25 +17,6 @@
 PG_FUNCTION_INFO_V1(ocq_command_send);
 PG_FUNCTION_INFO_V1(ocq_query_send);
 
-void
-ocq_bus_push_string(JsonbParseState **state, const char *key, const char *string, int length)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, key);
-	value.val.string.len = strlen(key);
-	(void) pushJsonbValue(state, WJB_KEY, &value);
-	if (string == NULL)
-		value.type = jbvNull;
-	else
-	{
-		value.val.string.val = unconstify(char *, string);
-		value.val.string.len = length;
-	}
-	(void) pushJsonbValue(state, WJB_VALUE, &value);
-}
-
 /* add_context is the line of context that an error in a handler gains. */
 static void
 add_context(void *arg)

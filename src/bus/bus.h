@@ -33,15 +33,19 @@ typedef struct OcqMessage
 
 /* payload.c: the keys of payloads */
 #define OCQ_MAX_PARAMETERS 6
+#define OCQ_MAX_ARGUMENTS 24
 
 typedef struct OcqParameter
 {
 	const char *name;
-	Oid			type;			/* TEXTOID, INT4OID, INT8OID or JSONBOID */
+	Oid			type;			/* of the argument; of an object with members, none */
 	bool		required;
+
+	/* The keys of an object, each an argument of its own; they end with a NULL name. */
+	const struct OcqParameter *members;
 } OcqParameter;
 
-extern void ocq_payload_read(const OcqMessage *message, const OcqParameter *parameters, int count,
+extern int	ocq_payload_read(const OcqMessage *message, const OcqParameter *parameters, int count,
 							 NullableDatum *arguments);
 extern void ocq_payload_check_object(const OcqMessage *message);
 
@@ -81,7 +85,6 @@ extern Jsonb *ocq_handler_call(const char *handler, const OcqMessage *message);
 extern void ocq_bus_check(const OcqMessage *message);
 extern Jsonb *ocq_bus_send(const OcqMessage *message);
 extern Jsonb *ocq_command_bus_send(text *type, Jsonb *payload, pg_uuid_t *command_id, text *tenant_id);
-extern void ocq_bus_push_string(JsonbParseState **state, const char *key, const char *string, int length);
 extern OcqMessage ocq_bus_message(OcqBusKind kind, FunctionCallInfo fcinfo);
 
 #endif							/* OCQ_BUS_BUS_H */

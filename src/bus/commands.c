@@ -10,9 +10,10 @@
  */
 #include "postgres.h"
 
-#include "bus/bus.h"
 #include "base/catalog.h"
 #include "base/errors.h"
+#include "base/json.h"
+#include "bus/bus.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -39,8 +40,8 @@ extern Datum ocq_customer_put(PG_FUNCTION_ARGS);
 extern Datum ocq_product_put(PG_FUNCTION_ARGS);
 extern Datum ocq_event_append(PG_FUNCTION_ARGS);
 
-#define REQUIRED(name, type) {name, type, true}
-#define OPTIONAL(name, type) {name, type, false}
+#define REQUIRED(name, type) {name, type, true, NULL}
+#define OPTIONAL(name, type) {name, type, false, NULL}
 #define COMMAND(type, routine, ...) {type, #routine, {__VA_ARGS__}, .function = ocq_##routine}
 
 const OcqBuiltin ocq_bus_commands[] = {
@@ -100,7 +101,7 @@ read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum
 
 	memcpy(parameters, builtin->parameters, sizeof(OcqParameter) * count);
 	memcpy(&parameters[count], shared_parameters, sizeof(shared_parameters));
-	ocq_payload_read(message, parameters, count + lengthof(shared_parameters), arguments);
+	(void) ocq_payload_read(message, parameters, count + lengthof(shared_parameters), arguments);
 	return count;
 }
 
@@ -149,17 +150,10 @@ static Jsonb *
 make_answer(const char *id_name, text *id, int32 version)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue	value;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_bus_push_string(&state, id_name, VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
-	value.type = jbvString;
-	value.val.string.val = "version";
-	value.val.string.len = strlen("version");
-	(void) pushJsonbValue(&state, WJB_KEY, &value);
-	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(version);
-	(void) pushJsonbValue(&state, WJB_VALUE, &value);
+	ocq_json_push_text(&state, id_name, id);
+	ocq_json_push_int64(&state, "version", version);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

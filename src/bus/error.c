@@ -5,14 +5,9 @@
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "bus/future.h"
 #include "utils/builtins.h"
-
-static void
-push_field(JsonbParseState **state, const char *key, const char *string)
-{
-	ocq_bus_push_string(state, key, string, string == NULL ? 0 : strlen(string));
-}
 
 /* ocq_future_error_make builds {"sqlstate", "message", "detail", "hint", "context"}. */
 Jsonb *
@@ -21,11 +16,11 @@ ocq_future_error_make(const ErrorData *error)
 	JsonbParseState *state = NULL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_field(&state, "sqlstate", unpack_sql_state(error->sqlerrcode));
-	push_field(&state, "message", error->message == NULL ? "" : error->message);
-	push_field(&state, "detail", error->detail);
-	push_field(&state, "hint", error->hint);
-	push_field(&state, "context", error->context);
+	ocq_json_push_string(&state, "sqlstate", unpack_sql_state(error->sqlerrcode));
+	ocq_json_push_string(&state, "message", error->message == NULL ? "" : error->message);
+	ocq_json_push_string(&state, "detail", error->detail);
+	ocq_json_push_string(&state, "hint", error->hint);
+	ocq_json_push_string(&state, "context", error->context);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "base/scope.h"
 #include "bus/bus.h"
 #include "catalog/objectaccess.h"
@@ -152,10 +153,10 @@ make_context(const OcqMessage *message, const text *tenant_id)
 	char	   *sender = GetUserNameFromId(GetSessionUserId(), false);
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_bus_push_string(&state, "type", VARDATA_ANY(message->type), VARSIZE_ANY_EXHDR(message->type));
-	ocq_bus_push_string(&state, "id", id, id == NULL ? 0 : strlen(id));
-	ocq_bus_push_string(&state, "tenant_id", VARDATA_ANY(tenant_id), VARSIZE_ANY_EXHDR(tenant_id));
-	ocq_bus_push_string(&state, "sender", sender, strlen(sender));
+	ocq_json_push_text(&state, "type", message->type);
+	ocq_json_push_string(&state, "id", id);
+	ocq_json_push_text(&state, "tenant_id", tenant_id);
+	ocq_json_push_string(&state, "sender", sender);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

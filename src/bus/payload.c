@@ -4,7 +4,8 @@
  *
  * A payload is a JSON object whose keys are the parameters of what it is sent to.
  * A key that is unknown, missing or of another type is an error that names it.
- * null stands for a key that is left out.
+ * null stands for a key that is left out.  A parameter may be an object itself, and
+ * then its keys are arguments.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -15,6 +16,7 @@
 #include "lib/stringinfo.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
 int
@@ -33,26 +35,36 @@ describe(const OcqMessage *message)
 	return psprintf("%s \"%s\"", ocq_bus_kind_name(message->kind), text_to_cstring(message->type));
 }
 
+/* An object that is being read: the payload, or one in it. */
+typedef struct Object
+{
+	const OcqMessage *message;
+	const char *name;			/* for messages */
+	JsonbContainer *container;	/* NULL: it was left out */
+	const OcqParameter *parameters;
+	int			count;
+} Object;
+
 static char *
-list_keys(const OcqParameter *parameters, int count)
+list_keys(const Object *object)
 {
 	StringInfoData names;
 
 	initStringInfo(&names);
-	for (int i = 0; i < count; i++)
-		appendStringInfo(&names, "%s%s%s", i == 0 ? "" : ", ", parameters[i].name,
-						 parameters[i].required ? "" : " (optional)");
+	for (int i = 0; i < object->count; i++)
+		appendStringInfo(&names, "%s%s%s", i == 0 ? "" : ", ", object->parameters[i].name,
+						 object->parameters[i].required ? "" : " (optional)");
 	return names.data;
 }
 
 pg_noreturn static void
-refuse_key(const OcqMessage *message, const OcqParameter *parameters, int count, const char *problem)
+refuse_key(const Object *object, const char *problem)
 {
 	ereport(ERROR,
 			(errcode(OCQ_ERR_INVALID_PAYLOAD),
 			 errmsg("%s", problem),
-			 errdetail("The payload is that of %s.", describe(message)),
-			 errhint("Its keys are: %s.", list_keys(parameters, count))));
+			 errdetail("The payload is that of %s.", describe(object->message)),
+			 errhint("Its keys are: %s.", list_keys(object))));
 }
 
 void
@@ -70,9 +82,9 @@ ocq_payload_check_object(const OcqMessage *message)
 }
 
 static void
-check_unknown_keys(const OcqMessage *message, const OcqParameter *parameters, int count)
+check_unknown_keys(const Object *object)
 {
-	JsonbIterator *iterator = JsonbIteratorInit(&message->payload->root);
+	JsonbIterator *iterator = JsonbIteratorInit(object->container);
 	JsonbIteratorToken token;
 	JsonbValue	value;
 
@@ -82,13 +94,13 @@ check_unknown_keys(const OcqMessage *message, const OcqParameter *parameters, in
 
 		if (token != WJB_KEY)
 			continue;
-		for (int i = 0; i < count && !known; i++)
-			known = (size_t) value.val.string.len == strlen(parameters[i].name) &&
-				memcmp(value.val.string.val, parameters[i].name, value.val.string.len) == 0;
+		for (int i = 0; i < object->count && !known; i++)
+			known = (size_t) value.val.string.len == strlen(object->parameters[i].name) &&
+				memcmp(value.val.string.val, object->parameters[i].name, value.val.string.len) == 0;
 		if (!known)
-			refuse_key(message, parameters, count,
-					   psprintf("unknown key \"%s\" in the payload",
-								ocq_tenant_clip(value.val.string.val, value.val.string.len)));
+			refuse_key(object, psprintf("unknown key \"%s\" in %s",
+										ocq_tenant_clip(value.val.string.val, value.val.string.len),
+										object->name));
 	}
 }
 
@@ -108,6 +120,41 @@ read_whole(Numeric number, int64 *whole)
 	return true;
 }
 
+static text *
+make_text(const JsonbValue *value)
+{
+	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+/* read_texts returns false if the value is no array of strings. */
+static bool
+read_texts(const JsonbValue *value, Datum *result)
+{
+	JsonbContainer *array = value->val.binary.data;
+	Datum	   *elements;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(array))
+		return false;
+	elements = palloc_array(Datum, JsonContainerSize(array) + 1);
+	for (uint32 i = 0; i < JsonContainerSize(array); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+
+		if (element->type != jbvString)
+			return false;
+		elements[i] = PointerGetDatum(make_text(element));
+	}
+	*result = ocq_array(elements, NULL, JsonContainerSize(array), TEXTOID);
+	return true;
+}
+
+static Datum
+read_time(const JsonbValue *value)
+{
+	return DirectFunctionCall3(timestamptz_in, CStringGetDatum(text_to_cstring(make_text(value))),
+							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
 /* read_value returns what the key must be if the value is something else, or NULL. */
 static const char *
 read_value(JsonbValue *value, Oid type, Datum *result)
@@ -119,19 +166,25 @@ read_value(JsonbValue *value, Oid type, Datum *result)
 		case TEXTOID:
 			if (value->type != jbvString)
 				return "a string";
-			*result = PointerGetDatum(cstring_to_text_with_len(value->val.string.val,
-															   value->val.string.len));
+			*result = PointerGetDatum(make_text(value));
 			return NULL;
+		case TEXTARRAYOID:
+			return read_texts(value, result) ? NULL : "an array of strings";
 		case INT4OID:
 			if (value->type != jbvNumeric || !read_whole(value->val.numeric, &whole) ||
 				whole < PG_INT32_MIN || whole > PG_INT32_MAX)
 				return "a whole number of 32 bits";
 			*result = Int32GetDatum((int32) whole);
 			return NULL;
-		case INT8OID:
-			if (value->type != jbvNumeric || !read_whole(value->val.numeric, &whole))
-				return "a whole number of 64 bits";
-			*result = Int64GetDatum(whole);
+		case NUMERICOID:
+			if (value->type != jbvNumeric)
+				return "a number";
+			*result = NumericGetDatum(value->val.numeric);
+			return NULL;
+		case TIMESTAMPTZOID:
+			if (value->type != jbvString)
+				return "a string that says a time";
+			*result = read_time(value);
 			return NULL;
 		case JSONBOID:
 			*result = JsonbPGetDatum(JsonbValueToJsonb(value));
@@ -141,34 +194,80 @@ read_value(JsonbValue *value, Oid type, Datum *result)
 	}
 }
 
+static void read_object(const Object *object, NullableDatum **next);
+
+/* read_members reads an object within the object. */
+static void
+read_members(const Object *object, const OcqParameter *parameter, const JsonbValue *value,
+			 NullableDatum **next)
+{
+	Object		inner = {
+		.message = object->message,
+		.name = psprintf("\"%s\" of %s", parameter->name, object->name),
+		.parameters = parameter->members
+	};
+
+	if (value != NULL)
+	{
+		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+			refuse_key(object, psprintf("key \"%s\" of %s must be an object",
+										parameter->name, object->name));
+		inner.container = value->val.binary.data;
+	}
+	while (inner.parameters[inner.count].name != NULL)
+		inner.count++;
+	read_object(&inner, next);
+}
+
+/* read_object fills in the next arguments, one for each parameter, or for each of its members. */
+static void
+read_object(const Object *object, NullableDatum **next)
+{
+	if (object->container != NULL)
+		check_unknown_keys(object);
+
+	for (int i = 0; i < object->count; i++)
+	{
+		const OcqParameter *parameter = &object->parameters[i];
+		const char *name = parameter->name;
+		const char *wanted;
+		JsonbValue	value;
+		bool		found = object->container != NULL &&
+			getKeyJsonValueFromContainer(object->container, name, strlen(name), &value) != NULL;
+		bool		isnull = !found || value.type == jbvNull;
+
+		if (isnull && parameter->required && object->container != NULL)
+			refuse_key(object, psprintf("key \"%s\" of %s %s", name, object->name,
+										found ? "must not be null" : "is missing"));
+		if (parameter->members != NULL)
+		{
+			read_members(object, parameter, isnull ? NULL : &value, next);
+			continue;
+		}
+		(*next)->isnull = isnull;
+		(*next)->value = (Datum) 0;
+		wanted = isnull ? NULL : read_value(&value, parameter->type, &(*next)->value);
+		if (wanted != NULL)
+			refuse_key(object, psprintf("key \"%s\" of %s must be %s", name, object->name, wanted));
+		(*next)++;
+	}
+}
+
 /*
- * ocq_payload_read fills in the arguments from the keys of the same number, in the
- * caller's memory.
+ * ocq_payload_read fills in the arguments in the order of the parameters, in the
+ * caller's memory, and returns how many they are.
  */
-void
+int
 ocq_payload_read(const OcqMessage *message, const OcqParameter *parameters, int count,
 				 NullableDatum *arguments)
 {
+	Object		payload = {
+		.message = message, .name = "the payload", .parameters = parameters, .count = count
+	};
+	NullableDatum *next = arguments;
+
 	ocq_payload_check_object(message);
-	check_unknown_keys(message, parameters, count);
-
-	for (int i = 0; i < count; i++)
-	{
-		const char *name = parameters[i].name;
-		const char *wanted;
-		JsonbValue	value;
-		bool		found = getKeyJsonValueFromContainer(&message->payload->root, name, strlen(name),
-														 &value) != NULL;
-
-		arguments[i].isnull = !found || value.type == jbvNull;
-		if (arguments[i].isnull && parameters[i].required)
-			refuse_key(message, parameters, count,
-					   psprintf("key \"%s\" of the payload %s", name, found ? "must not be null" : "is missing"));
-		if (arguments[i].isnull)
-			continue;
-		wanted = read_value(&value, parameters[i].type, &arguments[i].value);
-		if (wanted != NULL)
-			refuse_key(message, parameters, count,
-					   psprintf("key \"%s\" of the payload must be %s", name, wanted));
-	}
+	payload.container = &message->payload->root;
+	read_object(&payload, &next);
+	return (int) (next - arguments);
 }

@@ -24,11 +24,50 @@ OCQ_STATEMENT("SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c))"
 			  " FROM order_cqrs.inventory_check($1, $2, $3) AS c",
 			  JSONBOID, TEXTOID, TEXTOID);
 
-#define REQUIRED(name, type) {name, type, true}
-#define OPTIONAL(name, type) {name, type, false}
+static OcqStatement get_customer_orders =
+OCQ_STATEMENT("SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o)), '[]')"
+			  " FROM order_cqrs.customer_orders($1, $2, $3, $4, $5, $6, $7) AS o",
+			  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID);
+
+static OcqStatement search_orders =
+OCQ_STATEMENT("SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o)), '[]')"
+			  " FROM order_cqrs.order_search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+			  " $14, $15, $16, $17, $18, $19, $20) AS o",
+			  TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID,
+			  TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+			  INT4OID, TEXTOID, INT4OID, INT4OID, TEXTOID, TEXTOID);
+
+#define REQUIRED(name, type) {name, type, true, NULL}
+#define OPTIONAL(name, type) {name, type, false, NULL}
+#define OBJECT(name, members) {name, InvalidOid, false, members}
+
+static const OcqParameter page_members[] = {
+	OPTIONAL("page", INT4OID), OPTIONAL("page_size", INT4OID), OPTIONAL("after", TEXTOID), {0}
+};
+
+static const OcqParameter sorted_page_members[] = {
+	OPTIONAL("sort", TEXTOID), OPTIONAL("page", INT4OID), OPTIONAL("page_size", INT4OID),
+	OPTIONAL("after", TEXTOID), {0}
+};
+
+static const OcqParameter criteria_members[] = {
+	OPTIONAL("customer_id", TEXTOID), OPTIONAL("customer_name", TEXTOID),
+	OPTIONAL("status", TEXTARRAYOID), OPTIONAL("payment_status", TEXTARRAYOID),
+	OPTIONAL("min_total", NUMERICOID), OPTIONAL("max_total", NUMERICOID),
+	OPTIONAL("created_from", TIMESTAMPTZOID), OPTIONAL("created_to", TIMESTAMPTZOID),
+	OPTIONAL("updated_from", TIMESTAMPTZOID), OPTIONAL("updated_to", TIMESTAMPTZOID),
+	OPTIONAL("product_id", TEXTOID), OPTIONAL("product_name", TEXTOID),
+	OPTIONAL("product_category", TEXTOID), OPTIONAL("min_items", INT4OID),
+	OPTIONAL("max_items", INT4OID), {0}
+};
 
 const OcqBuiltin ocq_bus_queries[] = {
 	{"GetOrder", "order_get", {REQUIRED("order_id", TEXTOID)}, .statement = &get_order},
+	{"GetCustomerOrders", "customer_orders", {REQUIRED("customer_id", TEXTOID),
+	OPTIONAL("from", TIMESTAMPTZOID), OPTIONAL("to", TIMESTAMPTZOID), OBJECT("pageable", page_members)},
+	.statement = &get_customer_orders},
+	{"SearchOrders", "order_search", {OBJECT("criteria", criteria_members),
+	OBJECT("pageable", sorted_page_members)}, .statement = &search_orders},
 	{"CheckInventory", "inventory_check", {REQUIRED("items", JSONBOID), OPTIONAL("order_id", TEXTOID)},
 	.statement = &check_inventory},
 };
@@ -38,17 +77,15 @@ const int	ocq_bus_query_count = lengthof(ocq_bus_queries);
 static int
 read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum *arguments)
 {
-	int			count = ocq_builtin_count_parameters(builtin);
-
-	ocq_payload_read(message, builtin->parameters, count, arguments);
-	return count;
+	return ocq_payload_read(message, builtin->parameters, ocq_builtin_count_parameters(builtin),
+							arguments);
 }
 
 /* ocq_bus_query_check finds what can be found wrong without running the query. */
 void
 ocq_bus_query_check(const OcqBuiltin *builtin, const OcqMessage *message)
 {
-	NullableDatum arguments[OCQ_MAX_PARAMETERS];
+	NullableDatum arguments[OCQ_MAX_ARGUMENTS];
 
 	(void) read_payload(builtin, message, arguments);
 }
@@ -80,9 +117,9 @@ run_statement(OcqStatement *statement, Datum *values, const char *nulls)
 Jsonb *
 ocq_bus_query_run(const OcqBuiltin *builtin, const OcqMessage *message)
 {
-	NullableDatum arguments[OCQ_MAX_PARAMETERS];
-	Datum		values[OCQ_MAX_PARAMETERS + 1];
-	char		nulls[OCQ_MAX_PARAMETERS + 2] = {0};
+	NullableDatum arguments[OCQ_MAX_ARGUMENTS];
+	Datum		values[OCQ_MAX_ARGUMENTS + 1];
+	char		nulls[OCQ_MAX_ARGUMENTS + 2] = {0};
 	int			count = read_payload(builtin, message, arguments);
 
 	for (int i = 0; i < count; i++)

@@ -19,12 +19,11 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/procedure.h"
 #include "base/scope.h"
 #include "bus/future.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -149,13 +148,6 @@ finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 		ocq_future_was_finished(&future->id);
 }
 
-/* Deferred constraints are part of the handler's success: they may not fail our commit. */
-static void
-check_deferred_constraints(void)
-{
-	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
-}
-
 /* handle runs the handler as the sender's role. */
 static Jsonb *
 handle(const OcqFuture *future)
@@ -167,7 +159,7 @@ handle(const OcqFuture *future)
 		(void) set_config_option("role", future->role, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	result = ocq_bus_send(&future->message);
-	check_deferred_constraints();
+	ocq_check_deferred_constraints();	/* they may not fail our commit */
 	AtEOXact_GUC(true, level);
 	return result;
 }
@@ -256,19 +248,6 @@ ocq_future_perform(const OcqFuture *future)
  * By hand.
  */
 
-static void
-require_own_transactions(FunctionCallInfo fcinfo)
-{
-	if (fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
-		!castNode(CallContext, fcinfo->context)->atomic)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-			 errmsg("future_run cannot run inside a transaction block"),
-			 errdetail("It commits before and after each future, so that each takes effect once."),
-			 errhint("CALL it on its own, outside BEGIN and outside functions.")));
-}
-
 static int32
 count_argument(FunctionCallInfo fcinfo)
 {
@@ -313,8 +292,8 @@ ocq_future_run(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	bool		more = true;
 
-	require_own_transactions(fcinfo);
-	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	ocq_procedure_require_own_transactions(fcinfo, "future_run");
+	ocq_procedure_begin(fcinfo);
 	context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future_run", ALLOCSET_DEFAULT_SIZES);
 	(void) ocq_future_recover();
 	(void) ocq_future_expire();

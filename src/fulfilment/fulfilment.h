@@ -74,6 +74,7 @@ extern bool ocq_stock_lines_equal(const OcqStockLines *a, const OcqStockLines *b
 extern void ocq_reservation_hold(OcqReservation *reservation, const OcqEvent *event);
 extern void ocq_reservation_end(OcqReservation *reservation, OcqReservationStatus status,
 								const OcqEvent *event);
+extern OcqStockLines ocq_reservation_lines(const OcqReservation *reservation);
 extern OcqStockLines ocq_reservation_held(const OcqReservation *reservation);
 extern Jsonb *ocq_reservation_items_jsonb(const OcqReservation *reservation);
 extern Jsonb *ocq_reservation_requested_data(const OcqStockLines *requested);

@@ -53,6 +53,8 @@ ocq_payment_allows(OcqPaymentStatus from, OcqPaymentStatus to)
 void
 ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *event)
 {
+	if (to != OCQ_PAYMENT_PENDING && payment->status == OCQ_PAYMENT_NONE)
+		ocq_event_report_malformed(event, "is about a payment that was never requested");
 	payment->status = to;
 	payment->version = event->version;
 	payment->updated_at = event->occurred_at;

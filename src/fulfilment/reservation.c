@@ -138,19 +138,27 @@ read_line(const JsonbValue *element)
 	};
 }
 
+/* ocq_reservation_lines returns what the reservation is, or was, of. */
+OcqStockLines
+ocq_reservation_lines(const OcqReservation *reservation)
+{
+	OcqStockLines lines = {0};
+
+	if (reservation->items == NULL)
+		return lines;
+	lines.lines = palloc_array(OcqStockLine, JsonContainerSize(reservation->items) + 1);
+	for (uint32 i = 0; i < JsonContainerSize(reservation->items); i++)
+		lines.lines[lines.count++] =
+			read_line(getIthJsonbValueFromContainer(reservation->items, i));
+	return ocq_stock_lines_merge(lines.lines, lines.count);
+}
+
 /* ocq_reservation_held returns what is held: nothing, unless the status is HELD. */
 OcqStockLines
 ocq_reservation_held(const OcqReservation *reservation)
 {
-	OcqStockLines held = {0};
-
-	if (reservation->status != OCQ_RESERVATION_HELD)
-		return held;
-	held.lines = palloc_array(OcqStockLine, JsonContainerSize(reservation->items) + 1);
-	for (uint32 i = 0; i < JsonContainerSize(reservation->items); i++)
-		held.lines[held.count++] =
-			read_line(getIthJsonbValueFromContainer(reservation->items, i));
-	return ocq_stock_lines_merge(held.lines, held.count);
+	return reservation->status == OCQ_RESERVATION_HELD ?
+		ocq_reservation_lines(reservation) : (OcqStockLines) {0};
 }
 
 /* ocq_reservation_items_jsonb returns a copy of the items as a value of their own. */

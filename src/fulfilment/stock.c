@@ -67,7 +67,7 @@ ocq_stock_define_settings(void)
 {
 	DefineCustomEnumVariable("order_cqrs.reserve_on",
 							 "When the stock of an order is reserved.",
-							 "create: by order_create, in its transaction; saga: by the saga, after it; off: by hand.",
+							 "With create by order_create, in its transaction; with saga by the saga, after it; with off by hand.",
 							 &ocq_reserve_on, OCQ_RESERVE_ON_CREATE, reserve_on_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "base/statement.h"
 #include "order/handle.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 /* What the cancellation of an order says of the payment that was still to come. */
 #define REASON_CANCELLED "Order cancelled"
@@ -177,6 +178,19 @@ empty_data(void)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* request_payment returns NULL if an update leaves what is requested as it is. */
+static Jsonb *
+request_payment(const OcqOrderState *state, const OcqOrderRequest *request)
+{
+	Numeric		amount = request->items != NULL ? request->items->total_amount : state->total_amount;
+
+	if (state->payment.status == OCQ_PAYMENT_PENDING &&
+		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(amount),
+										 NumericGetDatum(state->payment.amount))))
+		return NULL;
+	return ocq_payment_requested_data(amount);
+}
+
 /* make_data returns NULL if the event is not needed after all. */
 static Jsonb *
 make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
@@ -188,8 +202,7 @@ make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
 		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
 			return reserve(draft, command, state, request);
 		case OCQ_ORDER_EVENT_PAYMENT_REQUESTED:
-			return ocq_payment_requested_data(request->items != NULL ?
-											  request->items->total_amount : state->total_amount);
+			return request_payment(state, request);
 		case OCQ_ORDER_EVENT_PAYMENT_FAILED:
 			return ocq_payment_failed_data(cstring_to_text(REASON_CANCELLED));
 		case OCQ_ORDER_EVENT_PAYMENT_REFUNDED:

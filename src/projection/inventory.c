@@ -106,6 +106,28 @@ static OcqStatement delete_unfounded =
 OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.inventory"
 					 " WHERE version = 0 AND received = 0 AND shipped = 0 AND reserved = 0");
 
+/*
+ * Locks all rows that a transaction is going to write for these streams, whatever
+ * their reservations were and will be, as it writes by more than one statement.
+ */
+static OcqStatement lock_products =
+OCQ_STATEMENT("WITH streams AS (SELECT * FROM unnest($1, $2, $3)"
+			  " AS k (tenant_id, aggregate_type, aggregate_id))"
+			  " SELECT FROM order_cqrs.inventory i WHERE (i.tenant_id, i.product_id) IN ("
+			  " SELECT k.tenant_id, x.product_id FROM streams k JOIN order_cqrs.reservations r"
+			  " ON r.tenant_id = k.tenant_id AND r.order_id = k.aggregate_id,"
+			  " jsonb_to_recordset(r.items) AS x (product_id text) WHERE k.aggregate_type = 'Order'"
+			  " UNION ALL SELECT k.tenant_id, x.item ->> 'product_id' FROM streams k"
+			  " JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
+			  " AND e.aggregate_type = 'Order' AND e.aggregate_id = k.aggregate_id,"
+			  " jsonb_array_elements(CASE jsonb_typeof(e.data -> 'items') WHEN 'array'"
+			  " THEN e.data -> 'items' ELSE '[]' END) AS x (item) WHERE k.aggregate_type = 'Order'"
+			  " AND e.event_type IN ('InventoryReserved', 'InventoryAdjusted')"
+			  " UNION ALL SELECT k.tenant_id, k.aggregate_id FROM streams k"
+			  " WHERE k.aggregate_type = 'Inventory')"
+			  " ORDER BY i.tenant_id, i.product_id FOR NO KEY UPDATE OF i",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
 static OcqStatement behind =
 OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
 			  " FROM order_cqrs.events e LEFT JOIN order_cqrs.reservations r"
@@ -131,6 +153,45 @@ concerns(const OcqBatch *batch, const OcqOrderState *order)
 	return order->reservation.version > batch->appended_after;
 }
 
+static void
+lock_streams_products(const OcqStream *streams, int count)
+{
+	Datum	   *columns[3];
+	Datum		values[3];
+
+	for (int column = 0; column < 3; column++)
+		columns[column] = palloc_array(Datum, count);
+	for (int i = 0; i < count; i++)
+	{
+		columns[0][i] = PointerGetDatum(streams[i].tenant_id);
+		columns[1][i] = PointerGetDatum(streams[i].aggregate_type);
+		columns[2][i] = PointerGetDatum(streams[i].aggregate_id);
+	}
+	for (int column = 0; column < 3; column++)
+		values[column] = ocq_array(columns[column], NULL, count, TEXTOID);
+	(void) ocq_statement_run(&lock_products, values, NULL);
+}
+
+/* lock_batch_products is for a batch of the worker's; a command holds its locks already. */
+static void
+lock_batch_products(const OcqBatch *batch)
+{
+	OcqStream  *streams = palloc_array(OcqStream, batch->norders + batch->nstocks);
+	int			count = 0;
+
+	for (int i = 0; i < batch->norders; i++)
+		if (concerns(batch, &batch->orders[i]))
+			streams[count++] = (OcqStream) {
+			.tenant_id = batch->orders[i].tenant_id,
+				.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
+				.aggregate_id = batch->orders[i].order_id
+		};
+	for (int i = 0; i < batch->nstocks; i++)
+		streams[count++] = batch->stocks[i].stream;
+	if (count > 0)
+		lock_streams_products(streams, count);
+}
+
 static int64
 handle_orders(const OcqBatch *batch)
 {
@@ -147,6 +208,9 @@ handle_orders(const OcqBatch *batch)
 
 		if (!concerns(batch, order))
 			continue;
+
+		/* Our SQL takes the items apart; here is where malformed ones are reported. */
+		(void) ocq_reservation_lines(&order->reservation);
 		columns[0][count] = PointerGetDatum(order->tenant_id);
 		columns[1][count] = PointerGetDatum(order->order_id);
 		columns[2][count] = Int32GetDatum(order->reservation.version);
@@ -197,6 +261,8 @@ handle(const OcqBatch *batch)
 {
 	int64		changed = 0;
 
+	if (!batch->is_append)
+		lock_batch_products(batch);
 	if (batch->nstocks > 0)
 		changed += handle_stocks(batch);
 	if (batch->norders > 0 && !(batch->is_append && !concerns(batch, &batch->orders[0])))
@@ -207,6 +273,7 @@ handle(const OcqBatch *batch)
 static void
 forget(const OcqStreams *streams)
 {
+	lock_streams_products(streams->streams, streams->count);
 	ocq_rows_forget(&forget_orders, streams, OCQ_AGGREGATE_ORDER);
 	ocq_rows_forget(&forget_stocks, streams, OCQ_AGGREGATE_INVENTORY);
 }

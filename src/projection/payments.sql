@@ -14,7 +14,7 @@ CREATE TABLE payments (
     PRIMARY KEY (tenant_id, order_id)
 ) WITH (fillfactor = 80);
 -- For payment_requests.
-CREATE INDEX payments_pending_idx ON payments (requested_at) WHERE status = 'PENDING';
+CREATE INDEX payments_pending_idx ON payments (tenant_id, requested_at) WHERE status = 'PENDING';
 
 COMMENT ON TABLE payments IS 'Read table: one row for each order whose payment was requested';
 COMMENT ON COLUMN payments.status IS 'PENDING, COMPLETED, FAILED or REFUNDED';

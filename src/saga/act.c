@@ -59,7 +59,7 @@ push_metadata(JsonbParseState **state)
 {
 	ocq_json_push_key(state, "metadata");
 	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_text(state, "saga", cstring_to_text("order"));
+	ocq_json_push_string(state, "saga", "order");
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
@@ -73,7 +73,7 @@ send(const OcqOrderState *order, OcqSagaStep step, const char *command, const ch
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	ocq_json_push_text(&state, "order_id", order->order_id);
 	if (reason != NULL)
-		ocq_json_push_text(&state, "reason", cstring_to_text(reason));
+		ocq_json_push_string(&state, "reason", reason);
 	push_metadata(&state);
 	payload = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	(void) ocq_command_bus_send(cstring_to_text(command), payload,
@@ -133,6 +133,9 @@ release_and_cancel(const OcqOrderState *order, OcqSagaStep step, const char *rea
 static TimestampTz
 payment_deadline(const OcqOrderState *order)
 {
+	/* A time that no clock shows is an event's that no command wrote. */
+	if (order->payment.requested_at > END_TIMESTAMP - ocq_payment_timeout * USECS_PER_SEC)
+		return DT_NOEND;
 	return TimestampTzPlusMilliseconds(order->payment.requested_at,
 									   ocq_payment_timeout * INT64CONST(1000));
 }
@@ -213,7 +216,8 @@ ocq_saga_advance(OcqSagaRecord *record)
 		rest.step = next_step(&rest, &order);
 	}
 	rest.attempts = 0;
-	rest.last_error = NULL;
+	if (record->step != OCQ_SAGA_COMPENSATE)
+		rest.last_error = NULL;	/* what a compensation was for remains */
 	rest.version = order.version;
 	rest.has_next = rest.step == OCQ_SAGA_AWAIT_PAYMENT;
 	if (rest.has_next)

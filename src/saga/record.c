@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -50,6 +49,11 @@ OCQ_STATEMENT("UPDATE order_cqrs.order_saga SET step = $3, attempts = $4, next_a
 			  " last_error = $6, version = $7, updated_at = clock_timestamp()"
 			  " WHERE tenant_id = $1 AND order_id = $2",
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID);
+
+static OcqStatement update_time =
+OCQ_STATEMENT("UPDATE order_cqrs.order_saga SET next_attempt_at = $3, updated_at = clock_timestamp()"
+			  " WHERE tenant_id = $1 AND order_id = $2",
+			  TEXTOID, TEXTOID, TIMESTAMPTZOID);
 
 static OcqStatement insert_record =
 OCQ_STATEMENT("INSERT INTO order_cqrs.order_saga (tenant_id, order_id, step, attempts,"
@@ -120,37 +124,50 @@ ocq_saga_write(const OcqSagaRecord *record)
 	(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
 }
 
-pg_noreturn static void
-report_lost_checkpoint(void)
+/*
+ * ocq_saga_set_time changes nothing else, as it is for those who have not locked the
+ * order's stream.  Returns false if the order has no record.
+ */
+bool
+ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at)
 {
-	ereport(ERROR,
+	Datum		values[] = {
+		PointerGetDatum(order->tenant_id), PointerGetDatum(order->aggregate_id),
+		TimestampTzGetDatum(next_attempt_at)
+	};
+
+	return ocq_statement_run(&update_time, values, NULL) > 0;
+}
+
+void
+ocq_saga_report_lost_checkpoint(int level)
+{
+	ereport(level,
 			(errcode(OCQ_ERR_UNKNOWN_SAGA),
 			 errmsg("the saga has no row in order_cqrs.saga_state"),
 			 errdetail("The row is made with the extension and never deleted by it."),
 			 errhint("Insert it again: INSERT INTO order_cqrs.saga_state (saga_name, last_position) VALUES ('order', order_cqrs.event_horizon()).")));
 }
 
-int64
-ocq_saga_checkpoint(void)
+/* ocq_saga_checkpoint returns false if the row that holds it has been deleted. */
+bool
+ocq_saga_checkpoint(int64 *position)
 {
 	if (ocq_statement_run(&select_checkpoint, NULL, NULL) == 0)
-		report_lost_checkpoint();
-	return DatumGetInt64(ocq_row_datum(0, 1));
+		return false;
+	*position = DatumGetInt64(ocq_row_datum(0, 1));
+	return true;
 }
 
 /*
  * ocq_saga_lock_checkpoint locks and reads it.  Without wait it returns false if
- * another process has it.
+ * another process has it; in any case if its row has been deleted.
  */
 bool
 ocq_saga_lock_checkpoint(bool wait, int64 *position)
 {
 	if (ocq_statement_run(wait ? &lock_checkpoint : &try_lock_checkpoint, NULL, NULL) == 0)
-	{
-		if (!wait)
-			return false;
-		report_lost_checkpoint();
-	}
+		return false;
 	*position = DatumGetInt64(ocq_row_datum(0, 1));
 	return true;
 }

@@ -25,12 +25,14 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "saga/saga.h"
+#include "storage/latch.h"
 #include "store/store.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/wait_event.h"
 
 PG_FUNCTION_INFO_V1(ocq_saga_run);
 PG_FUNCTION_INFO_V1(ocq_saga_retry);
@@ -41,6 +43,8 @@ PG_FUNCTION_INFO_V1(ocq_saga_retry);
 /* How long another transaction is waited for, and when the order's turn comes again. */
 #define LOCK_TIMEOUT "100ms"
 #define BUSY_MS 250
+#define STREAM_TRIES 5
+#define STREAM_TRY_MS 2
 
 bool		ocq_saga_enabled = true;
 int			ocq_saga_max_attempts = 5;
@@ -57,7 +61,7 @@ ocq_saga_define_settings(void)
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_max_attempts",
 							"Attempts at a step of the saga before the order is compensated.",
-							"Compensation is tried as often; then the order waits for saga_retry.",
+							"Lost races for a lock do not count.",
 							&ocq_saga_max_attempts, 5, 1, 100,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_retry_delay",
@@ -105,9 +109,9 @@ note_failure(OcqSagaRecord *record, const ErrorData *error)
 
 	ereport(WARNING,
 			(errcode(OCQ_ERR_SAGA_FAILED),
-			 errmsg("saga step %s of order \"%s\" has failed %d times: %s",
+			 errmsg("saga step %s of order \"%s\" has failed in attempt %d of %d: %s",
 					ocq_saga_step_name(record->step), text_to_cstring(record->order.aggregate_id),
-					record->attempts, record->last_error),
+					record->attempts, ocq_saga_max_attempts, record->last_error),
 			 errdetail("The order belongs to tenant \"%s\".", text_to_cstring(record->order.tenant_id)),
 			 record->step == OCQ_SAGA_COMPENSATE ?
 			 errhint("Remove the cause, and call saga_retry.") :
@@ -181,17 +185,32 @@ advance_order(const OcqSagaTask *task)
 	ocq_saga_write(&record);
 }
 
-/*
- * postpone is for an order whose stream another transaction has locked.  The record
- * may be written without the lock, as the saga's is held.
- */
+/* postpone is for an order whose stream another transaction has locked. */
 static void
 postpone(const OcqSagaTask *task)
 {
-	OcqSagaRecord record = ocq_saga_read(&task->order);
+	OcqSagaRecord record = {.order = task->order};
 
 	look_again_in(&record, BUSY_MS);
-	ocq_saga_write(&record);
+	if (!ocq_saga_set_time(&task->order, record.next_attempt_at))
+		ocq_saga_write(&record);
+}
+
+/*
+ * lock_stream_soon waits for some milliseconds: the commit that has woken us gives up
+ * its locks a moment later.
+ */
+static bool
+lock_stream_soon(const OcqStream *order)
+{
+	for (int try = 0; try < STREAM_TRIES; try++)
+	{
+		if (ocq_stream_try_lock(order))
+			return true;
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STREAM_TRY_MS, PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
 }
 
 /*
@@ -209,7 +228,7 @@ ocq_saga_take(const OcqSagaTask *task, bool wait)
 	is_ours = ocq_saga_lock_checkpoint(wait, &checkpoint);
 	if (is_ours && (task->position == 0 || task->position > checkpoint))
 	{
-		if (ocq_stream_try_lock(&task->order))
+		if (lock_stream_soon(&task->order))
 			advance_order(task);
 		else
 			postpone(task);
@@ -222,7 +241,7 @@ ocq_saga_take(const OcqSagaTask *task, bool wait)
 
 /*
  * ocq_saga_collect finds what there is to do, in the context: the orders whose time
- * has come, and those of events up to the horizon.  The caller is in a scope,
+ * has come, and those of events from the checkpoint to the horizon.  The caller is in a scope,
  * commits, and then takes them one by one and in this order, up to the first that
  * another process is about to take: what stands before a checkpoint must be done.
  *
@@ -230,9 +249,8 @@ ocq_saga_take(const OcqSagaTask *task, bool wait)
  * checkpoint follows the horizon in strides where no event concerns the saga.
  */
 OcqSagaTasks
-ocq_saga_collect(int64 horizon, MemoryContext context)
+ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context)
 {
-	int64		checkpoint = ocq_saga_checkpoint();
 	OcqSagaTasks tasks = ocq_saga_find_due(context);
 	OcqSagaTasks events;
 
@@ -270,8 +288,9 @@ collect_by_hand(void)
 
 	ocq_scope_enter(&scope);
 	horizon = ocq_horizon_wait();
-	(void) ocq_saga_lock_checkpoint(true, &checkpoint);
-	tasks = ocq_saga_collect(horizon, context);
+	if (!ocq_saga_lock_checkpoint(true, &checkpoint))
+		ocq_saga_report_lost_checkpoint(ERROR);
+	tasks = ocq_saga_collect(checkpoint, horizon, context);
 	ocq_scope_leave(&scope);
 	return tasks;
 }

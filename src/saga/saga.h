@@ -67,7 +67,9 @@ typedef struct OcqSagaTasks
 
 extern OcqSagaRecord ocq_saga_read(const OcqStream *order);
 extern void ocq_saga_write(const OcqSagaRecord *record);
-extern int64 ocq_saga_checkpoint(void);
+extern bool ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at);
+extern void ocq_saga_report_lost_checkpoint(int level);
+extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
 extern void ocq_saga_set_checkpoint(int64 position);
 extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context);
@@ -79,6 +81,6 @@ extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);
 
 /* run.c */
 extern bool ocq_saga_take(const OcqSagaTask *task, bool wait);
-extern OcqSagaTasks ocq_saga_collect(int64 horizon, MemoryContext context);
+extern OcqSagaTasks ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context);
 
 #endif							/* OCQ_SAGA_SAGA_H */

@@ -267,6 +267,17 @@ run_bus_round(long *wait_ms)
 /* How soon the saga tries again for the horizon, or for an order that another process takes. */
 #define SAGA_RETRY_MS 100
 
+static void
+warn_of_checkpoint(void)
+{
+	static TimestampTz last_warned = 0;
+
+	if (!TimestampDifferenceExceeds(last_warned, GetCurrentTimestamp(), 60 * 1000))
+		return;
+	last_warned = GetCurrentTimestamp();
+	ocq_saga_report_lost_checkpoint(WARNING);
+}
+
 /*
  * collect_saga_tasks finds what the saga has to do, in memory that outlives the
  * transaction.
@@ -276,13 +287,15 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 {
 	OcqSagaTasks tasks = {0};
 	OcqScope	scope;
-	int64		horizon;
-	long		next;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	if (ocq_catalog_is_present())
 	{
+		int64		checkpoint;
+		int64		horizon;
+		long		next;
+
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: saga");
 		ocq_scope_enter(&scope);
 		if (!ocq_horizon_try(&horizon))
@@ -290,7 +303,10 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 			horizon = 0;		/* due orders need none */
 			*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
 		}
-		tasks = ocq_saga_collect(horizon, context);
+		if (ocq_saga_checkpoint(&checkpoint))
+			tasks = ocq_saga_collect(checkpoint, horizon, context);
+		else
+			warn_of_checkpoint();
 		next = ocq_saga_milliseconds_to_next();
 		if (next >= 0)
 			*wait_ms = Min(*wait_ms, Max(next, 1));

@@ -9,7 +9,7 @@ CREATE ROLE stranger;
 CREATE ROLE reader;
 CREATE ROLE operator;
 GRANT USAGE ON SCHEMA order_cqrs TO client, reader, operator;
-GRANT SELECT ON order_cqrs.order_view TO reader;
+GRANT SELECT ON order_cqrs.order_view, order_cqrs.payment_requests TO reader;
 GRANT EXECUTE ON FUNCTION order_cqrs.event_read(bigint, int, text[]), order_cqrs.event_horizon() TO reader;
 GRANT EXECUTE ON PROCEDURE order_cqrs.projection_sync(text), order_cqrs.projection_pause(text),
     order_cqrs.projection_resume(text) TO operator;
@@ -28,10 +28,11 @@ SELECT is_empty($$SELECT a.attrelid::regclass, a.attname FROM pg_attribute a JOI
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                    AND has_function_privilege('client', oid, 'EXECUTE')$$,
     ARRAY['customer_put', 'product_put', 'order_create', 'order_update', 'order_cancel', 'order_complete',
-        'event_append', 'order_next_id', 'order_get', 'order_history', 'order_as_of',
-        'customer_orders', 'order_search', 'order_search_count',
-        'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get', 'future_status',
-        'future_cancel', 'future_run', 'bus_builtin_handlers'],
+        'stock_receive', 'inventory_reserve', 'inventory_adjust', 'inventory_release', 'payment_process',
+        'payment_complete', 'payment_fail', 'payment_refund', 'shipping_start', 'event_append', 'order_next_id',
+        'order_get', 'order_history', 'order_as_of', 'customer_orders', 'order_search', 'order_search_count',
+        'inventory_check', 'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get',
+        'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers'],
     'it may call the commands and the queries of orders, and the buses');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_cqrs', 'USAGE, CREATE'), 'PUBLIC has nothing on the schema');
 SELECT ok(NOT has_schema_privilege('pg_monitor', 'order_cqrs', 'USAGE'), 'nor has pg_monitor: USAGE lets a role send commands');
@@ -47,10 +48,22 @@ SELECT lives_ok($$CALL order_cqrs.order_update('o1', '[{"product_id": "pen", "qu
     'order_update');
 SELECT lives_ok($$CALL order_cqrs.order_complete('o1')$$, 'order_complete');
 SELECT lives_ok($$CALL order_cqrs.order_cancel('o2')$$, 'order_cancel');
+SELECT lives_ok($$CALL order_cqrs.stock_receive('pen', 10)$$, 'stock_receive');
+SELECT lives_ok($$CALL order_cqrs.inventory_reserve('o1')$$, 'inventory_reserve');
+SELECT lives_ok($$CALL order_cqrs.inventory_adjust('o1', '[{"product_id": "pen", "quantity": 3}]')$$, 'inventory_adjust');
+SELECT lives_ok($$CALL order_cqrs.inventory_release('o1', version => NULL)$$, 'inventory_release');
+SELECT is(available, 10::bigint, 'inventory_check')
+  FROM order_cqrs.inventory_check('[{"product_id": "pen", "quantity": 1}]', 'o1');
+SELECT lives_ok($$CALL order_cqrs.payment_process('o1')$$, 'payment_process');
+SELECT lives_ok($$CALL order_cqrs.payment_fail('o1', 'no')$$, 'payment_fail');
+SELECT lives_ok($$CALL order_cqrs.payment_process('o1')$$, 'payment_process again');
+SELECT lives_ok($$CALL order_cqrs.payment_complete('o1', 'ref')$$, 'payment_complete');
+SELECT lives_ok($$CALL order_cqrs.payment_refund('o1')$$, 'payment_refund');
+SELECT lives_ok($$CALL order_cqrs.shipping_start('o1')$$, 'shipping_start');
 SELECT lives_ok($$CALL order_cqrs.event_append('Cart', 'c', '[{"type": "Opened", "data": {}}]')$$, 'event_append');
 SELECT lives_ok('SELECT order_cqrs.order_next_id()', 'order_next_id');
 SELECT is(total_amount, 2::numeric, 'order_get') FROM order_cqrs.order_get('o1');
-SELECT is(count(*), 3::bigint, 'order_history') FROM order_cqrs.order_history('o1');
+SELECT is(count(*), 12::bigint, 'order_history') FROM order_cqrs.order_history('o1');
 SELECT lives_ok($$SELECT order_cqrs.order_as_of('o1', clock_timestamp())$$, 'order_as_of');
 SELECT is(count(*), 2::bigint, 'customer_orders') FROM order_cqrs.customer_orders('ada');
 SELECT is(count(*), 2::bigint, 'order_search') FROM order_cqrs.order_search(product_name => 'pen', customer_name => 'ada');
@@ -77,7 +90,9 @@ SELECT throws_ok(statement, '42501', NULL, 'a client is refused: ' || statement)
            $$SELECT order_cqrs.query_handler_register('Mine', 'pg_catalog.jsonb_concat(jsonb, jsonb)')$$,
            $$SELECT order_cqrs.command_handler_unregister('Mine')$$, $$SELECT order_cqrs.query_handler_unregister('Mine')$$,
            $$SELECT order_cqrs.projection_verify('order_view')$$, 'SELECT order_cqrs.order_fold()',
-           'SELECT order_cqrs.order_view_difference()', 'CALL order_cqrs.projection_sync()',
+           'SELECT order_cqrs.order_view_difference()', 'SELECT * FROM order_cqrs.payment_requests',
+           'SELECT * FROM order_cqrs.inventory', $$UPDATE order_cqrs.inventory SET received = 100$$,
+           'SELECT order_cqrs.inventory_difference()', 'SET order_cqrs.reserve_on = off', 'CALL order_cqrs.projection_sync()',
            $$CALL order_cqrs.projection_rebuild('order_view')$$, $$CALL order_cqrs.projection_pause('order_view')$$,
            $$CALL order_cqrs.projection_resume('order_view')$$,
            'CALL order_cqrs.saga_run()', $$CALL order_cqrs.saga_retry('o1')$$, 'SELECT * FROM order_cqrs.saga_status',
@@ -120,7 +135,9 @@ SELECT throws_ok($$SELECT order_cqrs.order_get('o1')$$, '42501', NULL, 'nor quer
 RESET ROLE;
 SET LOCAL ROLE reader;
 SELECT is(count(*), 3::bigint, 'SELECT on a read table is enough to read it') FROM order_cqrs.order_view;
-SELECT is(count(*), 11::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
+SELECT is(count(*), 23::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
+SELECT lives_ok('SELECT * FROM order_cqrs.payment_requests', 'SELECT on payment_requests is enough to see what waits');
+SELECT throws_ok('SELECT * FROM order_cqrs.payments', '42501', NULL, 'though not to read its table');
 SELECT throws_ok('SELECT * FROM order_cqrs.events', '42501', NULL, 'though not to read its table');
 RESET ROLE;
 SET LOCAL ROLE operator;
@@ -133,7 +150,7 @@ RESET ROLE;
 CREATE VIEW public.projection_lag AS SELECT projection_name, status, lag_events FROM order_cqrs.projection_status;
 GRANT SELECT ON public.projection_lag TO stranger;
 SET LOCAL ROLE stranger;
-SELECT is(count(*), 4::bigint, 'a view of one''s own shows the status to a role that may do nothing else')
+SELECT is(count(*), 6::bigint, 'a view of one''s own shows the status to a role that may do nothing else')
   FROM public.projection_lag;
 
 RESET ROLE;

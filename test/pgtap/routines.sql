@@ -19,6 +19,15 @@ INSERT INTO commands VALUES
     ('order_update', 'order_id', 'IN items jsonb, IN reason text DEFAULT NULL::text'),
     ('order_cancel', 'order_id', 'IN reason text DEFAULT NULL::text'),
     ('order_complete', 'order_id', NULL),
+    ('stock_receive', 'product_id', 'IN quantity integer'),
+    ('inventory_reserve', 'order_id', NULL),
+    ('inventory_adjust', 'order_id', 'IN items jsonb'),
+    ('inventory_release', 'order_id', NULL),
+    ('payment_process', 'order_id', NULL),
+    ('payment_complete', 'order_id', 'IN reference text DEFAULT NULL::text'),
+    ('payment_fail', 'order_id', 'IN reason text DEFAULT NULL::text'),
+    ('payment_refund', 'order_id', NULL),
+    ('shipping_start', 'order_id', NULL),
     ('event_append', 'aggregate_type', 'IN aggregate_id text, IN events jsonb');
 
 SELECT set_eq(format($$SELECT pg_get_function_arguments(oid) FROM pg_proc
@@ -41,16 +50,19 @@ INSERT INTO others VALUES
     ('order_next_id', 'f', '', 'text'),
     ('order_get', 'f', 'order_id text, tenant_id text DEFAULT NULL::text, OUT tenant_id text, OUT order_id text,'
         ' OUT customer_id text, OUT customer_name text, OUT customer_email text, OUT status text,'
-        ' OUT total_amount numeric, OUT item_count integer, OUT created_at timestamp with time zone,'
-        ' OUT updated_at timestamp with time zone, OUT version integer, OUT items jsonb', 'record'),
+        ' OUT payment_status text, OUT total_amount numeric, OUT item_count integer,'
+        ' OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone,'
+        ' OUT shipped_at timestamp with time zone, OUT version integer, OUT items jsonb', 'record'),
     ('order_history', 'f', 'order_id text, tenant_id text DEFAULT NULL::text, OUT version integer,'
         ' OUT event_type text, OUT data jsonb, OUT occurred_at timestamp with time zone, OUT actor text,'
         ' OUT command_id uuid, OUT metadata jsonb, OUT "position" bigint', 'SETOF record'),
     ('order_as_of', 'f', 'order_id text, at timestamp with time zone, tenant_id text DEFAULT NULL::text,'
         ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,'
-        ' OUT customer_email text, OUT status text, OUT total_amount numeric, OUT item_count integer,'
-        ' OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone, OUT version integer,'
-        ' OUT items jsonb', 'record'),
+        ' OUT customer_email text, OUT status text, OUT payment_status text, OUT total_amount numeric,'
+        ' OUT item_count integer, OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone,'
+        ' OUT shipped_at timestamp with time zone, OUT version integer, OUT items jsonb', 'record'),
+    ('inventory_check', 'f', 'items jsonb, order_id text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text,'
+        ' OUT product_id text, OUT requested bigint, OUT available bigint, OUT ok boolean', 'SETOF record'),
     ('customer_orders', 'f', 'customer_id text,'
         ' from_time timestamp with time zone DEFAULT NULL::timestamp with time zone,'
         ' to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, page integer DEFAULT 0,'
@@ -116,7 +128,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
                 EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
         'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
-        'bus_builtin_handlers',
+        'inventory_difference', 'payments_difference', 'bus_builtin_handlers',
         'saga_restore'],
     'there are no other routines');
 

@@ -17,10 +17,10 @@ SELECT is(extnamespace::regnamespace::text, 'order_cqrs', 'the extension lives i
   FROM pg_extension WHERE extname = 'order_cqrs';
 
 SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers', 'products', 'order_view',
-    'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied',
-    'bus_registration', 'bus_future',
+    'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied', 'inventory',
+    'reservations', 'payments', 'bus_registration', 'bus_future',
     'order_saga', 'saga_state']);
-SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait', 'bus_handlers',
+SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait', 'payment_requests', 'bus_handlers',
     'saga_status']);
 SELECT sequences_are('order_cqrs', ARRAY['events_position_seq', 'bus_future_number_seq']);
 SELECT domains_are('order_cqrs', ARRAY['identifier']);
@@ -46,8 +46,9 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.products')$$, ARRAY[
     'columns of products');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_view')$$, ARRAY[
     'tenant_id text C', 'order_id text C', 'customer_id text C', 'customer_name text null',
-    'customer_email text null', 'status text C', 'total_amount numeric', 'item_count integer',
-    'created_at timestamp with time zone', 'updated_at timestamp with time zone', 'version integer'],
+    'customer_email text null', 'status text C', 'payment_status text C null', 'total_amount numeric',
+    'item_count integer', 'created_at timestamp with time zone', 'updated_at timestamp with time zone',
+    'shipped_at timestamp with time zone null', 'version integer'],
     'columns of order_view');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_item_view')$$, ARRAY[
     'tenant_id text C', 'order_id text C', 'line integer', 'product_id text C', 'product_name text null',
@@ -55,7 +56,8 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_item_view')$$, A
     'columns of order_item_view');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_summary_view')$$, ARRAY[
     'tenant_id text C', 'order_id text C', 'customer_id text C', 'customer_name text null', 'status text C',
-    'total_amount numeric', 'item_count integer', 'created_at timestamp with time zone', 'version integer'],
+    'payment_status text C null', 'total_amount numeric', 'item_count integer',
+    'created_at timestamp with time zone', 'version integer'],
     'columns of order_summary_view');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_stats')$$, ARRAY[
     'tenant_id text C', 'day date', 'status text C', 'orders bigint', 'revenue numeric'],
@@ -67,6 +69,20 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_stats_applied')$
     'tenant_id text C', 'order_id text C', 'version integer', 'day date', 'status text C', 'total_amount numeric',
     'items jsonb'],
     'columns of order_stats_applied');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.inventory')$$, ARRAY[
+    'tenant_id text C', 'product_id text C', 'received bigint', 'shipped bigint', 'reserved bigint', 'on_hand bigint',
+    'available bigint', 'version integer'],
+    'columns of inventory');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.reservations')$$, ARRAY[
+    'tenant_id text C', 'order_id text C', 'status text C', 'items jsonb', 'version integer'],
+    'columns of reservations');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.payments')$$, ARRAY[
+    'tenant_id text C', 'order_id text C', 'customer_id text C', 'status text C', 'amount numeric',
+    'reference text null', 'reason text null', 'requested_at timestamp with time zone',
+    'updated_at timestamp with time zone', 'version integer'],
+    'columns of payments');
+SELECT columns_are('order_cqrs', 'payment_requests', ARRAY['tenant_id', 'order_id', 'customer_id', 'amount',
+    'requested_at', 'version']);
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_registration')$$, ARRAY[
     'kind text', 'type text C', 'handler text', 'registered_by text', 'registered_at timestamp with time zone'],
     'columns of bus_registration');
@@ -94,6 +110,9 @@ SELECT col_is_pk('order_cqrs', 'order_summary_view', ARRAY['tenant_id', 'order_i
 SELECT col_is_pk('order_cqrs', 'order_stats', ARRAY['tenant_id', 'day', 'status'], 'order_stats');
 SELECT col_is_pk('order_cqrs', 'order_product_stats', ARRAY['tenant_id', 'product_id'], 'order_product_stats');
 SELECT col_is_pk('order_cqrs', 'order_stats_applied', ARRAY['tenant_id', 'order_id'], 'order_stats_applied');
+SELECT col_is_pk('order_cqrs', 'inventory', ARRAY['tenant_id', 'product_id'], 'inventory');
+SELECT col_is_pk('order_cqrs', 'reservations', ARRAY['tenant_id', 'order_id'], 'reservations');
+SELECT col_is_pk('order_cqrs', 'payments', ARRAY['tenant_id', 'order_id'], 'payments');
 SELECT col_is_pk('order_cqrs', 'bus_registration', ARRAY['kind', 'type'], 'bus_registration');
 SELECT col_is_pk('order_cqrs', 'bus_future', 'id', 'bus_future');
 SELECT is_empty($$
@@ -106,6 +125,16 @@ SELECT has_index('order_cqrs', 'events', 'events_position_idx', '"position"', 'e
 SELECT has_index('order_cqrs', 'events', 'events_aggregate_type_position_idx', ARRAY['aggregate_type', '"position"'],
     'events of a type can be read by position');
 SELECT index_is_unique('order_cqrs', 'events', 'events_pkey', 'a version is there once');
+
+-- What is on hand and available follows from the other columns, whoever writes them.
+SELECT set_eq($$SELECT attname::text FROM pg_attribute
+                 WHERE attrelid = 'order_cqrs.inventory'::regclass AND attgenerated = 's'$$,
+    ARRAY['on_hand', 'available'], 'generated columns of inventory');
+INSERT INTO order_cqrs.inventory (tenant_id, product_id, received, shipped, reserved, version)
+VALUES ('default', 'pen', 10, 2, 5, 1);
+SELECT results_eq($$SELECT on_hand, available FROM order_cqrs.inventory$$, 'VALUES (8::bigint, 3::bigint)',
+    'on_hand is received - shipped, available is on_hand - reserved');
+DELETE FROM order_cqrs.inventory;
 
 -- Positions come from a sequence that hands out one at a time, to nobody's choice.
 SELECT is(attidentity::text, 'a', 'position is GENERATED ALWAYS AS IDENTITY')
@@ -144,8 +173,8 @@ SELECT throws_ok($$UPDATE order_cqrs.projection_state SET status = 'odd'$$, '235
 
 -- Projections, as they are installed.
 SELECT set_eq($$SELECT projection_name || ' ' || mode || ' ' || status FROM order_cqrs.projection_state$$,
-    ARRAY['order_stats async running', 'order_summary_view sync running', 'order_view sync running',
-        'reference sync running'], 'projections, and their modes');
+    ARRAY['inventory sync running', 'order_stats async running', 'order_summary_view sync running',
+        'order_view sync running', 'payments sync running', 'reference sync running'], 'projections, and their modes');
 
 -- What pg_dump takes along: the events and the settings, not what is derived.
 SELECT set_eq($$

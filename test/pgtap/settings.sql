@@ -11,6 +11,7 @@ SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_
         ('order_cqrs.databases', 'string', NULL, 'sighup', 'postgres', NULL, NULL),
         ('order_cqrs.payment_timeout', 'integer', 's', 'superuser', '900', '1', '31536000'),
         ('order_cqrs.queue_capacity', 'integer', NULL, 'sighup', '1000', '1', '2147483647'),
+        ('order_cqrs.reserve_on', 'enum', NULL, 'superuser', 'create', NULL, NULL),
         ('order_cqrs.result_retention', 'integer', 's', 'sighup', '86400', '1', '2147483647'),
         ('order_cqrs.saga', 'bool', NULL, 'sighup', 'on', NULL, NULL),
         ('order_cqrs.saga_max_attempts', 'integer', NULL, 'superuser', '5', '1', '100'),
@@ -34,6 +35,17 @@ SELECT set_eq($$SELECT tenant_id FROM order_cqrs.customers$$, ARRAY['other', 'th
 SELECT throws_ok($$SET LOCAL order_cqrs.tenant_id = ''$$, 'OC002', NULL, 'a tenant has a name');
 SELECT throws_ok(format('SET LOCAL order_cqrs.tenant_id = %L', repeat('x', 256)), 'OC002', NULL, 'of at most 255 bytes');
 SELECT is(current_setting('order_cqrs.tenant_id'), 'other', 'a bad one leaves the setting as it was');
+
+-- When stock is reserved is not for a client to say.
+SELECT set_eq($$SELECT unnest(enumvals) FROM pg_settings WHERE name = 'order_cqrs.reserve_on'$$,
+    ARRAY['create', 'saga', 'off'], 'reserve_on has these values');
+SELECT throws_ok('SET LOCAL order_cqrs.reserve_on = sometimes', '22023', NULL, 'and no others');
+SELECT lives_ok('SET LOCAL order_cqrs.reserve_on = saga', 'a superuser may set it');
+CREATE ROLE client;
+GRANT USAGE, CREATE ON SCHEMA public TO client;
+SET LOCAL ROLE client;
+SELECT throws_ok('SET LOCAL order_cqrs.reserve_on = off', '42501', NULL, 'another role may not');
+RESET ROLE;
 
 SELECT * FROM finish();
 ROLLBACK;
