@@ -19,6 +19,7 @@ my $node = new_server(
 	'order_cqrs.reserve_on' => 'saga',
 	'order_cqrs.saga_retry_delay' => '50ms',
 	'order_cqrs.saga_max_attempts' => 2,
+	'order_cqrs.sync_interval' => '1s',
 	restart_after_crash => 'on');
 $node->start;
 create_database($node, 'shop');
