@@ -35,7 +35,7 @@ field(Jsonb *error, const char *key)
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
-/* ocq_future_error_raise raises the error as the handler did. */
+/* ocq_future_error_raise raises the error as the handler did.  (errcontext is no expression.) */
 void
 ocq_future_error_raise(Jsonb *error)
 {
@@ -51,5 +51,5 @@ ocq_future_error_raise(Jsonb *error)
 			 errmsg_internal("%s", field(error, "message")),
 			 detail == NULL ? 0 : errdetail_internal("%s", detail),
 			 hint == NULL ? 0 : errhint("%s", hint),
-			 context == NULL ? 0 : errcontext("%s", context)));
+			 context == NULL ? 0 : errcontext_msg("%s", context)));
 }

@@ -25,6 +25,7 @@ typedef struct OcqFuture
 /* run.c */
 extern bool ocq_future_claim(const char *session_role, const char *role, OcqFuture *future);
 extern void ocq_future_perform(const OcqFuture *future);
+extern void ocq_future_failed_to_commit(const OcqFuture *future, const ErrorData *error);
 
 /* upkeep.c */
 extern bool ocq_future_recover(void);

@@ -148,20 +148,37 @@ read_texts(const JsonbValue *value, Datum *result)
 	return true;
 }
 
-static Datum
-read_time(const JsonbValue *value)
+static void
+add_key_to_context(void *arg)
 {
-	return DirectFunctionCall3(timestamptz_in, CStringGetDatum(text_to_cstring(make_text(value))),
-							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	errcontext("key \"%s\" of the payload", (const char *) arg);
+}
+
+/* read_time leaves it to PostgreSQL to say what is wrong, and adds the key's name. */
+static Datum
+read_time(const JsonbValue *value, const char *name)
+{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = add_key_to_context,
+		.arg = unconstify(char *, name)
+	};
+	Datum		result;
+
+	error_context_stack = &context;
+	result = DirectFunctionCall3(timestamptz_in, CStringGetDatum(text_to_cstring(make_text(value))),
+								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	error_context_stack = context.previous;
+	return result;
 }
 
 /* read_value returns what the key must be if the value is something else, or NULL. */
 static const char *
-read_value(JsonbValue *value, Oid type, Datum *result)
+read_value(JsonbValue *value, const OcqParameter *parameter, Datum *result)
 {
 	int64		whole;
 
-	switch (type)
+	switch (parameter->type)
 	{
 		case TEXTOID:
 			if (value->type != jbvString)
@@ -184,13 +201,13 @@ read_value(JsonbValue *value, Oid type, Datum *result)
 		case TIMESTAMPTZOID:
 			if (value->type != jbvString)
 				return "a string that says a time";
-			*result = read_time(value);
+			*result = read_time(value, parameter->name);
 			return NULL;
 		case JSONBOID:
 			*result = JsonbPGetDatum(JsonbValueToJsonb(value));
 			return NULL;
 		default:
-			elog(ERROR, "a payload has no values of type %u", type);
+			elog(ERROR, "a payload has no values of type %u", parameter->type);
 	}
 }
 
@@ -246,7 +263,7 @@ read_object(const Object *object, NullableDatum **next)
 		}
 		(*next)->isnull = isnull;
 		(*next)->value = (Datum) 0;
-		wanted = isnull ? NULL : read_value(&value, parameter->type, &(*next)->value);
+		wanted = isnull ? NULL : read_value(&value, parameter, &(*next)->value);
 		if (wanted != NULL)
 			refuse_key(object, psprintf("key \"%s\" of %s must be %s", name, object->name, wanted));
 		(*next)++;

@@ -222,6 +222,18 @@ is_lost_race(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 }
 
+/* conclude writes down what a handler has returned or raised. */
+static void
+conclude(const OcqFuture *future, Jsonb *result, const ErrorData *error)
+{
+	if (error == NULL)
+		finish(future, "done", result, NULL);
+	else if (is_lost_race(error) && future->attempts < MAX_ATTEMPTS)
+		finish(future, "waiting", NULL, NULL);
+	else
+		finish(future, "failed", NULL, ocq_future_error_make(error));
+}
+
 /*
  * ocq_future_perform runs a claimed future, in the transaction after the one that
  * claimed it, and leaves it to the caller to commit.
@@ -236,12 +248,18 @@ ocq_future_perform(const OcqFuture *future)
 		return;
 
 	error = try_handle(future, &result);
-	if (error == NULL)
-		finish(future, "done", result, NULL);
-	else if (is_lost_race(error) && future->attempts < MAX_ATTEMPTS)
-		finish(future, "waiting", NULL, NULL);
-	else
-		finish(future, "failed", NULL, ocq_future_error_make(error));
+	conclude(future, result, error);
+}
+
+/*
+ * ocq_future_failed_to_commit writes down the error of a transaction that performed a
+ * future and could not commit, such as that of a cursor WITH HOLD.
+ */
+void
+ocq_future_failed_to_commit(const OcqFuture *future, const ErrorData *error)
+{
+	if (lock_row(future))
+		conclude(future, NULL, error);
 }
 
 /*

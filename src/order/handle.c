@@ -250,10 +250,15 @@ leave_trace(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
 	draft->count = 1;
 }
 
+/*
+ * reserves_at_once tells whether a create or update claims its stock itself.  Where
+ * the saga does, it has done so once it has asked for the payment.
+ */
 static bool
-reserves_at_once(void)
+reserves_at_once(const OcqOrderState *state)
 {
-	return ocq_reserve_on == OCQ_RESERVE_ON_CREATE;
+	return ocq_reserve_on == OCQ_RESERVE_ON_CREATE ||
+		(ocq_reserve_on == OCQ_RESERVE_ON_SAGA && state->payment.status != OCQ_PAYMENT_NONE);
 }
 
 /* ocq_order_handle returns the stream's version after the command. */
@@ -271,7 +276,7 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 
 	ocq_stream_check_complete(stream.items, stream.count);
 	state = ocq_order_fold(stream.items, stream.count);
-	decision = ocq_order_decide(&state, request->type, reserves_at_once());
+	decision = ocq_order_decide(&state, request->type, reserves_at_once(&state));
 	if (decision.refusal == OCQ_ORDER_REFUSED_NOT_FOUND ||
 		decision.refusal == OCQ_ORDER_REFUSED_EXISTS)
 		report_refusal(command, decision.refusal, &state, request->type);
@@ -297,7 +302,7 @@ static int32
 append_first(const OcqCommand *command, const OcqOrderRequest *request)
 {
 	OcqOrderState nothing = {0};
-	OcqOrderDecision decision = ocq_order_decide(&nothing, OCQ_ORDER_CREATE, reserves_at_once());
+	OcqOrderDecision decision = ocq_order_decide(&nothing, OCQ_ORDER_CREATE, reserves_at_once(&nothing));
 	Draft		draft = make_draft(&decision, command, &nothing, request);
 	OcqAppend	append = {
 		.stream = &command->stream, .events = draft.events, .count = draft.count

@@ -40,7 +40,7 @@ OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = greatest(last_po
 
 static OcqStatement select_record =
 OCQ_STATEMENT("SELECT step, attempts, next_attempt_at <= clock_timestamp(), next_attempt_at,"
-			  " last_error, version"
+			  " last_error, version, updated_at"
 			  " FROM order_cqrs.order_saga WHERE tenant_id = $1 AND order_id = $2",
 			  TEXTOID, TEXTOID);
 
@@ -62,7 +62,7 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.order_saga (tenant_id, order_id, step, att
 
 /* Events that the saga has seen already, because it caused them or came late, are passed over. */
 static OcqStatement select_events =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position FROM order_cqrs.events e"
+OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position, e.version FROM order_cqrs.events e"
 			  " WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2"
 			  " AND e.event_type IN ('OrderCreated', 'OrderCancelled', 'OrderCompleted',"
 			  " 'PaymentRequested', 'PaymentCompleted', 'PaymentFailed', 'PaymentRefunded',"
@@ -73,7 +73,7 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position FROM order_cqrs.ev
 			  INT8OID, INT8OID, INT4OID);
 
 static OcqStatement select_due =
-OCQ_STATEMENT("SELECT tenant_id, order_id, 0::bigint FROM order_cqrs.order_saga"
+OCQ_STATEMENT("SELECT tenant_id, order_id, 0::bigint, 0 FROM order_cqrs.order_saga"
 			  " WHERE next_attempt_at <= clock_timestamp() ORDER BY next_attempt_at LIMIT $1",
 			  INT4OID);
 
@@ -100,6 +100,7 @@ ocq_saga_read(const OcqStream *order)
 	record.next_attempt_at = DatumGetTimestampTz(ocq_row_datum(0, 4));
 	record.last_error = ocq_row_is_null(0, 5) ? NULL : TextDatumGetCString(ocq_row_datum(0, 5));
 	record.version = DatumGetInt32(ocq_row_datum(0, 6));
+	record.updated_at = DatumGetTimestampTz(ocq_row_datum(0, 7));
 	return record;
 }
 
@@ -194,7 +195,8 @@ read_tasks(uint64 count, MemoryContext context)
 			.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
 			.aggregate_id = DatumGetTextPCopy(ocq_row_datum(row, 2))
 		},
-		.position = DatumGetInt64(ocq_row_datum(row, 3))
+		.position = DatumGetInt64(ocq_row_datum(row, 3)),
+		.version = DatumGetInt32(ocq_row_datum(row, 4))
 	};
 	MemoryContextSwitchTo(old);
 	return found;
@@ -211,7 +213,7 @@ ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context)
 	return read_tasks(ocq_statement_run(&select_events, values, NULL), context);
 }
 
-/* ocq_saga_find_due returns the orders whose time has come, with room for as many more. */
+/* ocq_saga_find_due returns the orders whose time has come; there is room for as many more. */
 OcqSagaTasks
 ocq_saga_find_due(MemoryContext context)
 {

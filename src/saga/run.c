@@ -8,8 +8,8 @@
  * moves on: an order that fails holds up no other.
  *
  * Whatever another transaction holds (the order's stream, rows of the stock) is not
- * waited for beyond a moment.  The order's turn comes again, and it does not count
- * as an attempt.
+ * waited for beyond a moment, and after the first such wait in a round not at all.
+ * The order's turn comes again, later each time, and it does not count as an attempt.
  *
  * Locks are taken in this order: saga_state, the stream, what the commands take.
  * Nobody who holds a stream waits for saga_state.
@@ -40,11 +40,17 @@ PG_FUNCTION_INFO_V1(ocq_saga_retry);
 #define MAX_BACKOFF_MS (5 * 60 * 1000)
 #define CHECKPOINT_STRIDE 100
 
-/* How long another transaction is waited for, and when the order's turn comes again. */
-#define LOCK_TIMEOUT "100ms"
-#define BUSY_MS 250
+/* How long another transaction is waited for, by who is patient and by who is not. */
+#define PATIENCE "100ms"
+#define IMPATIENCE "1ms"
+
+/* The same for the order's stream. */
 #define STREAM_TRIES 5
 #define STREAM_TRY_MS 2
+
+/* When the turn of an order comes again that has lost a race. */
+#define BUSY_MS 250
+#define MAX_BUSY_MS 5000
 
 bool		ocq_saga_enabled = true;
 int			ocq_saga_max_attempts = 5;
@@ -92,6 +98,12 @@ backoff(int32 attempts)
 	return Min((int64) ocq_saga_retry_delay << Min(attempts - 1, 20), MAX_BACKOFF_MS);
 }
 
+static char *
+describe(const ErrorData *error)
+{
+	return psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
+}
+
 /*
  * note_failure decides what becomes of an order whose step has failed: another
  * attempt, then compensation, and if that fails as often, no more by itself.
@@ -99,7 +111,7 @@ backoff(int32 attempts)
 static void
 note_failure(OcqSagaRecord *record, const ErrorData *error)
 {
-	record->last_error = psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
+	record->last_error = describe(error);
 	record->attempts++;
 	if (record->attempts < ocq_saga_max_attempts)
 	{
@@ -127,16 +139,35 @@ note_failure(OcqSagaRecord *record, const ErrorData *error)
 	look_again_in(record, 0);
 }
 
-/* try_advance runs the steps in a subtransaction; the record says what became of it. */
+/*
+ * note_lost_race puts the order off by twice the time that it was put off before, if
+ * it was: a record with an error and no attempts has lost a race.
+ */
 static void
-try_advance(OcqSagaRecord *record)
+note_lost_race(OcqSagaRecord *record, const ErrorData *error)
 {
+	int64		delay = BUSY_MS;
+
+	if (record->attempts == 0 && record->last_error != NULL)
+		delay = 2 * TimestampDifferenceMilliseconds(record->updated_at, GetCurrentTimestamp());
+	look_again_in(record, Max(BUSY_MS, Min(delay, MAX_BUSY_MS)));
+	record->last_error = describe(error);
+}
+
+/*
+ * try_advance runs the steps in a subtransaction; the record says what became of it.
+ * It returns false if it has lost a race.
+ */
+static bool
+try_advance(OcqSagaRecord *record, bool is_patient)
+{
+	volatile bool won = true;
 	OcqSagaStep step_before = record->step;
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+	(void) set_config_option("lock_timeout", is_patient ? PATIENCE : IMPATIENCE, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -162,27 +193,39 @@ try_advance(OcqSagaRecord *record)
 
 		if (record->step != step_before)
 			record->attempts = 0;
-		if (is_lost_race(error->sqlerrcode))
-			look_again_in(record, BUSY_MS);
-		else
+		won = !is_lost_race(error->sqlerrcode);
+		if (won)
 			note_failure(record, error);
+		else
+			note_lost_race(record, error);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	AtEOXact_GUC(true, level);
+	return won;
 }
 
-static void
-advance_order(const OcqSagaTask *task)
+/* has_been_seen tells whether somebody has looked at the order since the task was found. */
+static bool
+has_been_seen(const OcqSagaTask *task, const OcqSagaRecord *record)
+{
+	return task->position == 0 ? !record->is_due :
+		record->exists && record->version >= task->version;
+}
+
+/* advance_order returns false if it has lost a race. */
+static bool
+advance_order(const OcqSagaTask *task, bool is_patient)
 {
 	OcqSagaRecord record = ocq_saga_read(&task->order);
+	bool		won;
 
-	/* Another process may have looked at it since it was found to be due. */
-	if (task->position == 0 && !record.is_due)
-		return;
-	try_advance(&record);
+	if (has_been_seen(task, &record))
+		return true;
+	won = try_advance(&record, is_patient);
 	ocq_saga_write(&record);
+	return won;
 }
 
 /* postpone is for an order whose stream another transaction has locked. */
@@ -201,12 +244,14 @@ postpone(const OcqSagaTask *task)
  * its locks a moment later.
  */
 static bool
-lock_stream_soon(const OcqStream *order)
+lock_stream_soon(const OcqStream *order, bool is_patient)
 {
 	for (int try = 0; try < STREAM_TRIES; try++)
 	{
 		if (ocq_stream_try_lock(order))
 			return true;
+		if (!is_patient)
+			return false;
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STREAM_TRY_MS, PG_WAIT_EXTENSION);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -214,29 +259,42 @@ lock_stream_soon(const OcqStream *order)
 }
 
 /*
- * ocq_saga_take handles one order and leaves it to the caller to commit.  It returns
- * false if another process is about to do so.
+ * ocq_saga_take handles one order and leaves it to the caller to commit.  With wait it
+ * waits for another process that is in the middle of an order.
  */
-bool
-ocq_saga_take(const OcqSagaTask *task, bool wait)
+OcqSagaResult
+ocq_saga_take(const OcqSagaTask *task, bool wait, bool is_patient)
 {
+	OcqSagaResult result = OCQ_SAGA_TAKEN;
 	OcqScope	scope;
 	int64		checkpoint;
-	bool		is_ours;
 
 	ocq_scope_enter(&scope);
-	is_ours = ocq_saga_lock_checkpoint(wait, &checkpoint);
-	if (is_ours && (task->position == 0 || task->position > checkpoint))
+	if (!ocq_saga_lock_checkpoint(wait, &checkpoint))
+		result = OCQ_SAGA_NOT_OURS;
+	else if (task->position == 0 || task->position > checkpoint)
 	{
-		if (lock_stream_soon(&task->order))
-			advance_order(task);
-		else
+		bool		won = lock_stream_soon(&task->order, is_patient);
+
+		if (!won)
 			postpone(task);
+		else
+			won = advance_order(task, is_patient);
+		if (!won)
+			result = OCQ_SAGA_LOST_RACE;
 		if (task->position > 0)
 			ocq_saga_set_checkpoint(task->position);
 	}
 	ocq_scope_leave(&scope);
-	return is_ours;
+	return result;
+}
+
+static OcqSagaTasks
+join(OcqSagaTasks first, OcqSagaTasks second)
+{
+	for (int i = 0; i < second.count; i++)
+		first.tasks[first.count++] = second.tasks[i];
+	return first;
 }
 
 /*
@@ -251,18 +309,20 @@ ocq_saga_take(const OcqSagaTask *task, bool wait)
 OcqSagaTasks
 ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context)
 {
-	OcqSagaTasks tasks = ocq_saga_find_due(context);
+	static bool dues_come_first = false;
+	OcqSagaTasks due = ocq_saga_find_due(context);
 	OcqSagaTasks events;
 
 	if (checkpoint >= horizon)
-		return tasks;
+		return due;
 
 	events = ocq_saga_find_events(checkpoint, horizon, context);
 	if (events.count == 0 && horizon - checkpoint >= CHECKPOINT_STRIDE)
 		ocq_saga_set_checkpoint(horizon);
-	for (int i = 0; i < events.count; i++)
-		tasks.tasks[tasks.count++] = events.tasks[i];
-	return tasks;
+
+	/* By turns, as a round may end before it has come to the last. */
+	dues_come_first = !dues_come_first;
+	return dues_come_first ? join(due, events) : join(events, due);
 }
 
 static void
@@ -314,7 +374,7 @@ ocq_saga_run(PG_FUNCTION_ARGS)
 		ocq_procedure_commit(fcinfo);
 		for (int i = 0; i < tasks.count; i++)
 		{
-			(void) ocq_saga_take(&tasks.tasks[i], true);
+			(void) ocq_saga_take(&tasks.tasks[i], true, true);
 			ocq_procedure_commit(fcinfo);
 		}
 	} while (tasks.count > 0);

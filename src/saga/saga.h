@@ -47,6 +47,7 @@ typedef struct OcqSagaRecord
 	TimestampTz next_attempt_at;
 	char	   *last_error;		/* NULL: none */
 	int32		version;		/* of the order, when the saga last looked at it */
+	TimestampTz updated_at;
 } OcqSagaRecord;
 
 /* An order that the saga has to look at; position 0: because its time has come. */
@@ -54,6 +55,7 @@ typedef struct OcqSagaTask
 {
 	OcqStream	order;
 	int64		position;
+	int32		version;		/* of the event */
 } OcqSagaTask;
 
 /* What is found at a time. */
@@ -80,7 +82,14 @@ extern long ocq_saga_milliseconds_to_next(void);
 extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);
 
 /* run.c */
-extern bool ocq_saga_take(const OcqSagaTask *task, bool wait);
+typedef enum OcqSagaResult
+{
+	OCQ_SAGA_TAKEN,
+	OCQ_SAGA_LOST_RACE,			/* another transaction has locked what it needs: put off */
+	OCQ_SAGA_NOT_OURS			/* another process is about to take it */
+} OcqSagaResult;
+
+extern OcqSagaResult ocq_saga_take(const OcqSagaTask *task, bool wait, bool is_patient);
 extern OcqSagaTasks ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context);
 
 #endif							/* OCQ_SAGA_SAGA_H */

@@ -53,8 +53,11 @@ ocq_saga_step(const OcqOrderState *order)
 {
 	if (order->status == OCQ_ORDER_CANCELLED)
 		return OCQ_SAGA_CANCELLED;
+
+	/* Shipped by hand before it was paid: the payment is waited for all the same. */
 	if (order->is_shipped)
-		return OCQ_SAGA_SHIPPED;
+		return order->payment.status == OCQ_PAYMENT_PENDING ?
+			OCQ_SAGA_AWAIT_PAYMENT : OCQ_SAGA_SHIPPED;
 
 	switch (order->payment.status)
 	{

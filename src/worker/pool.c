@@ -30,6 +30,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 #include "worker/worker.h"
@@ -77,23 +78,58 @@ claim(OcqFuture *future, MemoryContext context)
 	return found;
 }
 
+/* perform returns the error for which its transaction could not commit, or NULL. */
+static ErrorData *
+perform(const OcqFuture *future, MemoryContext context)
+{
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		MemoryContextSwitchTo(context);
+		ocq_future_perform(future);
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		disable_all_timeouts(false);
+		QueryCancelPending = false;
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	return error;
+}
+
 /* run_next returns false if no future of this user is waiting. */
 static bool
 run_next(MemoryContext context)
 {
 	OcqFuture	future;
+	ErrorData  *error;
 
 	MemoryContextReset(context);
 	if (!claim(&future, context))
 		return false;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
 	MemoryContextSwitchTo(context);
 	pgstat_report_activity(STATE_RUNNING, psprintf("order_cqrs: %s %s", ocq_bus_kind_name(future.message.kind),
 												   text_to_cstring(future.message.type)));
-	ocq_future_perform(&future);
-	CommitTransactionCommand();
+	error = perform(&future, context);
+	if (error != NULL)
+	{
+		StartTransactionCommand();
+		reset_session();		/* whatever could not commit is not to fail this one, too */
+		MemoryContextSwitchTo(context);
+		ocq_future_failed_to_commit(&future, error);
+		CommitTransactionCommand();
+	}
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return true;

@@ -316,30 +316,54 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 	return tasks;
 }
 
-/* run_saga_round is like run_bus_round. */
+/* A round of the saga ends after that, or sooner if there is something to do for the pool. */
+#define SAGA_ROUND_MS 100
+
+static bool
+is_needed_elsewhere(TimestampTz round_started)
+{
+	return ocq_database_has_pool_work() ||
+		TimestampDifferenceExceeds(round_started, GetCurrentTimestamp(), SAGA_ROUND_MS);
+}
+
+static OcqSagaResult
+take(const OcqSagaTask *task, bool is_patient)
+{
+	OcqSagaResult result;
+
+	ocq_process_reload_if_asked();
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	result = ocq_saga_take(task, false, is_patient);
+	CommitTransactionCommand();
+	return result;
+}
+
+/* run_saga_round is like run_bus_round.  What it does not come to is found again by the next. */
 static bool
 run_saga_round(MemoryContext context, long *wait_ms)
 {
+	TimestampTz started = GetCurrentTimestamp();
 	OcqSagaTasks tasks;
-	bool		is_ours = true;
+	OcqSagaResult result = OCQ_SAGA_TAKEN;
+	bool		is_patient = true;
 
 	if (!ocq_saga_enabled)
 		return false;
 	MemoryContextReset(context);
 	tasks = collect_saga_tasks(context, wait_ms);
-	for (int i = 0; i < tasks.count && is_ours; i++)
+	for (int i = 0; i < tasks.count && result != OCQ_SAGA_NOT_OURS; i++)
 	{
-		ocq_process_reload_if_asked();
-		SetCurrentStatementStartTimestamp();
-		StartTransactionCommand();
-		is_ours = ocq_saga_take(&tasks.tasks[i], false);
-		CommitTransactionCommand();
+		result = take(&tasks.tasks[i], is_patient);
+		is_patient &= result != OCQ_SAGA_LOST_RACE;
+		if (is_needed_elsewhere(started))
+			break;
 	}
-	if (!is_ours)
+	if (result == OCQ_SAGA_NOT_OURS)
 		*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return tasks.count > 0 && is_ours;
+	return tasks.count > 0 && result != OCQ_SAGA_NOT_OURS;
 }
 
 void
