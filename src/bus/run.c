@@ -44,7 +44,9 @@ OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
 			  " started_at = clock_timestamp()"
 			  " FROM next WHERE f.id = next.id"
 			  " RETURNING f.id, f.attempts, f.role, f.kind = 'command', f.type, f.payload,"
-			  " f.command_id, f.tenant_id",
+			  " f.command_id, f.tenant_id,"
+			  " EXISTS (SELECT FROM order_cqrs.bus_future o WHERE o.status = 'waiting'"
+			  " AND o.session_role = $1 AND o.id <> f.id)",
 			  TEXTOID, TEXTOID);
 
 /*
@@ -111,6 +113,10 @@ ocq_future_claim(const char *session_role, const char *role, OcqFuture *future)
 
 		read_claimed(future);
 		MemoryContextSwitchTo(spi);
+
+		/* A sender wakes one worker, however much it sends: the call is passed on. */
+		if (DatumGetBool(ocq_row_datum(0, 9)))
+			ocq_future_was_sent();
 	}
 	ocq_scope_leave(&scope);
 	return found;

@@ -8,7 +8,7 @@
  * moves on: an order that fails holds up no other.
  *
  * Whatever another transaction holds (the order's stream, rows of the stock) is not
- * waited for beyond a moment, and after the first such wait in a round not at all.
+ * waited for beyond a moment, and for a while after such a wait not at all.
  * The order's turn comes again, later each time, and it does not count as an attempt.
  *
  * Locks are taken in this order: saga_state, the stream, what the commands take.
@@ -41,7 +41,7 @@ PG_FUNCTION_INFO_V1(ocq_saga_retry);
 #define CHECKPOINT_STRIDE 100
 
 /* How long another transaction is waited for, by who is patient and by who is not. */
-#define PATIENCE "100ms"
+#define PATIENCE "20ms"
 #define IMPATIENCE "1ms"
 
 /* The same for the order's stream. */

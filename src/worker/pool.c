@@ -46,6 +46,9 @@ use_settings_of_queue(void)
 {
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* In a deadlock, as with DROP EXTENSION, it is the worker that gives way. */
+	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* reset_session does what DISCARD ALL does, but for the plans, which are our own. */

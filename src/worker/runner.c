@@ -316,6 +316,9 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 	return tasks;
 }
 
+/* How long the saga waits for nobody after it has waited in vain. */
+#define IMPATIENCE_MS 1000
+
 /* A round of the saga ends after that, or sooner if there is something to do for the pool. */
 #define SAGA_ROUND_MS 100
 
@@ -343,10 +346,10 @@ take(const OcqSagaTask *task, bool is_patient)
 static bool
 run_saga_round(MemoryContext context, long *wait_ms)
 {
+	static TimestampTz impatient_until = 0;
 	TimestampTz started = GetCurrentTimestamp();
 	OcqSagaTasks tasks;
 	OcqSagaResult result = OCQ_SAGA_TAKEN;
-	bool		is_patient = true;
 
 	if (!ocq_saga_enabled)
 		return false;
@@ -354,8 +357,9 @@ run_saga_round(MemoryContext context, long *wait_ms)
 	tasks = collect_saga_tasks(context, wait_ms);
 	for (int i = 0; i < tasks.count && result != OCQ_SAGA_NOT_OURS; i++)
 	{
-		result = take(&tasks.tasks[i], is_patient);
-		is_patient &= result != OCQ_SAGA_LOST_RACE;
+		result = take(&tasks.tasks[i], impatient_until < GetCurrentTimestamp());
+		if (result == OCQ_SAGA_LOST_RACE)
+			impatient_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), IMPATIENCE_MS);
 		if (is_needed_elsewhere(started))
 			break;
 	}
