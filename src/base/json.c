@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * json.c
- *	  Building JSON objects, a key at a time.
+ *	  Building JSON objects, a key at a time, and telling keys.
  *
  * Nothing is copied until JsonbValueToJsonb: keys and texts must live that long.
  *-------------------------------------------------------------------------
@@ -8,6 +8,13 @@
 #include "postgres.h"
 
 #include "base/json.h"
+
+bool
+ocq_json_key_is(const JsonbValue *key, const char *name)
+{
+	return (size_t) key->val.string.len == strlen(name) &&
+		memcmp(key->val.string.val, name, key->val.string.len) == 0;
+}
 
 static JsonbValue
 make_string(const char *string, int length)

@@ -9,6 +9,9 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+/* ocq_json_key_is tells whether a key, or any string, is a name. */
+extern bool ocq_json_key_is(const JsonbValue *key, const char *name);
+
 /* Each adds a key and its value to an object under construction. */
 extern void ocq_json_push_key(JsonbParseState **state, const char *key);
 extern void ocq_json_push_text(JsonbParseState **state, const char *key, const text *value);

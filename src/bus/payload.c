@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "base/errors.h"
+#include "base/json.h"
 #include "bus/bus.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -95,8 +96,7 @@ check_unknown_keys(const Object *object)
 		if (token != WJB_KEY)
 			continue;
 		for (int i = 0; i < object->count && !known; i++)
-			known = (size_t) value.val.string.len == strlen(object->parameters[i].name) &&
-				memcmp(value.val.string.val, object->parameters[i].name, value.val.string.len) == 0;
+			known = ocq_json_key_is(&value, object->parameters[i].name);
 		if (!known)
 			refuse_key(object, psprintf("unknown key \"%s\" in %s",
 										ocq_tenant_clip(value.val.string.val, value.val.string.len),

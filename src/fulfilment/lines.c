@@ -9,6 +9,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "fulfilment/fulfilment.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
@@ -49,13 +50,6 @@ refuse(int sqlstate, int number, const char *problem)
 					 MAX_LINES)));
 }
 
-static bool
-key_is(const JsonbValue *key, const char *name)
-{
-	return key->val.string.len == (int) strlen(name) &&
-		memcmp(key->val.string.val, name, key->val.string.len) == 0;
-}
-
 static text *
 read_product(const JsonbValue *value, int number)
 {
@@ -79,9 +73,9 @@ read_line(JsonbContainer *object, int number)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (key_is(&key, "product_id"))
+		if (ocq_json_key_is(&key, "product_id"))
 			line.product_id = read_product(&value, number);
-		else if (key_is(&key, "quantity"))
+		else if (ocq_json_key_is(&key, "quantity"))
 		{
 			int32		quantity;
 			const char *problem = ocq_quantity_parse(&value, &quantity);
@@ -90,7 +84,7 @@ read_line(JsonbContainer *object, int number)
 				refuse(OCQ_ERR_INVALID_QUANTITY, number, psprintf("quantity %s", problem));
 			line.quantity = quantity;
 		}
-		else if (!key_is(&key, "unit_price"))
+		else if (!ocq_json_key_is(&key, "unit_price"))
 			refuse(OCQ_ERR_INVALID_ITEMS, number,
 				   psprintf("unknown key \"%s\"",
 							ocq_tenant_clip(key.val.string.val, key.val.string.len)));

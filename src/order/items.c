@@ -160,13 +160,6 @@ read_price(const JsonbValue *value, const ItemPlace *place)
 	return price;
 }
 
-static bool
-key_is(const JsonbValue *key, const char *name)
-{
-	return key->val.string.len == (int) strlen(name) &&
-		memcmp(key->val.string.val, name, key->val.string.len) == 0;
-}
-
 static OcqOrderItem
 read_item(JsonbContainer *object, const ItemPlace *place)
 {
@@ -182,14 +175,14 @@ read_item(JsonbContainer *object, const ItemPlace *place)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (key_is(&key, "product_id"))
+		if (ocq_json_key_is(&key, "product_id"))
 			item.product_id = read_product_id(&value, place);
-		else if (key_is(&key, "quantity"))
+		else if (ocq_json_key_is(&key, "quantity"))
 		{
 			item.quantity = read_quantity(&value, place);
 			has_quantity = true;
 		}
-		else if (key_is(&key, "unit_price"))
+		else if (ocq_json_key_is(&key, "unit_price"))
 			item.unit_price = read_price(&value, place);
 		else
 			refuse_items(place, psprintf("unknown key \"%s\"",
