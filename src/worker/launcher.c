@@ -32,8 +32,8 @@
 #include "utils/wait_event.h"
 #include "worker/worker.h"
 
-#define RESTART_SECONDS 5
-#define LOOK_ROUND_SECONDS 5
+#define RESTART_SECONDS 2
+#define LOOK_ROUND_SECONDS 2
 
 /* What each database has for as long as it is listed. */
 static const int permanent_processes[] = {OCQ_SYNCHRONISER, OCQ_RUNNER};
