@@ -587,6 +587,20 @@ SELECT name, setting, unit, context, min_val, max_val FROM pg_settings
 SELECT tools.outcomes('SET order_cqrs.saga_max_attempts = 0', 'SET order_cqrs.saga_retry_delay = 0',
 	'SET order_cqrs.payment_timeout = 0', 'SET order_cqrs.saga = off');
 
+-- An order that was all unlimited when the saga reserved: a later update claims its stock itself.
+SET order_cqrs.reserve_on = 'saga';
+CALL product_put('late', 'Late', 'x');
+CALL order_create('updated', 'c', '[{"product_id": "late", "quantity": 1, "unit_price": 1}]');
+CALL saga_run();
+CALL stock_receive('late', 5);
+SELECT tools.outcome($$CALL order_update('updated', '[{"product_id": "late", "quantity": 6, "unit_price": 1}]')$$);
+CALL order_update('updated', '[{"product_id": "late", "quantity": 5, "unit_price": 1}]');
+CALL payment_complete('updated');
+CALL saga_run();
+:sagas = 'updated';
+SELECT on_hand, reserved FROM inventory WHERE tenant_id = 'saga' AND product_id = 'late';
+RESET order_cqrs.reserve_on;
+
 -- It is the owner's.
 CREATE ROLE saga_client;
 GRANT USAGE ON SCHEMA order_cqrs TO saga_client;

@@ -21,7 +21,10 @@
 #include "base/errors.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -93,10 +96,21 @@ resolve_relations(void)
 	return true;
 }
 
+/*
+ * ocq_catalog_hold is how a worker's transaction begins: it returns false if the
+ * extension is not there, and else keeps it from being dropped until the transaction
+ * ends.  DROP EXTENSION locks the extension before anything of it, so whoever comes
+ * second waits with nothing in hand.
+ */
 bool
-ocq_catalog_is_present(void)
+ocq_catalog_hold(void)
 {
-	return resolve_relations();
+	Oid			extension = get_extension_oid(OCQ_EXTENSION, true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return get_extension_oid(OCQ_EXTENSION, true) == extension && resolve_relations();
 }
 
 static void

@@ -6,6 +6,7 @@
 #ifndef OCQ_BASE_CATALOG_H
 #define OCQ_BASE_CATALOG_H
 
+#define OCQ_EXTENSION "order_cqrs"
 #define OCQ_SCHEMA "order_cqrs"
 
 typedef enum OcqRelation
@@ -20,7 +21,7 @@ typedef enum OcqRelation
 } OcqRelation;
 
 extern void ocq_catalog_init(void);
-extern bool ocq_catalog_is_present(void);
+extern bool ocq_catalog_hold(void);
 extern Oid	ocq_catalog_owner(void);
 extern Oid	ocq_catalog_relation(OcqRelation relation);
 extern uint64 ocq_catalog_generation(OcqRelation relation);

@@ -31,7 +31,7 @@ COMMENT ON TABLE order_saga IS 'Where each order stands in the saga';
 COMMENT ON COLUMN order_saga.step IS 'What the saga does, or waits for, next; SHIPPED, CANCELLED, ENDED and FAILED are ends';
 COMMENT ON COLUMN order_saga.attempts IS 'Failed attempts at this step in a row';
 COMMENT ON COLUMN order_saga.next_attempt_at IS 'When the saga looks at the order again by itself: the next attempt, or the end of its patience with a payment';
-COMMENT ON COLUMN order_saga.last_error IS 'SQLSTATE and message of the last failure, NULL if there is none';
+COMMENT ON COLUMN order_saga.last_error IS 'SQLSTATE and message of the last failure, or of what a compensation was for; NULL if there is none';
 COMMENT ON COLUMN order_saga.version IS 'Version of the order when the saga last looked at it';
 COMMENT ON COLUMN order_saga.started_at IS 'When it first did';
 COMMENT ON COLUMN order_saga.updated_at IS 'When the row last changed';
@@ -60,6 +60,12 @@ CREATE VIEW saga_status AS
       FROM order_cqrs.order_saga s
      ORDER BY s.started_at, s.order_id;
 COMMENT ON VIEW saga_status IS 'How the orders are doing in the saga, oldest first';
+COMMENT ON COLUMN saga_status.step IS 'What the saga does, or waits for, next; SHIPPED, CANCELLED, ENDED and FAILED are ends';
+COMMENT ON COLUMN saga_status.attempts IS 'Failed attempts at this step in a row';
+COMMENT ON COLUMN saga_status.next_attempt_at IS 'When the saga looks at the order again by itself';
+COMMENT ON COLUMN saga_status.last_error IS 'SQLSTATE and message of the last failure, or of what a compensation was for';
+COMMENT ON COLUMN saga_status.started_at IS 'When the saga first looked at the order';
+COMMENT ON COLUMN saga_status.updated_at IS 'When it last did';
 COMMENT ON COLUMN saga_status.state IS 'running, waiting (for a payment), retrying, done, or failed: failed needs saga_retry';
 
 CREATE PROCEDURE saga_run()

@@ -76,7 +76,7 @@ claim(OcqFuture *future, MemoryContext context)
 	reset_session();
 	MemoryContextSwitchTo(context);
 	user = GetUserNameFromId(GetSessionUserId(), true);
-	found = user != NULL && ocq_catalog_is_present() && ocq_future_claim(user, NULL, future);
+	found = user != NULL && ocq_catalog_hold() && ocq_future_claim(user, NULL, future);
 	CommitTransactionCommand();
 	return found;
 }
@@ -92,7 +92,8 @@ perform(const OcqFuture *future, MemoryContext context)
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		MemoryContextSwitchTo(context);
-		ocq_future_perform(future);
+		if (ocq_catalog_hold())
+			ocq_future_perform(future);
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
@@ -130,7 +131,8 @@ run_next(MemoryContext context)
 		StartTransactionCommand();
 		reset_session();		/* whatever could not commit is not to fail this one, too */
 		MemoryContextSwitchTo(context);
-		ocq_future_failed_to_commit(&future, error);
+		if (ocq_catalog_hold())
+			ocq_future_failed_to_commit(&future, error);
 		CommitTransactionCommand();
 	}
 	pgstat_report_stat(false);

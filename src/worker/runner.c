@@ -5,10 +5,10 @@
  * The saga it runs itself, an order to a transaction: the orders of new events, up
  * to the horizon, and those whose time has come.
  *
- * For futures it starts pool workers, which log in as those who have sent them: one for a role at a time, until there are
- * order_cqrs.bus_workers.  If a role has none and no place is free, it asks a
- * worker to make room.  Every few seconds it also puts back the futures of
- * workers that have died, and deletes old results.
+ * For futures it starts pool workers, which log in as those who have sent them:
+ * one for a role at a time, until there are order_cqrs.bus_workers.  If a role has
+ * none and no place is free, it asks a worker to make room.  Every few seconds it
+ * also puts back the futures of workers that have died, and deletes old results.
  *
  * It is woken by commits, by pool workers that end, and by the postmaster when it
  * has reaped one.
@@ -248,7 +248,7 @@ run_bus_round(long *wait_ms)
 	last_pool_round = now;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (ocq_catalog_is_present())
+	if (ocq_catalog_hold())
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: futures");
 		if (upkeep_is_due(now))
@@ -290,7 +290,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (ocq_catalog_is_present())
+	if (ocq_catalog_hold())
 	{
 		int64		checkpoint;
 		int64		horizon;
@@ -337,7 +337,8 @@ take(const OcqSagaTask *task, bool is_patient)
 	ocq_process_reload_if_asked();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	result = ocq_saga_take(task, false, is_patient);
+	result = ocq_catalog_hold() ?
+		ocq_saga_take(task, false, is_patient) : OCQ_SAGA_NOT_OURS;
 	CommitTransactionCommand();
 	return result;
 }

@@ -110,7 +110,7 @@ find_work(Round *round, MemoryContext context)
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	is_present = ocq_catalog_is_present();
+	is_present = ocq_catalog_hold();
 	if (is_present)
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
@@ -132,7 +132,8 @@ run_step(const OcqProjection *projection, int64 horizon)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, psprintf("order_cqrs: projection %s", projection->name));
-	result = ocq_sync_step(projection, horizon, false, false);
+	result = ocq_catalog_hold() ?
+		ocq_sync_step(projection, horizon, false, false) : OCQ_SYNC_BUSY;
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	return result;

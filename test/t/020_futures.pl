@@ -56,10 +56,17 @@ CREATE FUNCTION mess(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsq
 		PERFORM pg_advisory_lock(999);
 		RETURN to_jsonb(before);
 	END $$;
+-- Returns, and fails when its transaction commits.
+CREATE FUNCTION hold(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM order_cqrs.command_send('CreateOrder', payload);
+		EXECUTE 'DECLARE held CURSOR WITH HOLD FOR SELECT 1 / x FROM generate_series(0, 0) AS x';
+		RETURN payload;
+	END $$;
 CREATE FUNCTION kill_me(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 	BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(60); RETURN payload; END $$;
 SELECT order_cqrs.command_handler_register(upper(left(f, 1)) || substr(f, 2), (f || '(jsonb, jsonb)')::regprocedure)
-  FROM unnest('{who,fail,sleep,slow,mess,kill_me}'::text[]) AS f;
+  FROM unnest('{who,fail,sleep,slow,mess,hold,kill_me}'::text[]) AS f;
 SQL
 
 # as USER, QUERY, PARAMETERS returns what a session of that user is answered.
@@ -138,6 +145,11 @@ sub test_errors
 	my $pid = pool_pids('clerk');
 	like(refused_as('clerk', "SELECT future_get('" . sent('clerk', 'Sleep', '{"seconds": "x"}') . "', '30 s');"),
 		qr/ERROR:  22P02/, 'and one of the handler\'s casts');
+	$id = sent('clerk', 'Hold', order('held'));
+	like(refused_as('clerk', "SELECT future_get('$id', '30 s');"),
+		qr/ERROR:  22012: division by zero/, 'and one that comes when it commits');
+	is($node->safe_psql('shop', q(SELECT count(*) FROM order_cqrs.events WHERE aggregate_id = 'held')), '0',
+		'which leaves nothing behind');
 	is(pool_pids('clerk'), $pid, 'the worker survives them');
 
 	$node->safe_psql('postgres', q(ALTER ROLE other SET statement_timeout = '300ms'));
@@ -302,6 +314,23 @@ sub test_restart
 	ok(wait_status($gone, 'failed'), 'so does one whose sender does not exist any more');
 }
 
+# However many are sent by one transaction, as many workers as there may be take them up.
+sub test_burst
+{
+	my $lock = $node->background_psql('shop');
+	$lock->query_safe('SELECT pg_advisory_lock(77)');
+	as('clerk', q(SELECT command_send_async('Slow', jsonb_build_object('order_id', 'burst-' || i, 'customer_id', 'ada',
+		'items', '[{"product_id": "pen", "quantity": 1, "unit_price": 1}]'::jsonb, 'lock', 77)) FROM generate_series(1, 3) AS i));
+	ok($node->poll_query_until('shop',
+		q(SELECT count(*) = 3 FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted)),
+		'three futures of one transaction run at once');
+	$lock->query_safe('SELECT pg_advisory_unlock(77)');
+	$lock->quit;
+	ok($node->poll_query_until('shop',
+		q(SELECT count(*) = 3 FROM order_cqrs.order_view WHERE order_id LIKE 'burst-%')), 'and end');
+	return;
+}
+
 sub test_retention
 {
 	cmp_ok($node->safe_psql('shop', 'SELECT count(*) FROM order_cqrs.bus_future'), '>', 5, 'results are kept');
@@ -331,6 +360,7 @@ sub test_drop
 
 test_sender();
 test_errors();
+test_burst();
 test_waiting();
 test_latency();
 test_capacity();
