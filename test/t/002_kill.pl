@@ -33,20 +33,11 @@ set_and_reload($node, 'order_cqrs.databases' => 'shop');
 
 # Each does harm and returns when the server is there again.
 my @disasters = (
-	[ 'kill -9 of the synchroniser', sub { kill_process(worker_pid($node, 'synchroniser')) } ],
-	[ "kill -9 of a client's backend", sub { kill_process(client_pid()) } ],
-	[ 'kill -9 of the launcher', sub { kill_process(worker_pid($node, 'launcher')) } ],
+	[ 'kill -9 of the synchroniser', sub { kill_process($node, worker_pid($node, 'synchroniser')) } ],
+	[ "kill -9 of a client's backend", sub { kill_process($node, client_pid()) } ],
+	[ 'kill -9 of the launcher', sub { kill_process($node, worker_pid($node, 'launcher')) } ],
 	[ 'immediate shutdown', sub { $node->stop('immediate'); $node->start; } ],
 	[ 'kill -9 of the postmaster', sub { $node->kill9; start_once_it_can(); } ]);
-
-sub kill_process
-{
-	my ($pid) = @_;
-	system_or_bail('pg_ctl', 'kill', 'KILL', $pid);
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid")
-	  or die "the server did not restart";
-	return;
-}
 
 sub client_pid
 {

@@ -152,7 +152,7 @@ sub go_way
 		if ($node->safe_psql('shop', "SELECT $is_stopped") eq 't')
 		{
 			my $pid = worker_pid($node, 'runner', 'shop');
-			system_or_bail('pg_ctl', 'kill', 'KILL', $pid);
+			kill_process($node, $pid);
 			$kills++;
 			$node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE $at_gate AND pid <> $pid");
 			$node->safe_psql('shop', 'DELETE FROM gate');
@@ -397,15 +397,16 @@ sub test_load
 
 	foreach my $round (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		my ($is_up, $pid) = ($node->psql('shop', $report_payments) == 0, '');
+		# The server may be down: then psql fails, or IPC::Run does.
+		my ($is_up, $pid) = (eval { $node->psql('shop', $report_payments) == 0 }, '');
 		if ($is_up && $killed < $kills)
 		{
-			$node->psql('shop', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'order_cqrs runner'", stdout => \$pid);
+			eval { $node->psql('shop', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'order_cqrs runner'", stdout => \$pid) };
 			$killed++ if $pid && system('pg_ctl', 'kill', 'KILL', $pid) == 0;
 		}
 		elsif (!grep { !-e $_->{sent} } @clients)
 		{
-			last if $node->psql('shop', $is_open, stdout => \$open) == 0 && $open eq '0';
+			last if eval { $node->psql('shop', $is_open, stdout => \$open) == 0 } && $open eq '0';
 		}
 		select undef, undef, undef, 0.1 + rand 0.3;
 	}

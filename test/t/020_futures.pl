@@ -269,8 +269,7 @@ sub test_kill
 	my $pid = $node->safe_psql('postgres',
 		q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'order_cqrs pool worker' AND wait_event = 'advisory'));
 	like(refused_as('clerk', q(SELECT order_history('killed');)), qr/ERROR:  OC101/, 'nothing of it is to be seen');
-	system_or_bail('pg_ctl', 'kill', 'KILL', $pid);
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+	kill_process($node, $pid);
 	eval { $lock->quit };
 
 	ok(wait_status($id, 'done'), 'after the crash the future is run again');

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_server set_and_reload create_database open_shop items order_sql
-  loud_lines log_end wait_served wait_unserved wait_projected worker_pid untrue_rows missing_halves
+  loud_lines log_end kill_process wait_served wait_unserved wait_projected worker_pid untrue_rows missing_halves
   ok_shop_is_true);
 
 our @projections = qw(reference inventory payments order_view order_summary_view order_stats);
@@ -100,6 +100,22 @@ sub log_end
 {
 	my ($node) = @_;
 	return -s $node->logfile;
+}
+
+# kill_process NODE, PID kills one of the server's processes and returns when the server has recovered. It asks the
+# log and not the server: a psql that is refused makes IPC::Run die of the query that it did not read.
+sub kill_process
+{
+	my ($node, $pid) = @_;
+	my $end = log_end($node);
+
+	system_or_bail('pg_ctl', 'kill', 'KILL', $pid);
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return if slurp_file($node->logfile, $end) =~ /database system is ready to accept connections/;
+		select undef, undef, undef, 0.1;
+	}
+	die 'the server did not restart';
 }
 
 # loud_lines NODE, OFFSET returns what the server's log has from there on of warnings and worse. Processes that
