@@ -68,4 +68,13 @@
 #define OCQ_ERR_SAGA_FAILED				OCQ_SQLSTATE('6', '0', '1')
 #define OCQ_ERR_SAGA_ISOLATION			OCQ_SQLSTATE('6', '0', '2')
 
+/* ocq_is_lost_race tells whether a worker that gives way and comes back will do better. */
+static inline bool
+ocq_is_lost_race(int sqlstate)
+{
+	return sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
 #endif							/* OCQ_BASE_ERRORS_H */

@@ -33,10 +33,9 @@ typedef struct OcqPayment
 extern bool ocq_payment_allows(OcqPaymentStatus from, OcqPaymentStatus to);
 extern void ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *event);
 extern const char *ocq_payment_status_name(OcqPaymentStatus status);
-extern Jsonb *ocq_payment_requested_data(Numeric amount);
+extern Jsonb *ocq_payment_amount_data(Numeric amount);
 extern Jsonb *ocq_payment_completed_data(const text *reference);
 extern Jsonb *ocq_payment_failed_data(const text *reason);
-extern Jsonb *ocq_payment_refunded_data(Numeric amount);
 
 /* reservation.c */
 typedef struct OcqStockLine
@@ -117,6 +116,7 @@ extern void ocq_stock_define_settings(void);
 extern OcqClaim ocq_stock_claim(text *tenant_id, const OcqStockLines *wanted,
 								const OcqStockLines *held);
 extern void ocq_stock_report_shortages(const OcqClaim *claim, const OcqStream *order);
+extern int64 ocq_stock_total_received(const OcqEvent *event);
 extern void ocq_stock_changed(void);
 
 #endif							/* OCQ_FULFILMENT_FULFILMENT_H */

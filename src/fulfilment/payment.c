@@ -79,8 +79,9 @@ ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *eve
 	}
 }
 
-static Jsonb *
-amount_data(Numeric amount)
+/* ocq_payment_amount_data builds the data of a request and of a refund. */
+Jsonb *
+ocq_payment_amount_data(Numeric amount)
 {
 	JsonbParseState *state = NULL;
 
@@ -100,12 +101,6 @@ text_data(const char *key, const text *value)
 }
 
 Jsonb *
-ocq_payment_requested_data(Numeric amount)
-{
-	return amount_data(amount);
-}
-
-Jsonb *
 ocq_payment_completed_data(const text *reference)
 {
 	return text_data("reference", reference);
@@ -115,10 +110,4 @@ Jsonb *
 ocq_payment_failed_data(const text *reason)
 {
 	return text_data("reason", reason);
-}
-
-Jsonb *
-ocq_payment_refunded_data(Numeric amount)
-{
-	return amount_data(amount);
 }

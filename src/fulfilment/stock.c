@@ -234,8 +234,9 @@ received_data(int32 quantity, int64 total)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-static int64
-total_received(const OcqEvent *event)
+/* ocq_stock_total_received is for the last event of a product's stream. */
+int64
+ocq_stock_total_received(const OcqEvent *event)
 {
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(
 		ocq_event_value(event, "total_received", jbvNumeric).val.numeric)));
@@ -272,7 +273,7 @@ ocq_stock_receive(PG_FUNCTION_ARGS)
 	if (!ocq_command_was_handled(&command, earlier, &event, 1, false, &version))
 	{
 		OcqEvent	last = {0};
-		int64		before = ocq_stream_read_last(&command.stream, &last) ? total_received(&last) : 0;
+		int64		before = ocq_stream_read_last(&command.stream, &last) ? ocq_stock_total_received(&last) : 0;
 
 		event.data = received_data(quantity, before + quantity);
 		ocq_command_check_expected(&command, last.version);

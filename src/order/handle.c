@@ -188,7 +188,7 @@ request_payment(const OcqOrderState *state, const OcqOrderRequest *request)
 		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(amount),
 										 NumericGetDatum(state->payment.amount))))
 		return NULL;
-	return ocq_payment_requested_data(amount);
+	return ocq_payment_amount_data(amount);
 }
 
 /* make_data returns NULL if the event is not needed after all. */
@@ -206,7 +206,7 @@ make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
 		case OCQ_ORDER_EVENT_PAYMENT_FAILED:
 			return ocq_payment_failed_data(cstring_to_text(REASON_CANCELLED));
 		case OCQ_ORDER_EVENT_PAYMENT_REFUNDED:
-			return ocq_payment_refunded_data(state->payment.amount);
+			return ocq_payment_amount_data(state->payment.amount);
 		default:
 			return empty_data();
 	}

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "projection/projection.h"
-#include "utils/fmgrprotos.h"
 
 typedef enum Kind
 {
@@ -53,13 +52,10 @@ make_change(const OcqEvent *last)
 static OcqStockChange
 make_stock_change(const OcqEvent *last)
 {
-	JsonbValue	total = ocq_event_value(last, "total_received", jbvNumeric);
-
 	return (OcqStockChange) {
 		.stream = last->stream,
 		.version = last->version,
-		.received = DatumGetInt64(DirectFunctionCall1(numeric_int8,
-													  NumericGetDatum(total.val.numeric)))
+		.received = ocq_stock_total_received(last)
 	};
 }
 

@@ -226,14 +226,6 @@ handle_batch(Batch *batch)
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }
 
-static bool
-is_lost_race(int sqlstate)
-{
-	return sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
-		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
-}
-
 /* try_batch runs the batch in a subtransaction; it returns the error's message, or NULL. */
 static char *
 try_batch(Batch *batch)
@@ -261,7 +253,7 @@ try_batch(Batch *batch)
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		batch->is_blocked = is_lost_race(error->sqlerrcode);
+		batch->is_blocked = ocq_is_lost_race(error->sqlerrcode);
 		message = batch->is_blocked ? NULL : psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
 	}
 	PG_END_TRY();

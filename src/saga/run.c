@@ -77,14 +77,6 @@ ocq_saga_define_settings(void)
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
-static bool
-is_lost_race(int sqlstate)
-{
-	return sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
-		sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
-}
-
 static void
 look_again_in(OcqSagaRecord *record, int64 milliseconds)
 {
@@ -193,7 +185,7 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 
 		if (record->step != step_before)
 			record->attempts = 0;
-		won = !is_lost_race(error->sqlerrcode);
+		won = !ocq_is_lost_race(error->sqlerrcode);
 		if (won)
 			note_failure(record, error);
 		else
