@@ -49,6 +49,7 @@ OBJS = \
 	src/projection/state.o \
 	src/projection/sync.o \
 	src/projection/trigger.o \
+	src/query/candidates.o \
 	src/query/cursor.o \
 	src/query/customer_orders.o \
 	src/query/order.o \
@@ -111,7 +112,7 @@ PG_CPPFLAGS = -I$(srcdir)/src
 REGRESS      = $(patsubst $(srcdir)/sql/%.sql,%,$(sort $(wildcard $(srcdir)/sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(srcdir)
 ISOLATION      = $(patsubst $(srcdir)/test/isolation/specs/%.spec,%,$(sort $(wildcard $(srcdir)/test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=output_iso --load-extension=order_cqrs
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=output_iso --load-extension=pg_trgm --load-extension=order_cqrs
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -8,7 +8,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 
 -- For this session, and for those that come to look around.
 SET search_path = order_cqrs, public;

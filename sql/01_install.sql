@@ -1,5 +1,5 @@
 -- The extension comes, goes, and comes again, in one session.
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 
 SELECT extname, extrelocatable, nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'order_cqrs';
@@ -48,7 +48,7 @@ SET order_cqrs.tenant = 'typing error';
 SET order_cqrs.workers = 2;
 
 -- It cannot be installed twice, nor in another schema, nor moved.
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 ALTER EXTENSION order_cqrs SET SCHEMA public;
 
 -- In use.
@@ -86,7 +86,7 @@ SELECT tools.outcome('SELECT public.horizon()');
 DROP FUNCTION public.horizon;
 
 -- Back.  Neither the customer nor the events nor the plans of before are remembered.
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 SELECT tools.outcome($$SELECT buy('o1')$$);
 SELECT count(*) FROM order_cqrs.event_read(0);
 CALL order_cqrs.customer_put('c1', 'Bea', 'bea@example.org');
@@ -112,7 +112,7 @@ ROLLBACK;
 SELECT buy('o2');
 BEGIN;
 DROP EXTENSION order_cqrs;
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 CALL order_cqrs.customer_put('c1', 'Cleo', 'cleo@example.org');
 CALL order_cqrs.product_put('p1', 'Water', 'drinks');
 SELECT buy('o3');
@@ -128,5 +128,5 @@ DROP EXTENSION order_cqrs CASCADE;
 DROP FUNCTION public.buy;
 
 -- The other tests start from here.
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 SELECT count(*) FROM order_cqrs.events;

@@ -170,7 +170,7 @@ UPDATE order_view SET updated_at = updated_at + interval '1 second' WHERE tenant
 UPDATE order_view SET version = 2 WHERE tenant_id = 'repair' AND order_id = 't9';
 UPDATE order_view SET version = 0 WHERE tenant_id = 'repair' AND order_id = 't10';
 DELETE FROM order_view WHERE tenant_id = 'repair' AND order_id = 't11';
-INSERT INTO order_view (tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version) SELECT tenant_id, 'extra', customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version
+INSERT INTO order_view (tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version, items) SELECT tenant_id, 'extra', customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version, items
   FROM order_view WHERE tenant_id = 'repair' AND order_id = 't12';
 UPDATE order_item_view SET quantity = 2 WHERE tenant_id = 'repair' AND order_id = 't13' AND line = 1;
 UPDATE order_item_view SET unit_price = 1.999999 WHERE tenant_id = 'repair' AND order_id = 't14' AND line = 1;
@@ -182,13 +182,16 @@ UPDATE order_item_view SET version = 2 WHERE tenant_id = 'repair' AND order_id =
 UPDATE order_item_view SET line = 3 - line + 10 WHERE tenant_id = 'repair' AND order_id = 't20';
 DELETE FROM order_item_view WHERE tenant_id = 'repair' AND order_id = 't21' AND line = 2;
 DELETE FROM order_item_view WHERE tenant_id = 'repair' AND order_id = 't22';
-INSERT INTO order_item_view SELECT tenant_id, order_id, 3, product_id, product_name, product_category, quantity, unit_price, total_price, version
+INSERT INTO order_item_view SELECT tenant_id, order_id, 3, product_id, product_name, product_category, quantity, unit_price, total_price, created_at, version
   FROM order_item_view WHERE tenant_id = 'repair' AND order_id = 't23' AND line = 2;
-INSERT INTO order_item_view SELECT tenant_id, 'extra lines', line, product_id, product_name, product_category, quantity, unit_price, total_price, version
+INSERT INTO order_item_view SELECT tenant_id, 'extra lines', line, product_id, product_name, product_category, quantity, unit_price, total_price, created_at, version
   FROM order_item_view WHERE tenant_id = 'repair' AND order_id = 't24';
-INSERT INTO order_view (tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version) SELECT 'nobody', order_id, customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version
+INSERT INTO order_view (tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version, items) SELECT 'nobody', order_id, customer_id, customer_name, customer_email, status, total_amount, item_count, created_at, updated_at, version, items
   FROM order_view WHERE tenant_id = 'repair' AND order_id = 't12';
 UPDATE order_item_view SET line = line + 5 WHERE tenant_id = 'repair' AND order_id = 't25';
+UPDATE order_view SET items = '[]' WHERE tenant_id = 'repair' AND order_id = 't26';
+UPDATE order_view SET items = jsonb_set(items, '{0,product_name}', '"wrong"') WHERE tenant_id = 'repair' AND order_id = 't27';
+UPDATE order_item_view SET created_at = 'epoch' WHERE tenant_id = 'repair' AND order_id = 't28' AND line = 1;
 
 UPDATE order_summary_view SET status = 'CANCELLED' WHERE tenant_id = 'repair' AND order_id = 't1';
 UPDATE order_summary_view SET total_amount = 0 WHERE tenant_id = 'repair' AND order_id = 't2';
@@ -198,7 +201,10 @@ UPDATE order_summary_view SET customer_name = NULL WHERE tenant_id = 'repair' AN
 UPDATE order_summary_view SET created_at = 'epoch' WHERE tenant_id = 'repair' AND order_id = 't6';
 UPDATE order_summary_view SET version = 7 WHERE tenant_id = 'repair' AND order_id = 't7';
 DELETE FROM order_summary_view WHERE tenant_id = 'repair' AND order_id = 't8';
-INSERT INTO order_summary_view (tenant_id, order_id, customer_id, customer_name, status, total_amount, item_count, created_at, version) SELECT tenant_id, 'extra', customer_id, customer_name, status, total_amount, item_count, created_at, version
+UPDATE order_summary_view SET updated_at = 'epoch' WHERE tenant_id = 'repair' AND order_id = 't10';
+UPDATE order_summary_view SET shipped_at = 'epoch' WHERE tenant_id = 'repair' AND order_id = 't11';
+UPDATE order_summary_view SET customer_email = '' WHERE tenant_id = 'repair' AND order_id = 't12';
+INSERT INTO order_summary_view (tenant_id, order_id, customer_id, customer_name, status, total_amount, item_count, created_at, updated_at, version) SELECT tenant_id, 'extra', customer_id, customer_name, status, total_amount, item_count, created_at, updated_at, version
   FROM order_summary_view WHERE tenant_id = 'repair' AND order_id = 't9';
 
 UPDATE order_stats_applied SET version = 2 WHERE tenant_id = 'repair' AND order_id = 't1';

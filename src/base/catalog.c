@@ -121,7 +121,7 @@ require_extension(void)
 				(errcode(OCQ_ERR_EXTENSION_ABSENT),
 				 errmsg("extension \"order_cqrs\" is not installed in this database"),
 				 errdetail("A relation of schema \"%s\" does not exist.", OCQ_SCHEMA),
-				 errhint("Run CREATE EXTENSION order_cqrs.")));
+				 errhint("Run CREATE EXTENSION order_cqrs CASCADE.")));
 }
 
 /* ocq_catalog_owner is the role that the extension's code writes its tables as. */

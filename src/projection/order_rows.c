@@ -9,13 +9,16 @@
  *	$4 customer_id	$5 customer_name	$6 customer_email
  *	$7 status		$8 total_amount		$9 item_count
  *	$10 created_at	$11 updated_at		$12 payment_status
- *	$13 shipped_at
+ *	$13 shipped_at	$14 items
  *
  * as values for one order, and as arrays for many; update_one is also told, as
- * $14, which version the row must have.  An order that a command is
+ * $15, which version the row must have.  An order that a command is
  * appending has either no row yet or the row of the version before, which is
  * cheap to write.  All else goes through the statement for many, which asks
  * whether the row is older.
+ *
+ * Items are what the caller gives: NULL for a table that has none, or where they
+ * are to stay as they are.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -24,11 +27,12 @@
 #include "projection/projection.h"
 #include "utils/builtins.h"
 
-#define NPARAMS 13
+#define NPARAMS 14
 
 static const Oid param_types[NPARAMS] = {
 	TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-	TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID
+	TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
+	JSONBOID
 };
 
 static OcqReference *
@@ -46,7 +50,8 @@ look_up_customers(const OcqBatch *batch)
 
 /* set_params is given no customer where the names stay as they are. */
 static void
-set_params(Datum *values, bool *nulls, const OcqOrderState *order, const OcqReference *customer)
+set_params(Datum *values, bool *nulls, const OcqOrderState *order, const OcqReference *customer,
+		   Jsonb *items)
 {
 	bool		has_customer = customer != NULL && customer->found;
 
@@ -68,17 +73,19 @@ set_params(Datum *values, bool *nulls, const OcqOrderState *order, const OcqRefe
 		CStringGetTextDatum(ocq_payment_status_name(order->payment.status));
 	values[12] = TimestampTzGetDatum(order->shipped_at);
 	nulls[12] = !order->is_shipped;
+	values[13] = PointerGetDatum(items);
+	nulls[13] = items == NULL;
 }
 
 static uint64
 write_one(OcqStatement *statement, const OcqOrderState *order, const OcqReference *customer,
-		  int32 version_before)
+		  Jsonb *items, int32 version_before)
 {
 	Datum		values[NPARAMS + 1];
 	bool		nulls[NPARAMS];
 	char		spi_nulls[NPARAMS + 2];
 
-	set_params(values, nulls, order, customer);
+	set_params(values, nulls, order, customer, items);
 	values[NPARAMS] = Int32GetDatum(version_before);
 	memset(spi_nulls, ' ', sizeof(spi_nulls));
 	for (int param = 0; param < NPARAMS; param++)
@@ -88,19 +95,28 @@ write_one(OcqStatement *statement, const OcqOrderState *order, const OcqReferenc
 }
 
 static void
-insert_one(OcqOrderRows *rows, const OcqOrderState *order)
+insert_one(OcqOrderRows *rows, const OcqOrderState *order, Jsonb *items)
 {
 	OcqReference customer = {.tenant_id = order->tenant_id, .id = order->customer_id};
 
 	ocq_reference_lookup(OCQ_REFERENCE_CUSTOMER, &customer, 1);
-	(void) write_one(&rows->insert_one, order, &customer, 0);
+	(void) write_one(&rows->insert_one, order, &customer, items, 0);
 }
 
-/* follow_one returns false if the row is not at the version before. */
-static bool
-follow_one(OcqOrderRows *rows, const OcqOrderState *order, int32 version_before)
+/*
+ * ocq_order_rows_append writes the order that a command is appending, and returns
+ * false if that is not the batch, or the row is not at the version before.
+ */
+bool
+ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items)
 {
-	return write_one(&rows->update_one, order, NULL, version_before) == 1;
+	if (!batch->is_append || batch->norders == 0)
+		return false;
+	if (batch->appended_after > 0)
+		return write_one(&rows->update_one, &batch->orders[0], NULL, items,
+						 batch->appended_after) == 1;
+	insert_one(rows, &batch->orders[0], items);
+	return true;
 }
 
 /* number_of_order finds an order of the batch by a returned key. */
@@ -114,22 +130,43 @@ number_of_order(const OcqBatch *batch, text *tenant_id, text *order_id)
 	elog(ERROR, "an order was written that was not in the batch");
 }
 
-static int64
-upsert_many(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written)
+static void
+tell_written(const OcqBatch *batch, uint64 changed, bool *written)
+{
+	memset(written, changed == (uint64) batch->norders, sizeof(bool) * batch->norders);
+	if (changed == (uint64) batch->norders)
+		return;
+	for (uint64 row = 0; row < changed; row++)
+		written[number_of_order(batch, DatumGetTextPP(ocq_row_datum(row, 1)),
+								DatumGetTextPP(ocq_row_datum(row, 2)))] = true;
+}
+
+/*
+ * ocq_order_rows_upsert writes the batch's orders where their rows are older, and
+ * returns how many it has written.  items has an element for each order, or is
+ * NULL; written, if not NULL, is told which they were.
+ */
+int64
+ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items, bool *written)
 {
 	int			norders = batch->norders;
-	OcqReference *customers = look_up_customers(batch);
-	Datum	   *columns = palloc_array(Datum, NPARAMS * norders);
-	bool	   *column_nulls = palloc_array(bool, NPARAMS * norders);
+	OcqReference *customers;
+	Datum	   *columns;
+	bool	   *column_nulls;
 	Datum		values[NPARAMS];
 	uint64		changed;
 
+	if (norders == 0)
+		return 0;
+	customers = look_up_customers(batch);
+	columns = palloc_array(Datum, NPARAMS * norders);
+	column_nulls = palloc_array(bool, NPARAMS * norders);
 	for (int i = 0; i < norders; i++)
 	{
 		Datum		row[NPARAMS];
 		bool		nulls[NPARAMS];
 
-		set_params(row, nulls, &batch->orders[i], &customers[i]);
+		set_params(row, nulls, &batch->orders[i], &customers[i], items == NULL ? NULL : items[i]);
 		for (int param = 0; param < NPARAMS; param++)
 		{
 			columns[param * norders + i] = row[param];
@@ -141,42 +178,9 @@ upsert_many(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written)
 								  norders, param_types[param]);
 
 	changed = ocq_statement_run(&rows->upsert_many, values, NULL);
-	if (written != NULL && changed == (uint64) norders)
-	{
-		for (int i = 0; i < norders; i++)
-			written[i] = OCQ_ROW_REPLACED;
-	}
-	else if (written != NULL)
-	{
-		for (uint64 row = 0; row < changed; row++)
-			written[number_of_order(batch, DatumGetTextPP(ocq_row_datum(row, 1)),
-									DatumGetTextPP(ocq_row_datum(row, 2)))] = OCQ_ROW_REPLACED;
-	}
+	if (written != NULL)
+		tell_written(batch, changed, written);
 	return changed;
-}
-
-/*
- * ocq_order_rows_write writes the batch's orders and returns how many rows it
- * changed.  written, if not NULL, is told what happened to each.
- */
-int64
-ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written)
-{
-	if (batch->norders == 0)
-		return 0;
-
-	if (written != NULL)
-		memset(written, 0, sizeof(OcqRowWritten) * batch->norders);
-
-	if (batch->is_append && batch->appended_after == 0)
-		insert_one(rows, &batch->orders[0]);
-	else if (!batch->is_append ||
-			 !follow_one(rows, &batch->orders[0], batch->appended_after))
-		return upsert_many(rows, batch, written);
-
-	if (written != NULL)
-		written[0] = OCQ_ROW_FOLLOWED;
-	return 1;
 }
 
 /*

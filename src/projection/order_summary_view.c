@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * order_summary_view.c
- *	  The projection order_summary_view, for lists of orders.
+ *	  The projection order_summary_view, for lists of orders and searches.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -11,45 +11,50 @@
 static OcqOrderRows order_rows = {
 	.insert_one =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view (tenant_id, order_id, version,"
-				  " customer_id, customer_name, status, payment_status,"
-				  " total_amount, item_count, created_at)"
-				  " VALUES ($1, $2, $3, $4, $5, $7, $12, $8, $9, $10)",
+				  " customer_id, customer_name, customer_email, status, payment_status,"
+				  " total_amount, item_count, created_at, updated_at, shipped_at)"
+				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $13)",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-				  TEXTOID, TIMESTAMPTZOID),
+				  TEXTOID, TIMESTAMPTZOID, JSONBOID),
 	.update_one =
 	OCQ_STATEMENT("UPDATE order_cqrs.order_summary_view SET version = $3, status = $7,"
-				  " payment_status = $12, total_amount = $8, item_count = $9"
-				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $14",
+				  " payment_status = $12, total_amount = $8, item_count = $9, updated_at = $11,"
+				  " shipped_at = $13"
+				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $15",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-				  TEXTOID, TIMESTAMPTZOID, INT4OID),
+				  TEXTOID, TIMESTAMPTZOID, JSONBOID, INT4OID),
 	.upsert_many =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view AS v (tenant_id, order_id, version,"
-				  " customer_id, customer_name, status, payment_status, total_amount, item_count,"
-				  " created_at)"
+				  " customer_id, customer_name, customer_email, status, payment_status,"
+				  " total_amount, item_count, created_at, updated_at, shipped_at)"
 				  " SELECT n.tenant_id, n.order_id, n.version, n.customer_id, n.customer_name,"
-				  " n.status, n.payment_status, n.total_amount, n.item_count, n.created_at"
+				  " n.customer_email, n.status, n.payment_status, n.total_amount, n.item_count,"
+				  " n.created_at, n.updated_at, n.shipped_at"
 				  " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 				  " AS n (tenant_id, order_id, version, customer_id, customer_name, customer_email,"
 				  " status, total_amount, item_count, created_at, updated_at, payment_status,"
 				  " shipped_at)"
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
+				  " customer_email = excluded.customer_email,"
 				  " status = excluded.status, payment_status = excluded.payment_status,"
 				  " total_amount = excluded.total_amount,"
-				  " item_count = excluded.item_count, created_at = excluded.created_at"
+				  " item_count = excluded.item_count, created_at = excluded.created_at,"
+				  " updated_at = excluded.updated_at, shipped_at = excluded.shipped_at"
 				  " WHERE v.version < excluded.version",
 				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID),
+				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID),
 };
 
 static OcqStatement renew_customers =
-OCQ_STATEMENT("UPDATE order_cqrs.order_summary_view v SET customer_name = k.name"
+OCQ_STATEMENT("UPDATE order_cqrs.order_summary_view v SET customer_name = k.name,"
+			  " customer_email = k.email"
 			  " FROM unnest($1, $2, $3, $4) AS k (tenant_id, customer_id, name, email)"
 			  " WHERE v.tenant_id = k.tenant_id AND v.customer_id = k.customer_id"
-			  " AND v.customer_name IS DISTINCT FROM k.name",
+			  " AND (v.customer_name, v.customer_email) IS DISTINCT FROM (k.name, k.email)",
 			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
 
 static OcqStatement delete_orders =
@@ -68,7 +73,9 @@ static OcqStatement differences = OCQ_DIFFERENCES("order_summary_view");
 static int64
 handle(const OcqBatch *batch)
 {
-	return ocq_order_rows_write(&order_rows, batch, NULL) +
+	if (ocq_order_rows_append(&order_rows, batch, NULL))
+		return 1;
+	return ocq_order_rows_upsert(&order_rows, batch, NULL, NULL) +
 		ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
 }
 

@@ -2,14 +2,19 @@
  * order_view.c
  *	  The projection order_view: tables order_view and order_item_view.
  *
+ * An order's row holds its lines as one jsonb, so that reading an order takes one
+ * row; order_item_view has a row for each line, so that orders can be found by
+ * what is in them.
+ *
  * The lines of an order are replaced as a whole.  Each carries the version of the
  * event that set the items, so lines of one version are the same lines.  They
  * are written only after the order's own row, whose lock keeps other writers
- * away.
+ * away; a change of a product's name locks the orders first for the same reason.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/json.h"
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
@@ -18,35 +23,42 @@ static OcqOrderRows order_rows = {
 	.insert_one =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view (tenant_id, order_id, version, customer_id,"
 				  " customer_name, customer_email, status, total_amount, item_count,"
-				  " created_at, updated_at, payment_status, shipped_at)"
-				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+				  " created_at, updated_at, payment_status, shipped_at, items)"
+				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-				  TEXTOID, TIMESTAMPTZOID),
+				  TEXTOID, TIMESTAMPTZOID, JSONBOID),
 	.update_one =
 	OCQ_STATEMENT("UPDATE order_cqrs.order_view SET version = $3, status = $7, total_amount = $8,"
-				  " item_count = $9, updated_at = $11, payment_status = $12, shipped_at = $13"
-				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $14",
+				  " item_count = $9, updated_at = $11, payment_status = $12, shipped_at = $13,"
+				  " items = coalesce($14, items)"
+				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $15",
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-				  TEXTOID, TIMESTAMPTZOID, INT4OID),
+				  TEXTOID, TIMESTAMPTZOID, JSONBOID, INT4OID),
 	.upsert_many =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id,"
 				  " customer_name, customer_email, status, total_amount, item_count,"
-				  " created_at, updated_at, payment_status, shipped_at)"
-				  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+				  " created_at, updated_at, payment_status, shipped_at, items)"
+				  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email, status = excluded.status,"
 				  " total_amount = excluded.total_amount, item_count = excluded.item_count,"
 				  " created_at = excluded.created_at, updated_at = excluded.updated_at,"
-				  " payment_status = excluded.payment_status, shipped_at = excluded.shipped_at"
+				  " payment_status = excluded.payment_status, shipped_at = excluded.shipped_at,"
+				  " items = excluded.items"
 				  " WHERE v.version < excluded.version"
 				  " RETURNING tenant_id, order_id",
 				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID),
+				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID),
 };
+
+static OcqStatement lock_order =
+OCQ_STATEMENT("SELECT FROM order_cqrs.order_view WHERE tenant_id = $1 AND order_id = $2"
+			  " FOR NO KEY UPDATE",
+			  TEXTOID, TEXTOID);
 
 static OcqStatement delete_old_lines =
 OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1, $2, $3)"
@@ -56,12 +68,13 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1, $2, $3)
 			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID);
 
 static OcqStatement insert_lines =
-OCQ_STATEMENT("INSERT INTO order_cqrs.order_item_view (tenant_id, order_id, line, version,"
+OCQ_STATEMENT("INSERT INTO order_cqrs.order_item_view (tenant_id, order_id, line, version, created_at,"
 			  " product_id, product_name, product_category, quantity, unit_price, total_price)"
-			  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+			  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 			  " ON CONFLICT (tenant_id, order_id, line) DO NOTHING",
-			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-			  TEXTARRAYOID, INT4ARRAYOID, NUMERICARRAYOID, NUMERICARRAYOID);
+			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, NUMERICARRAYOID,
+			  NUMERICARRAYOID);
 
 static OcqStatement renew_customers =
 OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET customer_name = k.name, customer_email = k.email"
@@ -70,13 +83,38 @@ OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET customer_name = k.name, custom
 			  " AND (v.customer_name, v.customer_email) IS DISTINCT FROM (k.name, k.email)",
 			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
 
+/* The lines in which a product's name or category is another one. */
+#define LINES_TO_RENEW \
+	" FROM unnest($1, $2, $3, $4) AS k (tenant_id, product_id, name, category)" \
+	" JOIN order_cqrs.order_item_view i ON i.tenant_id = k.tenant_id AND i.product_id = k.product_id" \
+	" AND (i.product_name, i.product_category) IS DISTINCT FROM (k.name, k.category)"
+
+static OcqStatement lock_orders_of_products =
+OCQ_STATEMENT("SELECT FROM order_cqrs.order_view v"
+			  " WHERE (v.tenant_id, v.order_id) IN (SELECT i.tenant_id, i.order_id" LINES_TO_RENEW ")"
+			  " ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
 static OcqStatement renew_products =
 OCQ_STATEMENT("UPDATE order_cqrs.order_item_view i SET product_name = k.name,"
 			  " product_category = k.category"
 			  " FROM unnest($1, $2, $3, $4) AS k (tenant_id, product_id, name, category)"
 			  " WHERE i.tenant_id = k.tenant_id AND i.product_id = k.product_id"
-			  " AND (i.product_name, i.product_category) IS DISTINCT FROM (k.name, k.category)",
+			  " AND (i.product_name, i.product_category) IS DISTINCT FROM (k.name, k.category)"
+			  " RETURNING i.tenant_id, i.order_id",
 			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+
+static OcqStatement renew_items =
+OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET items = n.items"
+			  " FROM (SELECT i.tenant_id, i.order_id, jsonb_agg(jsonb_build_object("
+			  "'product_id', i.product_id, 'product_name', i.product_name,"
+			  " 'product_category', i.product_category, 'quantity', i.quantity,"
+			  " 'unit_price', i.unit_price, 'total_price', i.total_price) ORDER BY i.line) AS items"
+			  " FROM (SELECT DISTINCT * FROM unnest($1, $2)) AS k (tenant_id, order_id)"
+			  " JOIN order_cqrs.order_item_view i ON i.tenant_id = k.tenant_id AND i.order_id = k.order_id"
+			  " GROUP BY i.tenant_id, i.order_id) n"
+			  " WHERE v.tenant_id = n.tenant_id AND v.order_id = n.order_id",
+			  TEXTARRAYOID, TEXTARRAYOID);
 
 static OcqStatement delete_orders =
 OCQ_STATEMENT("DELETE FROM order_cqrs.order_view v USING unnest($1, $2) AS k (tenant_id, order_id)"
@@ -97,13 +135,14 @@ static OcqStatement differences = OCQ_DIFFERENCES("order_view");
 /* The columns of order_item_view, as insert_lines takes them. */
 enum
 {
-	LINE_TENANT_ID, LINE_ORDER_ID, LINE_NUMBER, LINE_VERSION, LINE_PRODUCT_ID, LINE_PRODUCT_NAME,
-	LINE_PRODUCT_CATEGORY, LINE_QUANTITY, LINE_UNIT_PRICE, LINE_TOTAL_PRICE,
+	LINE_TENANT_ID, LINE_ORDER_ID, LINE_NUMBER, LINE_VERSION, LINE_CREATED_AT, LINE_PRODUCT_ID,
+	LINE_PRODUCT_NAME, LINE_PRODUCT_CATEGORY, LINE_QUANTITY, LINE_UNIT_PRICE, LINE_TOTAL_PRICE,
 	LINE_NCOLUMNS
 };
 
 static const Oid line_types[LINE_NCOLUMNS] = {
-	TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, NUMERICOID, NUMERICOID
+	TEXTOID, TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+	NUMERICOID, NUMERICOID
 };
 
 typedef struct Lines
@@ -115,13 +154,13 @@ typedef struct Lines
 } Lines;
 
 static Lines
-make_room_for_lines(const OcqOrderState **orders, int norders)
+make_room_for_lines(const OcqOrderState *orders, int norders)
 {
 	Lines		lines = {0};
 	int			room = 0;
 
 	for (int i = 0; i < norders; i++)
-		room += orders[i]->item_count;
+		room += orders[i].item_count;
 	for (int column = 0; column < LINE_NCOLUMNS; column++)
 		lines.columns[column] = palloc_array(Datum, room);
 	lines.is_unknown = palloc_array(bool, room);
@@ -143,6 +182,7 @@ add_lines(Lines *lines, const OcqOrderState *order)
 		lines->columns[LINE_ORDER_ID][line] = PointerGetDatum(order->order_id);
 		lines->columns[LINE_NUMBER][line] = Int32GetDatum(i + 1);
 		lines->columns[LINE_VERSION][line] = Int32GetDatum(order->items_version);
+		lines->columns[LINE_CREATED_AT][line] = TimestampTzGetDatum(order->created_at);
 		lines->columns[LINE_PRODUCT_ID][line] = PointerGetDatum(item->product_id);
 		lines->columns[LINE_QUANTITY][line] = Int32GetDatum(item->quantity);
 		lines->columns[LINE_UNIT_PRICE][line] = NumericGetDatum(item->unit_price);
@@ -165,87 +205,218 @@ add_product_names(Lines *lines)
 	}
 }
 
-static void
-insert_lines_of(const OcqOrderState **orders, int norders)
+static Lines
+lines_of(const OcqOrderState *orders, int norders)
 {
 	Lines		lines = make_room_for_lines(orders, norders);
-	Datum		values[LINE_NCOLUMNS];
 
 	for (int i = 0; i < norders; i++)
-		add_lines(&lines, orders[i]);
+		add_lines(&lines, &orders[i]);
 	add_product_names(&lines);
+	return lines;
+}
+
+static void
+push_name(JsonbParseState **state, const char *key, const Lines *lines, int column, int line)
+{
+	if (!lines->is_unknown[line])
+		ocq_json_push_text(state, key, DatumGetTextPP(lines->columns[column][line]));
+	else
+	{
+		JsonbValue	null = {.type = jbvNull};
+
+		ocq_json_push_key(state, key);
+		(void) pushJsonbValue(state, WJB_VALUE, &null);
+	}
+}
+
+/* items_of makes the column items of an order, of count lines from a line on. */
+static Jsonb *
+items_of(const Lines *lines, int first, int count)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int line = first; line < first + count; line++)
+	{
+		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		ocq_json_push_text(&state, "product_id", DatumGetTextPP(lines->columns[LINE_PRODUCT_ID][line]));
+		push_name(&state, "product_name", lines, LINE_PRODUCT_NAME, line);
+		push_name(&state, "product_category", lines, LINE_PRODUCT_CATEGORY, line);
+		ocq_json_push_int64(&state, "quantity", DatumGetInt32(lines->columns[LINE_QUANTITY][line]));
+		ocq_json_push_numeric(&state, "unit_price", DatumGetNumeric(lines->columns[LINE_UNIT_PRICE][line]));
+		ocq_json_push_numeric(&state, "total_price", DatumGetNumeric(lines->columns[LINE_TOTAL_PRICE][line]));
+		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+}
+
+static void
+insert(const Lines *lines)
+{
+	Datum		values[LINE_NCOLUMNS];
+
 	for (int column = 0; column < LINE_NCOLUMNS; column++)
 	{
 		bool		may_be_null = column == LINE_PRODUCT_NAME || column == LINE_PRODUCT_CATEGORY;
 
-		values[column] = ocq_array(lines.columns[column], may_be_null ? lines.is_unknown : NULL,
-								   lines.count, line_types[column]);
+		values[column] = ocq_array(lines->columns[column], may_be_null ? lines->is_unknown : NULL,
+								   lines->count, line_types[column]);
 	}
 	(void) ocq_statement_run(&insert_lines, values, NULL);
 }
 
+/* delete_old_lines_of deletes the lines of those orders that are written. */
 static void
-delete_old_lines_of(const OcqOrderState **orders, int norders)
+delete_old_lines_of(const OcqOrderState *orders, const bool *written, int norders)
 {
 	Datum	   *tenants = palloc_array(Datum, norders);
 	Datum	   *ids = palloc_array(Datum, norders);
 	Datum	   *versions = palloc_array(Datum, norders);
 	Datum		values[3];
+	int			count = 0;
 
 	for (int i = 0; i < norders; i++)
 	{
-		tenants[i] = PointerGetDatum(orders[i]->tenant_id);
-		ids[i] = PointerGetDatum(orders[i]->order_id);
-		versions[i] = Int32GetDatum(orders[i]->items_version);
+		if (!written[i])
+			continue;
+		tenants[count] = PointerGetDatum(orders[i].tenant_id);
+		ids[count] = PointerGetDatum(orders[i].order_id);
+		versions[count] = Int32GetDatum(orders[i].items_version);
+		count++;
 	}
-	values[0] = ocq_array(tenants, NULL, norders, TEXTOID);
-	values[1] = ocq_array(ids, NULL, norders, TEXTOID);
-	values[2] = ocq_array(versions, NULL, norders, INT4OID);
+	values[0] = ocq_array(tenants, NULL, count, TEXTOID);
+	values[1] = ocq_array(ids, NULL, count, TEXTOID);
+	values[2] = ocq_array(versions, NULL, count, INT4OID);
 	(void) ocq_statement_run(&delete_old_lines, values, NULL);
 }
 
 /*
- * needs_lines tells whether the order's lines may differ from its new state, after
- * its row was at the version "before" or was replaced.
+ * lock_row has the order wait for a change of its products' names, so that those
+ * looked up after it are the new ones.
  */
-static bool
-needs_lines(const OcqOrderState *order, OcqRowWritten written, int32 before)
+static void
+lock_row(const OcqOrderState *order)
 {
-	switch (written)
+	Datum		values[] = {PointerGetDatum(order->tenant_id), PointerGetDatum(order->order_id)};
+
+	(void) ocq_statement_run(&lock_order, values, NULL);
+}
+
+/* append_one writes what a command appends; it returns false if that needs the other way. */
+static bool
+append_one(const OcqBatch *batch)
+{
+	static const bool is_written = true;
+	const OcqOrderState *order = batch->orders;
+	Lines		lines;
+
+	if (!batch->is_append || batch->norders == 0)
+		return false;
+	if (order->items_version <= batch->appended_after)
+		return ocq_order_rows_append(&order_rows, batch, NULL);
+
+	if (batch->appended_after > 0)
+		lock_row(order);
+	lines = lines_of(order, 1);
+	if (!ocq_order_rows_append(&order_rows, batch, items_of(&lines, 0, lines.count)))
+		return false;
+	if (batch->appended_after > 0)
+		delete_old_lines_of(order, &is_written, 1);
+	insert(&lines);
+	return true;
+}
+
+static Jsonb **
+items_of_orders(const Lines *lines, const OcqOrderState *orders, int norders)
+{
+	Jsonb	  **items = palloc_array(Jsonb *, norders);
+	int			first = 0;
+
+	for (int i = 0; i < norders; i++)
 	{
-		case OCQ_ROW_UNCHANGED:
-			return false;
-		case OCQ_ROW_FOLLOWED:
-			return order->items_version > before;
-		case OCQ_ROW_REPLACED:
-			return true;
+		items[i] = items_of(lines, first, orders[i].item_count);
+		first += orders[i].item_count;
 	}
-	pg_unreachable();
+	return items;
+}
+
+/* keep_written drops the lines of orders that are not written. */
+static void
+keep_written(Lines *lines, const OcqOrderState *orders, const bool *written, int norders)
+{
+	int			line = 0;
+
+	lines->count = 0;
+	for (int i = 0; i < norders; i++)
+	{
+		for (int end = line + orders[i].item_count; line < end; line++)
+		{
+			if (!written[i])
+				continue;
+			for (int column = 0; column < LINE_NCOLUMNS; column++)
+				lines->columns[column][lines->count] = lines->columns[column][line];
+			lines->is_unknown[lines->count] = lines->is_unknown[line];
+			lines->count++;
+		}
+	}
+}
+
+static int64
+upsert(const OcqBatch *batch)
+{
+	Lines		lines = lines_of(batch->orders, batch->norders);
+	bool	   *written = palloc_array(bool, batch->norders);
+	int64		changed = ocq_order_rows_upsert(&order_rows, batch,
+												items_of_orders(&lines, batch->orders, batch->norders),
+												written);
+
+	if (changed > 0)
+	{
+		keep_written(&lines, batch->orders, written, batch->norders);
+		delete_old_lines_of(batch->orders, written, batch->norders);
+		insert(&lines);
+	}
+	return changed;
+}
+
+/* renew_items_of makes the column items anew where the last statement has renewed lines. */
+static void
+renew_items_of(uint64 nlines)
+{
+	Datum	   *tenants = palloc_array(Datum, nlines);
+	Datum	   *ids = palloc_array(Datum, nlines);
+	Datum		values[2];
+
+	for (uint64 row = 0; row < nlines; row++)
+	{
+		tenants[row] = ocq_row_datum(row, 1);
+		ids[row] = ocq_row_datum(row, 2);
+	}
+	values[0] = ocq_array(tenants, NULL, (int) nlines, TEXTOID);
+	values[1] = ocq_array(ids, NULL, (int) nlines, TEXTOID);
+	(void) ocq_statement_run(&renew_items, values, NULL);
+}
+
+static int64
+renew_names(const OcqBatch *batch)
+{
+	int64		orders = ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
+	int64		lines = 0;
+
+	if (ocq_names_renew(&lock_orders_of_products, batch, OCQ_REFERENCE_PRODUCT) > 0)
+		lines = ocq_names_renew(&renew_products, batch, OCQ_REFERENCE_PRODUCT);
+	if (lines > 0)
+		renew_items_of(lines);
+	return orders + lines;
 }
 
 static int64
 handle(const OcqBatch *batch)
 {
-	OcqRowWritten *written = palloc_array(OcqRowWritten, batch->norders);
-	const OcqOrderState **orders = palloc_array(const OcqOrderState *, batch->norders);
-	int			norders = 0;
-	int64		changed = ocq_order_rows_write(&order_rows, batch, written);
-
-	for (int i = 0; i < batch->norders; i++)
-		if (needs_lines(&batch->orders[i], written[i], batch->appended_after))
-			orders[norders++] = &batch->orders[i];
-	if (norders > 0)
-	{
-		bool		is_new = batch->is_append && batch->appended_after == 0;
-
-		if (!is_new)
-			delete_old_lines_of(orders, norders);
-		insert_lines_of(orders, norders);
-	}
-
-	changed += ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
-	changed += ocq_names_renew(&renew_products, batch, OCQ_REFERENCE_PRODUCT);
-	return changed;
+	if (append_one(batch))
+		return 1;
+	return (batch->norders > 0 ? upsert(batch) : 0) + renew_names(batch);
 }
 
 static void

@@ -14,18 +14,20 @@ CREATE TABLE order_view (
     updated_at timestamptz NOT NULL,
     shipped_at timestamptz,
     version int NOT NULL,
+    items jsonb NOT NULL,
     PRIMARY KEY (tenant_id, order_id)
 ) WITH (fillfactor = 90);
--- For renaming a customer.
+-- For renaming a customer.  No index has a column that an order's events change, so that their updates are HOT.
 CREATE INDEX order_view_customer_idx ON order_view (tenant_id, customer_id);
 
-COMMENT ON TABLE order_view IS 'Read table: one row for each order';
+COMMENT ON TABLE order_view IS 'Read table: one row for each order, with its items, for reading one order';
 COMMENT ON COLUMN order_view.status IS 'PENDING, COMPLETED or CANCELLED';
 COMMENT ON COLUMN order_view.payment_status IS 'NULL before it was requested, then PENDING, COMPLETED, FAILED or REFUNDED';
 COMMENT ON COLUMN order_view.shipped_at IS 'When shipping started; NULL before';
 COMMENT ON COLUMN order_view.total_amount IS 'Sum of quantity times unit_price over the items, exact';
 COMMENT ON COLUMN order_view.item_count IS 'Number of lines';
 COMMENT ON COLUMN order_view.version IS 'Version of the last event applied to the row';
+COMMENT ON COLUMN order_view.items IS 'The lines, as order_item_view has them: an array of objects with product_id, product_name, product_category, quantity, unit_price, total_price';
 
 CREATE TABLE order_item_view (
     tenant_id text COLLATE "C" NOT NULL,
@@ -37,15 +39,19 @@ CREATE TABLE order_item_view (
     quantity int NOT NULL,
     unit_price numeric NOT NULL,
     total_price numeric NOT NULL,
+    created_at timestamptz NOT NULL,
     version int NOT NULL,
     PRIMARY KEY (tenant_id, order_id, line)
 );
--- For renaming a product.
-CREATE INDEX order_item_view_product_idx ON order_item_view (tenant_id, product_id);
+-- For the orders of a product, newest first, and for renaming it.
+CREATE INDEX order_item_view_product_idx ON order_item_view (tenant_id, product_id, created_at, order_id);
+-- What part of the lines has a name with these letters in it.
+CREATE STATISTICS order_item_view_product_name ON lower(product_name) FROM order_item_view;
 
-COMMENT ON TABLE order_item_view IS 'Read table: one row for each line of an order';
+COMMENT ON TABLE order_item_view IS 'Read table: one row for each line of an order, for finding orders by product';
 COMMENT ON COLUMN order_item_view.line IS 'Number of the line within the order, from 1';
 COMMENT ON COLUMN order_item_view.total_price IS 'quantity times unit_price';
+COMMENT ON COLUMN order_item_view.created_at IS 'When the order was created';
 COMMENT ON COLUMN order_item_view.version IS 'Version of the event that set the order''s items';
 
 CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type text, OUT aggregate_id text,
@@ -57,6 +63,10 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
         SELECT i.tenant_id, i.order_id,
                jsonb_agg(jsonb_build_object('product_id', i.product_id, 'quantity', i.quantity,
                    'unit_price', i.unit_price) ORDER BY i.line) AS items,
+               jsonb_agg(jsonb_build_object('product_id', i.product_id, 'product_name', i.product_name,
+                   'product_category', i.product_category, 'quantity', i.quantity, 'unit_price', i.unit_price,
+                   'total_price', i.total_price) ORDER BY i.line) AS named_items,
+               min(i.created_at) AS min_created_at, max(i.created_at) AS max_created_at,
                -- Names that are due to change, because their event is beyond the checkpoint, are not compared.
                bool_and((i.product_name, i.product_category) IS NOT DISTINCT FROM (p.name, p.category)
                    OR p.position > bound.position) AS names_are_true,
@@ -77,7 +87,7 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
            coalesce(e.order_id, v.order_id, i.order_id), coalesce(e.order_id, v.order_id, i.order_id),
            CASE WHEN e.order_id IS NOT NULL THEN to_jsonb(e) - '{renaming,items_version}'::text[] END,
            CASE WHEN v.order_id IS NOT NULL OR i.order_id IS NOT NULL
-                THEN coalesce(to_jsonb(v), '{}') || jsonb_build_object('items', i.items,
+                THEN coalesce(to_jsonb(v), '{}') || jsonb_build_object('lines', i.items,
                          'item_names_are_true', i.names_are_true) END
       FROM expected e
       FULL JOIN order_cqrs.order_view v ON v.tenant_id = e.tenant_id AND v.order_id = e.order_id
@@ -91,6 +101,8 @@ CREATE FUNCTION order_view_difference(OUT tenant_id text, OUT aggregate_type tex
         OR (NOT coalesce(e.renaming, false)
             AND (e.customer_name, e.customer_email) IS DISTINCT FROM (v.customer_name, v.customer_email))
         OR e.items IS DISTINCT FROM i.items
+        OR v.items IS DISTINCT FROM i.named_items
+        OR i.min_created_at <> e.created_at OR i.max_created_at <> e.created_at
         OR NOT i.names_are_true OR NOT i.totals_are_true OR NOT i.lines_are_true
         OR i.min_version <> e.items_version OR i.max_version <> e.items_version
 $$;

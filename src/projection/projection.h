@@ -128,14 +128,9 @@ typedef struct OcqOrderRows
 	OcqStatement upsert_many;
 } OcqOrderRows;
 
-typedef enum OcqRowWritten
-{
-	OCQ_ROW_UNCHANGED,
-	OCQ_ROW_FOLLOWED,			/* was at the version before */
-	OCQ_ROW_REPLACED			/* was missing, or further behind */
-} OcqRowWritten;
-
-extern int64 ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, OcqRowWritten *written);
+extern bool ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items);
+extern int64 ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items,
+								   bool *written);
 extern int64 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind);
 extern void ocq_rows_forget(OcqStatement *statement, const OcqStreams *streams, const char *aggregate_type);
 

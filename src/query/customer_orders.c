@@ -21,12 +21,13 @@
 
 PG_FUNCTION_INFO_V1(ocq_customer_orders);
 
-#define CREATED_AT_COLUMN 9
+#define CREATED_AT_COLUMN 10
 
 /* Values matter little here: whatever they are, the index on customer and time serves. */
 static OcqStatement select_orders =
-OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.status,"
-			  " v.payment_status, v.total_amount, v.item_count, v.created_at, v.version"
+OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email,"
+			  " v.status, v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at,"
+			  " v.shipped_at, v.version"
 			  " FROM order_cqrs.order_summary_view v"
 			  " WHERE v.tenant_id = $1 AND v.customer_id = $2 AND v.created_at >= $3"
 			  " AND (v.created_at, v.order_id) < ($4, $5)"

@@ -27,12 +27,7 @@ PG_FUNCTION_INFO_V1(ocq_order_as_of);
 static OcqStatement select_order =
 OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email,"
 			  " v.status, v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at,"
-			  " v.shipped_at, v.version,"
-			  " (SELECT jsonb_agg(jsonb_build_object('product_id', i.product_id,"
-			  " 'product_name', i.product_name, 'product_category', i.product_category,"
-			  " 'quantity', i.quantity, 'unit_price', i.unit_price, 'total_price', i.total_price)"
-			  " ORDER BY i.line) FROM order_cqrs.order_item_view i"
-			  " WHERE i.tenant_id = v.tenant_id AND i.order_id = v.order_id)"
+			  " v.shipped_at, v.version, v.items"
 			  " FROM order_cqrs.order_view v WHERE v.tenant_id = $1 AND v.order_id = $2",
 			  TEXTOID, TEXTOID);
 

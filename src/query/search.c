@@ -8,6 +8,15 @@
  * uses them or not: $1 is the tenant, the next ones are the criteria in the order
  * of the arguments, and then come limit, offset, and the place of a cursor.
  *
+ * Before that the criteria are put in the form that serves best.  A name that is
+ * about few customers, or products, becomes a criterion on their ids (candidates.c).
+ * One value of several possible ones is compared with "=", which an index answers
+ * in the order of its next column; a list of values it does not.
+ *
+ * The orders of one product, by time, are found in the order of an index of
+ * order_item_view, however many there are.  All other searches read the orders, and
+ * ask of each whether it has such an item.
+ *
  * order_id breaks ties in the direction of the sort, so that "behind this place"
  * is one comparison of rows, which an index on the tenant, the sort's column and
  * order_id answers in either direction.  For the same reason an order without a
@@ -26,6 +35,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
+#include "query/candidates.h"
 #include "query/page.h"
 #include "tenant/tenant.h"
 #include "utils/array.h"
@@ -65,25 +75,28 @@ StaticAssertDecl(PARAM_LIMIT == PARAM_CRITERIA + NCRITERIA, "parameters follow e
 
 typedef struct Criterion
 {
-	const char *condition;		/* on order_view v, or on order_item_view i */
+	const char *condition;		/* on order_summary_view v, or on order_item_view i */
 	Oid			type;
 	bool		is_of_item;
 	bool		is_part_of_name;
+	const char *list_condition; /* where it may also be any of an array's elements */
 } Criterion;
 
 /* Conditions on items hold for one and the same item. */
 static const Criterion criteria[NCRITERIA] = {
-	[CUSTOMER_ID] = {"v.customer_id = $2", TEXTOID},
+	[CUSTOMER_ID] = {"v.customer_id = $2", TEXTOID, .list_condition = "v.customer_id = ANY ($2)"},
 	[CUSTOMER_NAME] = {"lower(v.customer_name) LIKE lower($3)", TEXTOID, .is_part_of_name = true},
-	[STATUS] = {"v.status = ANY ($4)", TEXTARRAYOID},
-	[PAYMENT_STATUS] = {"v.payment_status = ANY ($5)", TEXTARRAYOID},
+	[STATUS] = {"v.status = $4", TEXTOID, .list_condition = "v.status = ANY ($4)"},
+	[PAYMENT_STATUS] = {"v.payment_status = $5", TEXTOID,
+	.list_condition = "v.payment_status = ANY ($5)"},
 	[MIN_TOTAL] = {"v.total_amount >= $6", NUMERICOID},
 	[MAX_TOTAL] = {"v.total_amount <= $7", NUMERICOID},
 	[CREATED_FROM] = {"v.created_at >= $8", TIMESTAMPTZOID},
 	[CREATED_TO] = {"v.created_at < $9", TIMESTAMPTZOID},
 	[UPDATED_FROM] = {"v.updated_at >= $10", TIMESTAMPTZOID},
 	[UPDATED_TO] = {"v.updated_at < $11", TIMESTAMPTZOID},
-	[PRODUCT_ID] = {"i.product_id = $12", TEXTOID, .is_of_item = true},
+	[PRODUCT_ID] = {"i.product_id = $12", TEXTOID, .is_of_item = true,
+	.list_condition = "i.product_id = ANY ($12)"},
 	[PRODUCT_NAME] = {"lower(i.product_name) LIKE lower($13)", TEXTOID, .is_of_item = true,
 	.is_part_of_name = true},
 	[PRODUCT_CATEGORY] = {"i.product_category = $14", TEXTOID, .is_of_item = true},
@@ -125,6 +138,8 @@ typedef struct SortOrder
 } SortOrder;
 
 /* Cursors name a sort by its place here: add new ones at the end. */
+#define SORT_CREATED_AT 0
+
 static const SortOrder sorts[] = {
 	{"created_at", "v.created_at", TIMESTAMPTZOID, 10},
 	{"updated_at", "v.updated_at", TIMESTAMPTZOID, 11},
@@ -147,6 +162,7 @@ typedef struct Search
 	Purpose		purpose;
 	int			sort;			/* index in sorts */
 	bool		is_descending;
+	bool		is_list[NCRITERIA]; /* the value is an array */
 	Datum		values[NPARAMS];
 	char		nulls[NPARAMS + 1];
 } Search;
@@ -162,6 +178,21 @@ set_param(Search *search, int param, Datum value)
 {
 	search->values[param] = value;
 	search->nulls[param] = ' ';
+}
+
+/* apply_any_of applies a criterion that has a list. */
+static void
+apply_any_of(Search *search, int criterion, Datum *values, int count)
+{
+	search->is_list[criterion] = count != 1;
+	set_param(search, PARAM_CRITERIA + criterion,
+			  count == 1 ? values[0] : ocq_array(values, NULL, count, TEXTOID));
+}
+
+static void
+unapply(Search *search, int criterion)
+{
+	search->nulls[PARAM_CRITERIA + criterion] = 'n';
 }
 
 /*
@@ -197,13 +228,15 @@ is_one_of(const text *value, const char *const *known)
 	return false;
 }
 
+/* set_statuses refuses what is no status; one that is repeated counts once. */
 static void
-check_statuses(const Search *search, int criterion, const char *name, const char *const *known,
-			   const char *hint)
+set_statuses(Search *search, int criterion, const char *name, const char *const *known,
+			 const char *hint)
 {
 	Datum	   *elements;
 	bool	   *nulls;
 	int			count;
+	int			distinct = 0;
 
 	if (!is_applied(search, criterion))
 		return;
@@ -214,7 +247,11 @@ check_statuses(const Search *search, int criterion, const char *name, const char
 		text	   *value = nulls[i] ? NULL : DatumGetTextPP(elements[i]);
 
 		if (value != NULL && is_one_of(value, known))
+		{
+			if (distinct == 0 || !ocq_text_equal(value, DatumGetTextPP(elements[distinct - 1])))
+				elements[distinct++] = elements[i];
 			continue;
+		}
 		ereport(ERROR,
 				(errcode(OCQ_ERR_INVALID_ARGUMENT),
 				 value == NULL ?
@@ -224,6 +261,7 @@ check_statuses(const Search *search, int criterion, const char *name, const char
 				 errdetail("It is element %d of the array.", i + 1),
 				 errhint("%s", hint)));
 	}
+	apply_any_of(search, criterion, elements, distinct);
 }
 
 static void
@@ -261,10 +299,10 @@ criteria_arguments(FunctionCallInfo fcinfo, int tenant_argno)
 				  criteria[i].is_part_of_name ?
 				  PointerGetDatum(pattern_of_part(PG_GETARG_TEXT_PP(i))) : PG_GETARG_DATUM(i));
 	}
-	check_statuses(&search, STATUS, "status", statuses,
-				   "Use any of PENDING, COMPLETED and CANCELLED.");
-	check_statuses(&search, PAYMENT_STATUS, "payment_status", payment_statuses,
-				   "Use any of PENDING, COMPLETED, FAILED and REFUNDED.");
+	set_statuses(&search, STATUS, "status", statuses,
+				 "Use any of PENDING, COMPLETED and CANCELLED.");
+	set_statuses(&search, PAYMENT_STATUS, "payment_status", payment_statuses,
+				 "Use any of PENDING, COMPLETED, FAILED and REFUNDED.");
 	check_ranges(&search);
 	return search;
 }
@@ -326,37 +364,126 @@ set_page(Search *search, FunctionCallInfo fcinfo, const OcqCursorKind *kind)
 	set_param(search, PARAM_ORDER_ID, place.order_id);
 }
 
+/*
+ * narrow_customers and narrow_products turn names into ids.  Beside an id a name is
+ * looked at where it stands.
+ */
+static void
+narrow_customers(Search *search)
+{
+	OcqCandidates found;
+
+	if (!is_applied(search, CUSTOMER_NAME) || is_applied(search, CUSTOMER_ID) ||
+		!ocq_candidates_customers(search->values[PARAM_TENANT_ID],
+								  search->values[PARAM_CRITERIA + CUSTOMER_NAME], &found))
+		return;
+	unapply(search, CUSTOMER_NAME);
+	apply_any_of(search, CUSTOMER_ID, found.ids, found.count);
+}
+
+static const Datum *
+value_of(const Search *search, int criterion)
+{
+	return is_applied(search, criterion) ? &search->values[PARAM_CRITERIA + criterion] : NULL;
+}
+
+static void
+narrow_products(Search *search)
+{
+	const Datum *name = value_of(search, PRODUCT_NAME);
+	const Datum *category = value_of(search, PRODUCT_CATEGORY);
+	OcqCandidates found;
+
+	if ((name == NULL && category == NULL) || is_applied(search, PRODUCT_ID) ||
+		!ocq_candidates_products(search->values[PARAM_TENANT_ID], name, category, &found))
+		return;
+	unapply(search, PRODUCT_NAME);
+	unapply(search, PRODUCT_CATEGORY);
+	apply_any_of(search, PRODUCT_ID, found.ids, found.count);
+}
+
 static void
 append_conditions(StringInfo sql, const Search *search, bool of_item)
 {
 	for (int i = 0; i < NCRITERIA; i++)
 		if (is_applied(search, i) && criteria[i].is_of_item == of_item)
-			appendStringInfo(sql, " AND %s", criteria[i].condition);
+			appendStringInfo(sql, " AND %s",
+							 search->is_list[i] ? criteria[i].list_condition : criteria[i].condition);
+}
+
+static bool
+has_item_condition(const Search *search)
+{
+	return is_applied(search, PRODUCT_ID) || is_applied(search, PRODUCT_NAME) ||
+		is_applied(search, PRODUCT_CATEGORY);
+}
+
+static bool
+wants_rows(const Search *search)
+{
+	return search->purpose == PURPOSE_ROWS || search->purpose == PURPOSE_ROWS_AFTER;
+}
+
+/* Beside a customer, a product need not have its orders read in their order. */
+static bool
+goes_by_product(const Search *search)
+{
+	return wants_rows(search) && search->sort == SORT_CREATED_AT &&
+		is_applied(search, PRODUCT_ID) && !search->is_list[PRODUCT_ID] &&
+		!is_applied(search, CUSTOMER_ID);
 }
 
 static void
-append_item_condition(StringInfo sql, const Search *search)
+append_order(StringInfo sql, const Search *search, const char *expression, const char *alias)
 {
-	if (!is_applied(search, PRODUCT_ID) && !is_applied(search, PRODUCT_NAME) &&
-		!is_applied(search, PRODUCT_CATEGORY))
-		return;
-	appendStringInfoString(sql, " AND EXISTS (SELECT FROM order_cqrs.order_item_view i"
-						   " WHERE i.tenant_id = v.tenant_id AND i.order_id = v.order_id");
-	append_conditions(sql, search, true);
-	appendStringInfoChar(sql, ')');
-}
-
-static void
-append_page(StringInfo sql, const Search *search)
-{
-	const char *expression = sorts[search->sort].expression;
 	const char *direction = search->is_descending ? " DESC" : "";
 
+	appendStringInfo(sql, " ORDER BY %s%s, %s.order_id%s", expression, direction, alias, direction);
+}
+
+static void
+append_place(StringInfo sql, const Search *search, const char *expression, const char *alias)
+{
 	if (search->purpose == PURPOSE_ROWS_AFTER)
-		appendStringInfo(sql, " AND (%s, v.order_id) %s ($19, $20)",
-						 expression, search->is_descending ? "<" : ">");
-	appendStringInfo(sql, " ORDER BY %s%s, v.order_id%s LIMIT $17 OFFSET $18",
-					 expression, direction, direction);
+		appendStringInfo(sql, " AND (%s, %s.order_id) %s ($19, $20)",
+						 expression, alias, search->is_descending ? "<" : ">");
+}
+
+/* append_orders_of_product appends FROM and WHERE for the orders of one product, by time. */
+static void
+append_orders_of_product(StringInfo sql, const Search *search)
+{
+	appendStringInfoString(sql, " FROM (SELECT DISTINCT i.created_at, i.order_id"
+						   " FROM order_cqrs.order_item_view i WHERE i.tenant_id = $1");
+	append_conditions(sql, search, true);
+	if (is_applied(search, CREATED_FROM))
+		appendStringInfoString(sql, " AND i.created_at >= $8");
+	if (is_applied(search, CREATED_TO))
+		appendStringInfoString(sql, " AND i.created_at < $9");
+	append_place(sql, search, "i.created_at", "i");
+	append_order(sql, search, "i.created_at", "i");
+	appendStringInfoString(sql, ") i JOIN order_cqrs.order_summary_view v"
+						   " ON v.tenant_id = $1 AND v.order_id = i.order_id WHERE true");
+	append_conditions(sql, search, false);
+	append_order(sql, search, "i.created_at", "i");
+}
+
+static void
+append_orders(StringInfo sql, const Search *search)
+{
+	appendStringInfoString(sql, " FROM order_cqrs.order_summary_view v WHERE v.tenant_id = $1");
+	append_conditions(sql, search, false);
+	if (has_item_condition(search))
+	{
+		appendStringInfoString(sql, " AND EXISTS (SELECT FROM order_cqrs.order_item_view i"
+							   " WHERE i.tenant_id = v.tenant_id AND i.order_id = v.order_id");
+		append_conditions(sql, search, true);
+		appendStringInfoChar(sql, ')');
+	}
+	if (!wants_rows(search))
+		return;
+	append_place(sql, search, sorts[search->sort].expression, "v");
+	append_order(sql, search, sorts[search->sort].expression, "v");
 }
 
 static const char *
@@ -381,12 +508,13 @@ make_sql(const Search *search)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s FROM order_cqrs.order_view v WHERE v.tenant_id = $1",
-					 select_list(search->purpose));
-	append_conditions(&sql, search, false);
-	append_item_condition(&sql, search);
-	if (search->purpose == PURPOSE_ROWS || search->purpose == PURPOSE_ROWS_AFTER)
-		append_page(&sql, search);
+	appendStringInfo(&sql, "SELECT %s", select_list(search->purpose));
+	if (goes_by_product(search))
+		append_orders_of_product(&sql, search);
+	else
+		append_orders(&sql, search);
+	if (wants_rows(search))
+		appendStringInfoString(&sql, " LIMIT $17 OFFSET $18");
 	return sql.data;
 }
 
@@ -398,7 +526,7 @@ shape_of(const Search *search)
 	shape = shape * lengthof(sorts) + search->sort;
 	shape = shape * 2 + (search->is_descending ? 1 : 0);
 	for (int i = 0; i < NCRITERIA; i++)
-		shape = shape * 2 + (is_applied(search, i) ? 1 : 0);
+		shape = shape * 3 + (!is_applied(search, i) ? 0 : search->is_list[i] ? 2 : 1);
 	return shape;
 }
 
@@ -409,7 +537,7 @@ make_statement(const Search *search)
 
 	types[PARAM_TENANT_ID] = TEXTOID;
 	for (int i = 0; i < NCRITERIA; i++)
-		types[PARAM_CRITERIA + i] = criteria[i].type;
+		types[PARAM_CRITERIA + i] = search->is_list[i] ? TEXTARRAYOID : criteria[i].type;
 	types[PARAM_LIMIT] = INT8OID;
 	types[PARAM_OFFSET] = INT8OID;
 	types[PARAM_KEY] = sorts[search->sort].type;
@@ -439,6 +567,8 @@ ocq_order_search(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
+	narrow_customers(&search);
+	narrow_products(&search);
 	ocq_page_return(fcinfo, &kind, sorts[search.sort].column,
 					ocq_statement_run(statement_of(&search), search.values, search.nulls));
 	ocq_scope_leave(&scope);
@@ -475,6 +605,8 @@ ocq_order_search_count(PG_FUNCTION_ARGS)
 
 	search.purpose = exact ? PURPOSE_COUNT : PURPOSE_ESTIMATE;
 	ocq_scope_enter(&scope);
+	narrow_customers(&search);
+	narrow_products(&search);
 	count = exact ? count_rows(&search) : estimate_rows(&search);
 	ocq_scope_leave(&scope);
 	PG_RETURN_INT64(count);

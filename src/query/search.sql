@@ -17,7 +17,7 @@ CREATE FUNCTION order_search(customer_id text DEFAULT NULL, customer_name text D
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_order_search';
 COMMENT ON FUNCTION order_search(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz,
         timestamptz, text, text, text, int, int, text, int, int, text, text)
-    IS 'Rows of order_view that meet all criteria which are not NULL; a row''s cursor, passed as after, gives the rows behind it';
+    IS 'Rows of order_summary_view that meet all criteria which are not NULL; a row''s cursor, passed as after, gives the rows behind it';
 
 CREATE FUNCTION order_search_count(customer_id text DEFAULT NULL, customer_name text DEFAULT NULL,
         status text[] DEFAULT NULL, payment_status text[] DEFAULT NULL,

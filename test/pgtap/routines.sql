@@ -67,9 +67,11 @@ INSERT INTO others VALUES
         ' from_time timestamp with time zone DEFAULT NULL::timestamp with time zone,'
         ' to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, page integer DEFAULT 0,'
         ' page_size integer DEFAULT 20, after text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text,'
-        ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text, OUT status text,'
-        ' OUT payment_status text, OUT total_amount numeric, OUT item_count integer,'
-        ' OUT created_at timestamp with time zone, OUT version integer, OUT cursor text', 'SETOF record'),
+        ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,'
+        ' OUT customer_email text, OUT status text, OUT payment_status text, OUT total_amount numeric,'
+        ' OUT item_count integer, OUT created_at timestamp with time zone,'
+        ' OUT updated_at timestamp with time zone, OUT shipped_at timestamp with time zone, OUT version integer,'
+        ' OUT cursor text', 'SETOF record'),
     ('order_search', 'f', 'customer_id text DEFAULT NULL::text, customer_name text DEFAULT NULL::text,'
         ' status text[] DEFAULT NULL::text[], payment_status text[] DEFAULT NULL::text[],'
         ' min_total numeric DEFAULT NULL::numeric, max_total numeric DEFAULT NULL::numeric,'
@@ -163,8 +165,8 @@ SELECT results_eq($$SELECT event_type, jsonb_object_keys(data) FROM order_cqrs.o
         ('OrderUpdated', 'items'), ('OrderUpdated', 'reason'), ('OrderUpdated', 'total_amount')$$,
     'events of an order carry these keys');
 SELECT results_eq($$SELECT s::text FROM order_cqrs.order_search(status => '{COMPLETED}', product_name => 'PEN') s$$,
-    $$SELECT ROW(v.*, s.cursor)::text FROM order_cqrs.order_view v, order_cqrs.order_search() s$$,
-    'order_search returns rows of order_view, and a cursor');
+    $$SELECT ROW(v.*, s.cursor)::text FROM order_cqrs.order_summary_view v, order_cqrs.order_search() s$$,
+    'order_search returns rows of order_summary_view, and a cursor');
 SELECT results_eq($$SELECT s::text FROM order_cqrs.customer_orders('ada', from_time => '-infinity', page_size => 1) s$$,
     $$SELECT ROW(v.*, s.cursor)::text FROM order_cqrs.order_summary_view v, order_cqrs.customer_orders('ada') s$$,
     'customer_orders returns rows of order_summary_view, and a cursor');

@@ -190,7 +190,7 @@ sub test_data_only
 {
 	dumped('data only', '--data-only');
 	create_database($node, 'data_only');
-	$node->safe_psql('data_only', 'CREATE EXTENSION order_cqrs');
+	$node->safe_psql('data_only', 'CREATE EXTENSION order_cqrs CASCADE');
 	$node->command_ok([ @psql, '--dbname', $node->connstr('data_only') ], 'data only: restored');
 	check_restored('data_only', 'data only');
 }

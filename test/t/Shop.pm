@@ -67,7 +67,7 @@ sub open_shop
 {
 	my ($node, $database) = @_;
 	$node->safe_psql($database, <<'SQL');
-CREATE EXTENSION order_cqrs;
+CREATE EXTENSION order_cqrs CASCADE;
 CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org');
 CALL order_cqrs.customer_put('alan', 'Alan', 'alan@example.org');
 CALL order_cqrs.product_put('pen', 'Pen', 'Writing');
