@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 
 static OcqOrderRows order_rows = {
 	.insert_one =
@@ -292,8 +293,9 @@ delete_old_lines_of(const OcqOrderState *orders, const bool *written, int norder
 }
 
 /*
- * lock_row has the order wait for a change of its products' names, so that those
- * looked up after it are the new ones.
+ * lock_row has the order wait for a change of its products' names, which are
+ * announced before that lets go of the row: those looked up after it are the new
+ * ones.
  */
 static void
 lock_row(const OcqOrderState *order)
@@ -301,6 +303,7 @@ lock_row(const OcqOrderState *order)
 	Datum		values[] = {PointerGetDatum(order->tenant_id), PointerGetDatum(order->order_id)};
 
 	(void) ocq_statement_run(&lock_order, values, NULL);
+	AcceptInvalidationMessages();
 }
 
 /* append_one writes what a command appends; it returns false if that needs the other way. */
