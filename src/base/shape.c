@@ -11,8 +11,8 @@
  * A shape is a number that its user makes of all that the text depends on: equal
  * shapes have equal texts.  Only query/search.c has any so far.
  *
- * Their parameters say what is looked for, and what the best plan is depends on
- * that: so they are planned for the values of each execution (statement.c).
+ * Their parameters say what is looked for.  Where the best plan depends on that,
+ * they are planned for the values of each execution (statement.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,7 +21,7 @@
 #include "utils/memutils.h"
 
 /* A kept statement takes 20 kB.  So few are found as fast without a hash table. */
-#define MAX_SHAPES 64
+#define MAX_SHAPES 96
 
 typedef struct Slot
 {
@@ -74,7 +74,8 @@ clear(Slot *slot)
  * the text.  What it returns is good until the next call.
  */
 OcqStatement *
-ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs)
+ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs,
+			   bool depends_on_values)
 {
 	Slot	   *slot = oldest_slot();
 	char	   *copy;
@@ -89,7 +90,7 @@ ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs)
 	slot->last_use = ++uses;
 	slot->statement.sql = copy;
 	slot->statement.nargs = nargs;
-	slot->statement.depends_on_values = true;
+	slot->statement.depends_on_values = depends_on_values;
 	memcpy(slot->statement.argtypes, argtypes, nargs * sizeof(Oid));
 	return &slot->statement;
 }

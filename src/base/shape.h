@@ -9,6 +9,7 @@
 #include "base/statement.h"
 
 extern OcqStatement *ocq_shape_find(uint64 shape);
-extern OcqStatement *ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs);
+extern OcqStatement *ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs,
+									bool depends_on_values);
 
 #endif							/* OCQ_BASE_SHAPE_H */

@@ -1,56 +1,77 @@
 /*-------------------------------------------------------------------------
  * candidates.c
- *	  The customers and the products that names, or a category, are about.
+ *	  What a criterion of a search is about, if that is little.
+ *
+ * Whether a criterion is about few or many decides how a search is to go, and it
+ * is asked, not estimated: an index is read until it is known.  Each function
+ * returns false if there are many, and otherwise what there is.  Their plans do not
+ * depend on the answer, and are kept.
  *
  * There are few customers and products beside the orders, and they change seldom.
  * So the indexes by parts of names are theirs, and not the orders', where each
- * order would pay for them.  A search by name asks here first.  If a few are meant,
- * it goes on with their ids, for which the orders have indexes; if many are, their
- * orders are frequent and the search finds its page by looking at one order after
- * the other.
- *
- * Names are those of now.  A projection that is behind may still show old ones.
+ * order would pay for them.  Names are those of now; a projection that is behind may
+ * still show old ones.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "base/statement.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "query/candidates.h"
 
-/* More than so many are not looked up by their ids. */
-#define MAX_CANDIDATES 200
-#define AND_NO_MORE " LIMIT " CppAsString2(MAX_CANDIDATES) " + 1"
+/* More customers or products than that are not looked up by their ids; nor are more orders. */
+#define MAX_NAMED 200
+#define MAX_ORDERS 100
 
-#define CANDIDATES(select, ...) \
-	{ .sql = (select AND_NO_MORE), .nargs = lengthof(((Oid[]){__VA_ARGS__})), \
-	  .argtypes = {__VA_ARGS__}, .depends_on_values = true }
+#define UNLESS_MORE_THAN(most) " LIMIT " CppAsString2(most) " + 1"
 
-static OcqStatement customers_by_name =
-CANDIDATES("SELECT customer_id FROM order_cqrs.customers"
-		   " WHERE tenant_id = $1 AND lower(name) LIKE lower($2)",
-		   TEXTOID, TEXTOID);
+#define CUSTOMERS(condition) \
+	OCQ_STATEMENT("SELECT customer_id FROM order_cqrs.customers WHERE tenant_id = $1 AND " condition \
+				  UNLESS_MORE_THAN(MAX_NAMED), TEXTOID, TEXTOID, TEXTOID)
+#define PRODUCTS(condition) \
+	OCQ_STATEMENT("SELECT product_id FROM order_cqrs.products WHERE tenant_id = $1 AND " condition \
+				  UNLESS_MORE_THAN(MAX_NAMED), TEXTOID, TEXTOID, TEXTOID)
 
-static OcqStatement products_by_name =
-CANDIDATES("SELECT product_id FROM order_cqrs.products"
-		   " WHERE tenant_id = $1 AND lower(name) LIKE lower($2)",
-		   TEXTOID, TEXTOID);
+/*
+ * $2 is the pattern, $3 the category.  Fewer than three letters in a row are in no
+ * trigram index; such a pattern is compared with each name, until there are enough.
+ */
+#define LIKE_BY_INDEX "lower(name) LIKE lower($2)"
+#define LIKE_ONE_BY_ONE "lower(name) || '' LIKE lower($2)"
 
-static OcqStatement products_by_category =
-CANDIDATES("SELECT product_id FROM order_cqrs.products WHERE tenant_id = $1 AND category = $2",
-		   TEXTOID, TEXTOID);
+static OcqStatement customers_by_index = CUSTOMERS(LIKE_BY_INDEX);
+static OcqStatement customers_one_by_one = CUSTOMERS(LIKE_ONE_BY_ONE);
+static OcqStatement products_by_index = PRODUCTS(LIKE_BY_INDEX);
+static OcqStatement products_one_by_one = PRODUCTS(LIKE_ONE_BY_ONE);
+static OcqStatement products_by_category = PRODUCTS("category = $3");
+static OcqStatement products_by_name_and_category = PRODUCTS(LIKE_ONE_BY_ONE " AND category = $3");
 
-static OcqStatement products_by_name_and_category =
-CANDIDATES("SELECT product_id FROM order_cqrs.products"
-		   " WHERE tenant_id = $1 AND lower(name) LIKE lower($2) AND category = $3",
-		   TEXTOID, TEXTOID, TEXTOID);
+#define ORDERS(table, condition, type) \
+	OCQ_STATEMENT("SELECT order_id FROM order_cqrs." table " WHERE tenant_id = $1 AND " condition \
+				  UNLESS_MORE_THAN(MAX_ORDERS), TEXTOID, type, type)
+
+static OcqStatement orders_by[] = {
+	[OCQ_ORDERS_BY_CUSTOMERS] =
+	ORDERS("order_summary_view", "customer_id = ANY ($2)", TEXTARRAYOID),
+	[OCQ_ORDERS_BY_PRODUCTS] =
+	ORDERS("order_item_view", "product_id = ANY ($2)", TEXTARRAYOID),
+	[OCQ_ORDERS_BY_CREATED_AT] =
+	ORDERS("order_summary_view", "created_at >= $2 AND created_at < $3", TIMESTAMPTZOID),
+	[OCQ_ORDERS_BY_UPDATED_AT] =
+	ORDERS("order_summary_view", "updated_at >= $2 AND updated_at < $3", TIMESTAMPTZOID),
+	[OCQ_ORDERS_BY_TOTAL_AMOUNT] =
+	ORDERS("order_summary_view", "total_amount >= $2 AND total_amount <= $3", NUMERICOID),
+	[OCQ_ORDERS_BY_ITEM_COUNT] =
+	ORDERS("order_summary_view", "item_count >= $2 AND item_count <= $3", INT4OID),
+};
 
 static bool
-find(OcqStatement *statement, Datum *values, OcqCandidates *found)
+find(OcqStatement *statement, Datum *values, const char *nulls, int most, OcqCandidates *found)
 {
-	uint64		count = ocq_statement_run(statement, values, NULL);
+	uint64		count = ocq_statement_run(statement, values, nulls);
 
-	if (count > MAX_CANDIDATES)
+	if (count > (uint64) most)
 		return false;
 	found->count = (int) count;
 	found->ids = palloc_array(Datum, count);
@@ -59,33 +80,59 @@ find(OcqStatement *statement, Datum *values, OcqCandidates *found)
 	return true;
 }
 
-/* ocq_candidates_customers returns false if there are many.  The ids are in SPI's memory. */
+/* has_trigram tells whether three letters follow each other, as far as one can see. */
+static bool
+has_trigram(const text *pattern)
+{
+	const char *data = VARDATA_ANY(pattern);
+	const char *end = data + VARSIZE_ANY_EXHDR(pattern);
+	int			letters = 0;
+
+	while (data < end && letters < 3)
+	{
+		bool		is_letter = IS_HIGHBIT_SET(*data) || isalnum((unsigned char) *data);
+
+		letters = is_letter ? letters + 1 : 0;
+		data += pg_mblen(data);
+	}
+	return letters == 3;
+}
+
 bool
 ocq_candidates_customers(Datum tenant_id, Datum name_pattern, OcqCandidates *found)
 {
-	Datum		values[] = {tenant_id, name_pattern};
+	Datum		values[3] = {tenant_id, name_pattern};
 
-	return find(&customers_by_name, values, found);
+	return find(has_trigram(DatumGetTextPP(name_pattern)) ? &customers_by_index : &customers_one_by_one,
+				values, "  n", MAX_NAMED, found);
 }
 
-/* ocq_candidates_products does the same by name, category or both; one may be NULL. */
+/* ocq_candidates_products takes a name's pattern, a category, or both; one may be NULL. */
 bool
 ocq_candidates_products(Datum tenant_id, const Datum *name_pattern, const Datum *category,
 						OcqCandidates *found)
 {
 	Datum		values[3] = {tenant_id};
 
-	if (category == NULL)
-	{
+	if (name_pattern != NULL)
 		values[1] = *name_pattern;
-		return find(&products_by_name, values, found);
-	}
+	if (category != NULL)
+		values[2] = *category;
 	if (name_pattern == NULL)
-	{
-		values[1] = *category;
-		return find(&products_by_category, values, found);
-	}
-	values[1] = *name_pattern;
-	values[2] = *category;
-	return find(&products_by_name_and_category, values, found);
+		return find(&products_by_category, values, " n ", MAX_NAMED, found);
+	if (category != NULL)
+		return find(&products_by_name_and_category, values, NULL, MAX_NAMED, found);
+	return find(has_trigram(DatumGetTextPP(*name_pattern)) ? &products_by_index : &products_one_by_one,
+				values, "  n", MAX_NAMED, found);
+}
+
+/* ocq_candidates_orders may return an order twice. */
+bool
+ocq_candidates_orders(OcqOrdersBy by, Datum tenant_id, Datum ids_or_least, Datum greatest,
+					  OcqCandidates *found)
+{
+	bool		is_range = by >= OCQ_ORDERS_BY_CREATED_AT;
+	Datum		values[] = {tenant_id, ids_or_least, greatest};
+
+	return find(&orders_by[by], values, is_range ? NULL : "  n", MAX_ORDERS, found);
 }

@@ -17,6 +17,16 @@
  * order_item_view, however many there are.  All other searches read the orders, and
  * ask of each whether it has such an item.
  *
+ * Rows are then found by the first of these methods that will do (choose):
+ *
+ *	directly	one index has the rows, in the order of the sort, whatever the values;
+ *	of ids		a criterion is about few orders: these are read, and the rest compared;
+ *	by a walk	the page is full within the next rows of the sort, as it is when the
+ *				criteria are met by many;
+ *	as planned	else the planner has to choose, for the values at hand.
+ *
+ * Only the last plans anything; the plans of the others are kept.
+ *
  * order_id breaks ties in the direction of the sort, so that "behind this place"
  * is one comparison of rows, which an index on the tenant, the sort's column and
  * order_id answers in either direction.  For the same reason an order without a
@@ -42,6 +52,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/portal.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(ocq_order_search);
 PG_FUNCTION_INFO_V1(ocq_order_search_count);
@@ -69,7 +80,8 @@ enum
 #define PARAM_OFFSET 17
 #define PARAM_KEY 18
 #define PARAM_ORDER_ID 19
-#define NPARAMS 20
+#define PARAM_ORDER_IDS 20
+#define NPARAMS 21
 
 StaticAssertDecl(PARAM_LIMIT == PARAM_CRITERIA + NCRITERIA, "parameters follow each other");
 
@@ -112,13 +124,25 @@ typedef struct Range
 	const char *least_name;
 	const char *greatest_name;
 	PGFunction	is_greater;
+	int			sort;			/* by the same column */
+	OcqOrdersBy by;
 } Range;
 
+/* Sorts, by their place in sorts. */
+enum
+{
+	BY_CREATED_AT, BY_UPDATED_AT, BY_TOTAL_AMOUNT, BY_ITEM_COUNT, BY_CUSTOMER_NAME
+};
+
 static const Range ranges[] = {
-	{MIN_TOTAL, MAX_TOTAL, "min_total", "max_total", numeric_gt},
-	{CREATED_FROM, CREATED_TO, "created_from", "created_to", timestamp_gt},
-	{UPDATED_FROM, UPDATED_TO, "updated_from", "updated_to", timestamp_gt},
-	{MIN_ITEMS, MAX_ITEMS, "min_items", "max_items", int4gt},
+	{MIN_TOTAL, MAX_TOTAL, "min_total", "max_total", numeric_gt,
+	BY_TOTAL_AMOUNT, OCQ_ORDERS_BY_TOTAL_AMOUNT},
+	{CREATED_FROM, CREATED_TO, "created_from", "created_to", timestamp_gt,
+	BY_CREATED_AT, OCQ_ORDERS_BY_CREATED_AT},
+	{UPDATED_FROM, UPDATED_TO, "updated_from", "updated_to", timestamp_gt,
+	BY_UPDATED_AT, OCQ_ORDERS_BY_UPDATED_AT},
+	{MIN_ITEMS, MAX_ITEMS, "min_items", "max_items", int4gt,
+	BY_ITEM_COUNT, OCQ_ORDERS_BY_ITEM_COUNT},
 };
 
 static const char *const statuses[] = {"PENDING", "COMPLETED", "CANCELLED", NULL};
@@ -138,14 +162,12 @@ typedef struct SortOrder
 } SortOrder;
 
 /* Cursors name a sort by its place here: add new ones at the end. */
-#define SORT_CREATED_AT 0
-
 static const SortOrder sorts[] = {
-	{"created_at", "v.created_at", TIMESTAMPTZOID, 10},
-	{"updated_at", "v.updated_at", TIMESTAMPTZOID, 11},
-	{"total_amount", "v.total_amount", NUMERICOID, 8},
-	{"item_count", "v.item_count", INT4OID, 9},
-	{"customer_name", "coalesce(v.customer_name, '') COLLATE \"C\"", TEXTOID, 4},
+	[BY_CREATED_AT] = {"created_at", "v.created_at", TIMESTAMPTZOID, 10},
+	[BY_UPDATED_AT] = {"updated_at", "v.updated_at", TIMESTAMPTZOID, 11},
+	[BY_TOTAL_AMOUNT] = {"total_amount", "v.total_amount", NUMERICOID, 8},
+	[BY_ITEM_COUNT] = {"item_count", "v.item_count", INT4OID, 9},
+	[BY_CUSTOMER_NAME] = {"customer_name", "coalesce(v.customer_name, '') COLLATE \"C\"", TEXTOID, 4},
 };
 
 /* What a statement is made for; with the criteria that are applied, its shape. */
@@ -157,9 +179,21 @@ typedef enum Purpose
 	PURPOSE_ESTIMATE
 } Purpose;
 
+typedef enum Method
+{
+	METHOD_PLANNED,
+	METHOD_DIRECT,
+	METHOD_OF_IDS,
+	METHOD_WALK
+} Method;
+
+/* A walk gives up after so many rows. */
+#define WALK_ROWS 200
+
 typedef struct Search
 {
 	Purpose		purpose;
+	Method		method;
 	int			sort;			/* index in sorts */
 	bool		is_descending;
 	bool		is_list[NCRITERIA]; /* the value is an array */
@@ -402,13 +436,31 @@ narrow_products(Search *search)
 	apply_any_of(search, PRODUCT_ID, found.ids, found.count);
 }
 
+/* is_of_sort tells whether a criterion bounds the sort's own column. */
+static bool
+is_of_sort(const Search *search, int criterion)
+{
+	for (int i = 0; i < (int) lengthof(ranges); i++)
+		if (ranges[i].sort == search->sort &&
+			(ranges[i].least == criterion || ranges[i].greatest == criterion))
+			return true;
+	return false;
+}
+
+static void
+append_condition(StringInfo sql, const Search *search, int criterion)
+{
+	if (is_applied(search, criterion))
+		appendStringInfo(sql, " AND %s", search->is_list[criterion] ?
+						 criteria[criterion].list_condition : criteria[criterion].condition);
+}
+
 static void
 append_conditions(StringInfo sql, const Search *search, bool of_item)
 {
 	for (int i = 0; i < NCRITERIA; i++)
-		if (is_applied(search, i) && criteria[i].is_of_item == of_item)
-			appendStringInfo(sql, " AND %s",
-							 search->is_list[i] ? criteria[i].list_condition : criteria[i].condition);
+		if (criteria[i].is_of_item == of_item)
+			append_condition(sql, search, i);
 }
 
 static bool
@@ -428,7 +480,7 @@ wants_rows(const Search *search)
 static bool
 goes_by_product(const Search *search)
 {
-	return wants_rows(search) && search->sort == SORT_CREATED_AT &&
+	return wants_rows(search) && search->sort == BY_CREATED_AT &&
 		is_applied(search, PRODUCT_ID) && !search->is_list[PRODUCT_ID] &&
 		!is_applied(search, CUSTOMER_ID);
 }
@@ -469,21 +521,46 @@ append_orders_of_product(StringInfo sql, const Search *search)
 }
 
 static void
+append_item_condition(StringInfo sql, const Search *search)
+{
+	if (!has_item_condition(search))
+		return;
+	appendStringInfoString(sql, " AND EXISTS (SELECT FROM order_cqrs.order_item_view i"
+						   " WHERE i.tenant_id = v.tenant_id AND i.order_id = v.order_id");
+	append_conditions(sql, search, true);
+	appendStringInfoChar(sql, ')');
+}
+
+static void
 append_orders(StringInfo sql, const Search *search)
 {
 	appendStringInfoString(sql, " FROM order_cqrs.order_summary_view v WHERE v.tenant_id = $1");
+	if (search->method == METHOD_OF_IDS)
+		appendStringInfoString(sql, " AND v.order_id = ANY ($21)");
 	append_conditions(sql, search, false);
-	if (has_item_condition(search))
-	{
-		appendStringInfoString(sql, " AND EXISTS (SELECT FROM order_cqrs.order_item_view i"
-							   " WHERE i.tenant_id = v.tenant_id AND i.order_id = v.order_id");
-		append_conditions(sql, search, true);
-		appendStringInfoChar(sql, ')');
-	}
+	append_item_condition(sql, search);
 	if (!wants_rows(search))
 		return;
 	append_place(sql, search, sorts[search->sort].expression, "v");
 	append_order(sql, search, sorts[search->sort].expression, "v");
+}
+
+/* append_walk appends FROM and WHERE for those among the next rows of the sort. */
+static void
+append_walk(StringInfo sql, const Search *search)
+{
+	const char *expression = sorts[search->sort].expression;
+
+	appendStringInfoString(sql, " FROM (SELECT * FROM order_cqrs.order_summary_view v WHERE v.tenant_id = $1");
+	for (int i = 0; i < NCRITERIA; i++)
+		if (is_of_sort(search, i))
+			append_condition(sql, search, i);
+	append_place(sql, search, expression, "v");
+	append_order(sql, search, expression, "v");
+	appendStringInfoString(sql, " LIMIT " CppAsString2(WALK_ROWS) ") v WHERE true");
+	append_conditions(sql, search, false);
+	append_item_condition(sql, search);
+	append_order(sql, search, expression, "v");
 }
 
 static const char *
@@ -509,7 +586,9 @@ make_sql(const Search *search)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s", select_list(search->purpose));
-	if (goes_by_product(search))
+	if (search->method == METHOD_WALK)
+		append_walk(&sql, search);
+	else if (search->method != METHOD_OF_IDS && goes_by_product(search))
 		append_orders_of_product(&sql, search);
 	else
 		append_orders(&sql, search);
@@ -523,6 +602,7 @@ shape_of(const Search *search)
 {
 	uint64		shape = search->purpose;
 
+	shape = shape * (METHOD_WALK + 1) + search->method;
 	shape = shape * lengthof(sorts) + search->sort;
 	shape = shape * 2 + (search->is_descending ? 1 : 0);
 	for (int i = 0; i < NCRITERIA; i++)
@@ -542,7 +622,9 @@ make_statement(const Search *search)
 	types[PARAM_OFFSET] = INT8OID;
 	types[PARAM_KEY] = sorts[search->sort].type;
 	types[PARAM_ORDER_ID] = TEXTOID;
-	return ocq_shape_keep(shape_of(search), make_sql(search), types, NPARAMS);
+	types[PARAM_ORDER_IDS] = TEXTARRAYOID;
+	return ocq_shape_keep(shape_of(search), make_sql(search), types, NPARAMS,
+						  search->method == METHOD_PLANNED);
 }
 
 static OcqStatement *
@@ -551,6 +633,110 @@ statement_of(const Search *search)
 	OcqStatement *statement = ocq_shape_find(shape_of(search));
 
 	return statement != NULL ? statement : make_statement(search);
+}
+
+static uint64
+run_by(Search *search, Method method)
+{
+	search->method = method;
+	return ocq_statement_run(statement_of(search), search->values, search->nulls);
+}
+
+/*
+ * is_direct tells whether one index has the rows in their order: that of the sort,
+ * that of a customer or one status by time, or that of one product by time.  Beside a
+ * customer the rest is compared: one has not so many orders.
+ */
+static bool
+is_direct(const Search *search)
+{
+	int			others = 0;
+
+	for (int i = 0; i < NCRITERIA; i++)
+		if (is_applied(search, i) && !is_of_sort(search, i))
+			others++;
+	if (others == 0)
+		return true;
+	if (search->sort != BY_CREATED_AT)
+		return false;
+	if (is_applied(search, CUSTOMER_ID) && !search->is_list[CUSTOMER_ID])
+		return !has_item_condition(search);
+	return others == 1 &&
+		(goes_by_product(search) ||
+		 (is_applied(search, STATUS) && !search->is_list[STATUS]) ||
+		 (is_applied(search, PAYMENT_STATUS) && !search->is_list[PAYMENT_STATUS]));
+}
+
+/* bound_of returns a criterion's value, or the bound that is none. */
+static Datum
+bound_of(const Search *search, int criterion, bool is_least)
+{
+	if (is_applied(search, criterion))
+		return search->values[PARAM_CRITERIA + criterion];
+	switch (criteria[criterion].type)
+	{
+		case TIMESTAMPTZOID:
+			return TimestampTzGetDatum(is_least ? DT_NOBEGIN : DT_NOEND);
+		case INT4OID:
+			return Int32GetDatum(is_least ? PG_INT32_MIN : PG_INT32_MAX);
+		case NUMERICOID:
+			return DirectFunctionCall3(numeric_in, CStringGetDatum(is_least ? "-Infinity" : "Infinity"),
+									   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		default:
+			elog(ERROR, "a range cannot be of type %u", criteria[criterion].type);
+	}
+}
+
+/* list_of makes an array of a criterion's value, if it is none. */
+static Datum
+list_of(const Search *search, int criterion)
+{
+	Datum		value = search->values[PARAM_CRITERIA + criterion];
+
+	return search->is_list[criterion] ? value : ocq_array(&value, NULL, 1, TEXTOID);
+}
+
+/* find_few looks for a criterion that is about few orders. */
+static bool
+find_few(const Search *search, OcqCandidates *found)
+{
+	Datum		tenant_id = search->values[PARAM_TENANT_ID];
+
+	if (is_applied(search, CUSTOMER_ID) &&
+		ocq_candidates_orders(OCQ_ORDERS_BY_CUSTOMERS, tenant_id, list_of(search, CUSTOMER_ID), (Datum) 0, found))
+		return true;
+	if (is_applied(search, PRODUCT_ID) &&
+		ocq_candidates_orders(OCQ_ORDERS_BY_PRODUCTS, tenant_id, list_of(search, PRODUCT_ID), (Datum) 0, found))
+		return true;
+	for (int i = 0; i < (int) lengthof(ranges); i++)
+		if ((is_applied(search, ranges[i].least) || is_applied(search, ranges[i].greatest)) &&
+			ocq_candidates_orders(ranges[i].by, tenant_id, bound_of(search, ranges[i].least, true),
+								  bound_of(search, ranges[i].greatest, false), found))
+			return true;
+	return false;
+}
+
+/* find_rows finds the rows of the page, and returns how many there are. */
+static uint64
+find_rows(Search *search)
+{
+	OcqCandidates few;
+
+	if (is_direct(search))
+		return run_by(search, METHOD_DIRECT);
+	if (find_few(search, &few))
+	{
+		set_param(search, PARAM_ORDER_IDS, ocq_array(few.ids, NULL, few.count, TEXTOID));
+		return run_by(search, METHOD_OF_IDS);
+	}
+	if (DatumGetInt64(search->values[PARAM_OFFSET]) < WALK_ROWS)
+	{
+		uint64		rows = run_by(search, METHOD_WALK);
+
+		if (rows == (uint64) DatumGetInt64(search->values[PARAM_LIMIT]))
+			return rows;
+	}
+	return run_by(search, METHOD_PLANNED);
 }
 
 /* order_search(criteria, sort text, page int, page_size int, after text, tenant_id text) */
@@ -569,8 +755,7 @@ ocq_order_search(PG_FUNCTION_ARGS)
 	ocq_scope_enter(&scope);
 	narrow_customers(&search);
 	narrow_products(&search);
-	ocq_page_return(fcinfo, &kind, sorts[search.sort].column,
-					ocq_statement_run(statement_of(&search), search.values, search.nulls));
+	ocq_page_return(fcinfo, &kind, sorts[search.sort].column, find_rows(&search));
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }
