@@ -64,7 +64,7 @@ load_orders() {
 	for projection in payments order_view order_summary_view; do
 		in_bench --command "CALL order_cqrs.projection_set_mode('$projection', 'async')"
 	done
-	timed events in_bench --set=orders="$1" --file="$project/bench/load.sql"
+	timed events in_bench --set=orders="$1" --file="$work/src/bench/load.sql"
 	sync_projection reference
 	timed 'vacuum of the events' in_bench --command 'VACUUM ANALYZE order_cqrs.events'
 	for projection in inventory payments order_summary_view order_stats; do
