@@ -5,6 +5,8 @@
 -- order_cqrs takes any text. As normalised tables do, it does not store what can be computed: an order's total and
 -- number of items.
 
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 CREATE SCHEMA peer;
 SET search_path = peer;
 

@@ -78,6 +78,12 @@ BEGIN
 END
 $$;
 
+-- added compares the two of each round; it is a percentage.
+CREATE FUNCTION added(with_index float8[], without float8[]) RETURNS numeric LANGUAGE sql AS $$
+	SELECT round((100 * (percentile_cont(0.5) WITHIN GROUP (ORDER BY w / wo) - 1))::numeric, 1)
+	  FROM unnest(with_index, without) AS r (w, wo)
+$$;
+
 -- --- updates in place ------------------------------------------------------------------------------------------
 
 -- Updates of a table while so many orders that are PENDING were completed one by one.
