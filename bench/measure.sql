@@ -166,10 +166,13 @@ BEGIN
 END
 $$;
 
+-- Run number 0 is what the measuring itself costs.
 CREATE PROCEDURE time_searches(seconds float8) LANGUAGE plpgsql AS $$
 DECLARE
 	s search;
 BEGIN
+	PREPARE nothing AS SELECT 1;
+	INSERT INTO run SELECT 0, 'nothing', 'auto', t FROM unnest(time_runs('EXECUTE nothing', 1000, 1)) t;
 	FOR s IN SELECT * FROM search ORDER BY number LOOP
 		CALL time_search(s, seconds);
 		COMMIT;

@@ -10,6 +10,9 @@ SELECT name AS search, runs, round(p50::numeric, 3) AS p50, round(p95::numeric, 
        CASE peer_mode WHEN 'force_custom_plan' THEN 'custom' ELSE 'generic' END AS "peer's plan"
   FROM result ORDER BY number;
 
+SELECT round((percentile_cont(0.5) WITHIN GROUP (ORDER BY microseconds) / 1000)::numeric, 3) AS "of this, SELECT 1 takes"
+  FROM run WHERE number = 0;
+
 SELECT count(*) AS searches, round(percentile_cont(0.5) WITHIN GROUP (ORDER BY peer_p50 / p50)::numeric, 2) AS "median ratio",
        round(min(peer_p50 / p50)::numeric, 2) AS "least ratio", round(max(p95)::numeric, 3) AS "largest p95"
   FROM result WHERE function = 'order_search';
