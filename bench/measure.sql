@@ -14,14 +14,12 @@ $$;
 
 CREATE FUNCTION peer_sql(s search) RETURNS text LANGUAGE sql STABLE AS $$
 	SELECT format('WITH chosen AS (SELECT o.*, %1$s AS key %2$s%3$s ORDER BY %1$s%4$s, o.order_id%4$s LIMIT 20)'
-		' SELECT o.order_id, o.customer_id, c.name AS customer_name, %5$s o.status, o.payment_status, t.total_amount,'
-		' t.item_count, o.created_at, %6$s o.version'
+		' SELECT o.order_id, o.customer_id, c.name AS customer_name, c.email AS customer_email, o.status,'
+		' o.payment_status, t.total_amount, t.item_count, o.created_at, o.updated_at, o.shipped_at, o.version'
 		' FROM chosen o JOIN customers c USING (customer_id), LATERAL (SELECT sum(quantity * unit_price) AS total_amount,'
 		' count(*) AS item_count FROM order_items WHERE order_id = o.order_id) t ORDER BY o.key%4$s, o.order_id%4$s',
 		s.peer_key, s.peer, CASE WHEN s.is_deep THEN format(' AND (%s, o.order_id) < ({key}, {order})', s.peer_key) END,
-		CASE WHEN s.sort LIKE '-%' THEN ' DESC' END,
-		CASE WHEN s.function = 'order_search' THEN 'c.email AS customer_email,' END,
-		CASE WHEN s.function = 'order_search' THEN 'o.updated_at, o.shipped_at,' END)
+		CASE WHEN s.sort LIKE '-%' THEN ' DESC' END)
 $$;
 
 CREATE FUNCTION parameters(s search) RETURNS SETOF given LANGUAGE sql STABLE AS $$
