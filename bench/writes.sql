@@ -58,7 +58,7 @@ DECLARE
 	result index_cost;
 BEGIN
 	FOR half IN 1..2 * rounds LOOP
-		IF (half + half / 2) % 2 = 0 THEN
+		IF half / 2 % 2 = 0 THEN
 			w := write_orders(50);
 		ELSE
 			EXECUTE format('DROP INDEX order_cqrs.%I', dropped);
