@@ -13,6 +13,7 @@ OBJS = \
 	src/base/procedure.o \
 	src/base/scope.o \
 	src/base/shape.o \
+	src/base/stamps.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
 	src/store/append.o \
@@ -20,6 +21,7 @@ OBJS = \
 	src/store/command.o \
 	src/store/event_append.o \
 	src/store/horizon.o \
+	src/store/notify.o \
 	src/store/read.o \
 	src/store/stream.o \
 	src/reference/lookup.o \
@@ -36,6 +38,7 @@ OBJS = \
 	src/order/next_id.o \
 	src/order/order.o \
 	src/projection/batch.o \
+	src/projection/handle.o \
 	src/projection/inventory.o \
 	src/projection/manage.o \
 	src/projection/order_fold.o \
@@ -49,6 +52,8 @@ OBJS = \
 	src/projection/state.o \
 	src/projection/sync.o \
 	src/projection/trigger.o \
+	src/query/cache.o \
+	src/query/cache_store.o \
 	src/query/candidates.o \
 	src/query/cursor.o \
 	src/query/customer_orders.o \
@@ -97,6 +102,7 @@ SQL_FRAGMENTS = \
 	src/query/order.sql \
 	src/query/customer_orders.sql \
 	src/query/search.sql \
+	src/query/cache.sql \
 	src/bus/bus.sql \
 	src/bus/handlers.sql \
 	src/bus/future.sql \

@@ -7,6 +7,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/stamps.h"
 #include "base/statement.h"
 #include "bus/future.h"
 #include "commands/dbcommands.h"
@@ -15,9 +16,11 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "projection/projection.h"
+#include "query/cache.h"
 #include "reference/reference.h"
 #include "saga/saga.h"
 #include "storage/ipc.h"
+#include "store/notify.h"
 #include "store/store.h"
 #include "tcop/utility.h"
 #include "tenant/tenant.h"
@@ -71,11 +74,22 @@ define_settings(void)
 							"They take their places from max_worker_processes; with 0 none run.",
 							&ocq_bus_workers, 4, 0, OCQ_MAX_BUS_WORKERS,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.cache_size",
+							"Shared memory for answers of order_get and customer_orders.",
+							"It needs order_cqrs in shared_preload_libraries; with 0 there is no cache.",
+							&ocq_cache_size, 0, 0, MAX_KILOBYTES,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomStringVariable("order_cqrs.databases",
 							   "Databases that background workers look after.",
 							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
 							   &ocq_databases, "postgres",
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomBoolVariable("order_cqrs.notify",
+							 "Whether commands NOTIFY the channel order_cqrs of what they change.",
+							 "It is for caches outside of the database; commits then take turns.",
+							 &ocq_notify, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.payment_timeout",
 							"How long the saga waits for the outcome of a payment.",
 							"Then the payment has failed with the reason \"timeout\".",
@@ -114,6 +128,7 @@ request_shmem(void)
 		previous_shmem_request_hook();
 	ocq_database_request_shmem();
 	ocq_future_request_shmem();
+	ocq_cache_request_shmem();
 }
 
 static void
@@ -123,6 +138,7 @@ startup_shmem(void)
 		previous_shmem_startup_hook();
 	ocq_database_startup_shmem();
 	ocq_future_startup_shmem();
+	ocq_cache_startup_shmem();
 }
 
 /* option_of returns the string value of an option of a utility command, or NULL. */
@@ -197,6 +213,17 @@ is_commit_prepared(Node *statement)
 		castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
 
+/*
+ * changes_unannounced tells whether a utility command changes answers that have been
+ * kept, before its transaction ends: a prepared transaction's, or those of a database
+ * whose OID the next one may be given.
+ */
+static bool
+changes_unannounced(Node *statement)
+{
+	return is_commit_prepared(statement) || IsA(statement, DropdbStmt);
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
@@ -209,6 +236,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 
 	if (OidIsValid(database))
 		ocq_database_evict(database);
+	if (changes_unannounced(pstmt->utilityStmt))
+		ocq_stamps_mark_all();
 	run_utility(pstmt, query, read_only_tree, context, params,
 				environment, receiver, completion);
 	if (wakes)
@@ -223,6 +252,7 @@ _PG_init(void)
 {
 	define_settings();
 	ocq_catalog_init();
+	ocq_stamps_init();
 	ocq_statement_init();
 	ocq_reference_init();
 	ocq_append_init();

@@ -16,6 +16,7 @@
 #include "base/errors.h"
 #include "base/statement.h"
 #include "order/handle.h"
+#include "store/notify.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -250,6 +251,22 @@ leave_trace(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
 	draft->count = 1;
 }
 
+/* notify is given the state before the events; that of a new order has no customer yet. */
+static void
+notify(const OcqCommand *command, const OcqOrderState *before, const Draft *draft)
+{
+	OcqEvent	first = {
+		.stream = command->stream, .version = before->version + 1,
+		.type = draft->events[0].type, .data = draft->events[0].data
+	};
+
+	if (ocq_notify)
+		ocq_notify_change(&command->stream, "order_id",
+						  before->customer_id != NULL ? before->customer_id :
+						  ocq_event_text(&first, "customer_id"),
+						  before->version + draft->count, first.type);
+}
+
 /*
  * reserves_at_once tells whether a create or update claims its stock itself.  Where
  * the saga does, it has done so once it has asked for the payment.
@@ -289,8 +306,11 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 		ocq_stock_report_shortages(&draft.claim, &command->stream);
 	leave_trace(&draft, command, &state, request);
 	if (draft.count > 0)
+	{
 		ocq_command_append(command, &state, state.version, state.updated_at,
 						   draft.events, draft.count);
+		notify(command, &state, &draft);
+	}
 	return state.version + draft.count;
 }
 
@@ -312,7 +332,10 @@ append_first(const OcqCommand *command, const OcqOrderRequest *request)
 	if (draft.claim.nshortages > 0 ||
 		(command->has_expected_version && command->expected_version != 0))
 		return 0;
-	return ocq_append(&append, 0, &command->envelope) ? draft.count : 0;
+	if (!ocq_append(&append, 0, &command->envelope))
+		return 0;
+	notify(command, &nothing, &draft);
+	return draft.count;
 }
 
 /* ocq_order_handle_create does without reading the stream unless it turns out to exist. */

@@ -333,10 +333,10 @@ rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int fro
 	some = (OcqStreams) {
 		.streams = &streams->streams[from], .count = end - from
 	};
-	projection->forget(&some);
+	ocq_projection_forget(projection, &some);
 	batch = ocq_batch_of_streams(&some, some.count,
 								 state.is_sync ? PG_INT64_MAX : state.last_position);
-	(void) projection->handle(&batch);
+	(void) ocq_projection_handle(projection, &batch);
 	ocq_scope_leave(&scope);
 	return end;
 }

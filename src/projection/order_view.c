@@ -436,6 +436,7 @@ static const char *const aggregate_types[] = {
 const OcqProjection ocq_projection_order_view = {
 	.name = "order_view",
 	.aggregate_types = aggregate_types,
+	.answers_queries = true,
 	.handle = handle,
 	.forget = forget,
 	.behind = &behind,

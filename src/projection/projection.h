@@ -64,6 +64,7 @@ typedef struct OcqProjection
 	const char *name;
 	const char *const *aggregate_types; /* ends with NULL */
 	bool		always_sync;
+	bool		answers_queries;	/* answers that are read from its tables may be cached */
 	int64		(*handle) (const OcqBatch *batch);
 
 	/* forget removes what the read tables say of the streams. */
@@ -119,6 +120,10 @@ extern bool ocq_projection_is_triggered(int index);
 /* batch.c */
 extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to);
 extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch);
+
+/* handle.c */
+extern int64 ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch);
+extern void ocq_projection_forget(const OcqProjection *projection, const OcqStreams *streams);
 
 /* order_rows.c */
 typedef struct OcqOrderRows

@@ -221,7 +221,7 @@ handle_batch(Batch *batch)
 
 		/* Under its stream's lock a sync read table may be as new as the stream is. */
 		states = ocq_batch_of_streams(&streams, count, batch->is_sync ? PG_INT64_MAX : batch->end);
-		changed = batch->projection->handle(&states);
+		changed = ocq_projection_handle(batch->projection, &states);
 	}
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }

@@ -79,7 +79,7 @@ project(const OcqEvent *event, const OcqAppend *append)
 				return;
 			have_batch = true;
 		}
-		(void) ocq_projections[i]->handle(&batch);
+		(void) ocq_projection_handle(ocq_projections[i], &batch);
 	}
 }
 

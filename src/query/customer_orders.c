@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "query/cache.h"
 #include "query/page.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
@@ -76,11 +77,18 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	OcqPage		page = ocq_page_arguments(fcinfo, 3);
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 6);
 	OcqCursorKind kind = {OCQ_LIST_CUSTOMER_ORDERS, TIMESTAMPTZOID, tenant_id, customer_id};
+	OcqQuestion question = {0};
 	Datum		values[7];
 	OcqPlace	before;
 	OcqScope	scope;
 
 	require_ascending(from, to);
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(1) && PG_ARGISNULL(2))
+		ocq_cache_ask_page(&question, fcinfo, tenant_id, customer_id, &page);
+	if (ocq_cache_take_rows(&question, fcinfo))
+		return (Datum) 0;
+
 	before = place_of_page(&page, &kind, to);
 	values[0] = PointerGetDatum(tenant_id);
 	values[1] = PointerGetDatum(customer_id);
@@ -90,10 +98,10 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	values[5] = Int64GetDatum(page.size);
 	values[6] = Int64GetDatum(page.offset);
 
-	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
 	ocq_page_return(fcinfo, &kind, CREATED_AT_COLUMN,
 					ocq_statement_run(&select_orders, values, NULL));
 	ocq_scope_leave(&scope);
+	ocq_cache_keep_rows(&question, fcinfo);
 	return (Datum) 0;
 }

@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "order/order.h"
+#include "query/cache.h"
 #include "store/store.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
@@ -79,14 +80,20 @@ ocq_order_get(PG_FUNCTION_ARGS)
 	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 1);
 	Datum		values[] = {PointerGetDatum(tenant_id), PointerGetDatum(order_id)};
+	OcqQuestion question;
 	OcqScope	scope;
 	Datum		result;
+
+	ocq_cache_ask_order(&question, fcinfo, tenant_id, order_id);
+	if (ocq_cache_take_row(&question, fcinfo, &result))
+		PG_RETURN_DATUM(result);
 
 	ocq_scope_enter(&scope);
 	if (ocq_statement_run(&select_order, values, NULL) == 0)
 		report_not_found(tenant_id, order_id, NULL);
 	result = PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
 	ocq_scope_leave(&scope);
+	ocq_cache_keep_row(&question, result);
 	PG_RETURN_DATUM(result);
 }
 

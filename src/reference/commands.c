@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "reference/reference.h"
 #include "store/command.h"
+#include "store/notify.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 
@@ -73,6 +74,9 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 		{
 			ocq_command_append(&command, NULL, version, last.occurred_at, &event, 1);
 			version++;
+			/* Nobody can have kept anything of what is new. */
+			if (changes && version > 1)
+				ocq_notify_change(&command.stream, id_name, NULL, version, event.type);
 		}
 	}
 	return ocq_command_finish(&command, fcinfo, version);
