@@ -16,7 +16,7 @@ SELECT is_empty(format($$SELECT attname FROM pg_attribute WHERE attrelid = %L::r
                           AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL$$, relation),
     'every column of ' || relation || ' has')
   FROM unnest(ARRAY['order_cqrs.events', 'order_cqrs.projection_state', 'order_cqrs.saga_state', 'order_cqrs.bus_registration',
-           'order_cqrs.bus_future', 'order_cqrs.bus_handlers']) AS t (relation);
+           'order_cqrs.bus_future', 'order_cqrs.bus_handlers', 'order_cqrs.cache_stats']) AS t (relation);
 SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'the extension has') FROM pg_extension WHERE extname = 'order_cqrs';
 
 SELECT is_empty($$

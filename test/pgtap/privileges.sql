@@ -32,7 +32,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
         'payment_complete', 'payment_fail', 'payment_refund', 'shipping_start', 'event_append', 'order_next_id',
         'order_get', 'order_history', 'order_as_of', 'customer_orders', 'order_search', 'order_search_count',
         'inventory_check', 'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get',
-        'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers'],
+        'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers', 'cache_counters'],
     'it may call the commands and the queries of orders, and the buses');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_cqrs', 'USAGE, CREATE'), 'PUBLIC has nothing on the schema');
 SELECT ok(NOT has_schema_privilege('pg_monitor', 'order_cqrs', 'USAGE'), 'nor has pg_monitor: USAGE lets a role send commands');
@@ -86,6 +86,7 @@ SELECT throws_ok(statement, '42501', NULL, 'a client is refused: ' || statement)
            'SELECT order_cqrs.event_horizon()', 'SELECT order_cqrs.event_read(0)',
            'SELECT * FROM order_cqrs.bus_future', 'SELECT * FROM order_cqrs.bus_registration',
            'SELECT * FROM order_cqrs.bus_handlers',
+           'SELECT * FROM order_cqrs.cache_stats', 'CALL order_cqrs.cache_clear()', 'SET order_cqrs.notify = on',
            $$SELECT order_cqrs.command_handler_register('Mine', 'pg_catalog.jsonb_concat(jsonb, jsonb)')$$,
            $$SELECT order_cqrs.query_handler_register('Mine', 'pg_catalog.jsonb_concat(jsonb, jsonb)')$$,
            $$SELECT order_cqrs.command_handler_unregister('Mine')$$, $$SELECT order_cqrs.query_handler_unregister('Mine')$$,

@@ -21,7 +21,7 @@ SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers',
     'reservations', 'payments', 'bus_registration', 'bus_future',
     'order_saga', 'saga_state']);
 SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait', 'payment_requests', 'bus_handlers',
-    'saga_status']);
+    'saga_status', 'cache_stats']);
 SELECT sequences_are('order_cqrs', ARRAY['events_position_seq', 'bus_future_number_seq']);
 SELECT domains_are('order_cqrs', ARRAY['identifier']);
 SELECT domain_type_is('order_cqrs', 'identifier', 'pg_catalog', 'text', 'an identifier is text');
@@ -94,6 +94,8 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'attempts integer', 'created_at timestamp with time zone', 'started_at timestamp with time zone null',
     'finished_at timestamp with time zone null'],
     'columns of bus_future');
+SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale', 'fills', 'evictions', 'entries', 'bytes',
+    'size_bytes']);
 SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
 SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
     'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
