@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Shop;
 use Test::More;
 
-IPC::Run::run([ 'redis-server', '--version' ], '>', \undef, '2>', \undef)
+eval { IPC::Run::run([ 'redis-server', '--version' ], '>', \my $version) }
   or plan skip_all => 'there is no redis-server';
 
 my $node = new_server('notify');
@@ -29,6 +29,16 @@ my $listener = IPC::Run::start(
 	'<', \$questions, '>', \$answers, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 my $sentinels = 0;
 
+# ask SQL returns what the listener prints until it has done that.
+sub ask
+{
+	my ($sql) = @_;
+	$answers = '';
+	$questions .= "$sql;\n\\echo asked\n";
+	$listener->pump until $answers =~ /^asked$/m;
+	return $answers;
+}
+
 # received returns the payloads of the notifications that have come since it was last called. One of its own tells it
 # that there are no others on the way.
 sub received
@@ -37,13 +47,7 @@ sub received
 	my $seen = '';
 
 	$node->safe_psql('shop', "NOTIFY order_cqrs, '$sentinel'");
-	until ($seen =~ /"\Q$sentinel\E"/)
-	{
-		$questions .= "SELECT 'asked';\n";
-		$answers = '';
-		$listener->pump until $answers =~ /^asked$/m;
-		$seen .= $answers;
-	}
+	$seen .= ask('SELECT 1') until $seen =~ /"\Q$sentinel\E"/;
 	return map { decode_json($_) } $seen =~ /with payload "(\{.*\})" received/g;
 }
 
@@ -52,8 +56,7 @@ sub brief { return join ' ', map { JSON::PP->new->canonical->encode($_) } @_; }
 # run_sql SQL does something in another session.
 sub run_sql { return $node->safe_psql('shop', $_[0]); }
 
-$questions .= "LISTEN order_cqrs;\n";
-received();
+ask('LISTEN order_cqrs');
 
 # Off.
 run_sql(order_sql('quiet'));
