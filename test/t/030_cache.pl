@@ -252,6 +252,22 @@ finish_client($_) foreach @conflicts;
 like(slurp_file($node->logfile, $log_end), qr/could not serialize access/, 'transactions have failed');
 ok_serves('after serialization failures');
 
+# A commit that waits for a standby may become visible at any moment: meanwhile the cache neither answers nor is filled.
+my $page = q(SELECT order_id, version FROM order_cqrs.customer_orders('ada', page_size => 100) ORDER BY 1);
+my $found = 'SELECT order_id, version FROM order_cqrs.order_summary_view ORDER BY 1';
+$node->safe_psql('shop', $page);
+set_and_reload($node, synchronous_standby_names => 'nobody');
+my $waiting = start_client(join '', map { "CALL order_cqrs.order_update('o$_', checker.pens($_, 1));\n" } (1 .. $orders) x 10);
+$node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+  or die 'nobody waits for a standby';
+my $uses = stats('hits + misses');
+is($node->safe_psql('shop', $page), $node->safe_psql('shop', $found), 'while a commit waits the answer is what is visible');
+is(stats('hits + misses'), $uses, 'and does not come from the cache');
+set_and_reload($node, synchronous_standby_names => '');
+is(finish_client($waiting), '', 'the commit goes on');
+is($node->safe_psql('shop', $page), $node->safe_psql('shop', $found), 'and is in the answer');
+ok_serves('after a commit that had to wait');
+
 # The worker writes the read tables.
 foreach my $projection ('order_view', 'order_summary_view')
 {
