@@ -41,9 +41,9 @@ SELECT projection_name, mode, status, last_position, events_total, repaired_tota
 
 SELECT order_cqrs.event_horizon(), (SELECT count(*) FROM order_cqrs.event_read(0)) AS events;
 
--- Settings.
+-- Settings.  The context of cache_size depends on preloading.
 SELECT name, boot_val, unit, min_val, max_val, context
-  FROM pg_settings WHERE name LIKE 'order\_cqrs.%' ORDER BY name COLLATE "C";
+  FROM pg_settings WHERE name LIKE 'order\_cqrs.%' AND name <> 'order_cqrs.cache_size' ORDER BY name COLLATE "C";
 SET order_cqrs.tenant = 'typing error';
 SET order_cqrs.workers = 2;
 
