@@ -22,16 +22,17 @@
 
 /* More customers or products than that are not looked up by their ids; nor are more orders. */
 #define MAX_NAMED 200
+#define MAX_NAMED_SLOWLY 50		/* where each name has to be compared */
 #define MAX_ORDERS 100
 
 #define UNLESS_MORE_THAN(most) " LIMIT " CppAsString2(most) " + 1"
 
-#define CUSTOMERS(condition) \
+#define CUSTOMERS(condition, most) \
 	OCQ_STATEMENT("SELECT customer_id FROM order_cqrs.customers WHERE tenant_id = $1 AND " condition \
-				  UNLESS_MORE_THAN(MAX_NAMED), TEXTOID, TEXTOID, TEXTOID)
-#define PRODUCTS(condition) \
+				  UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
+#define PRODUCTS(condition, most) \
 	OCQ_STATEMENT("SELECT product_id FROM order_cqrs.products WHERE tenant_id = $1 AND " condition \
-				  UNLESS_MORE_THAN(MAX_NAMED), TEXTOID, TEXTOID, TEXTOID)
+				  UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
 
 /*
  * $2 is the pattern, $3 the category.  Fewer than three letters in a row are in no
@@ -40,12 +41,12 @@
 #define LIKE_BY_INDEX "lower(name) LIKE lower($2)"
 #define LIKE_ONE_BY_ONE "lower(name) || '' LIKE lower($2)"
 
-static OcqStatement customers_by_index = CUSTOMERS(LIKE_BY_INDEX);
-static OcqStatement customers_one_by_one = CUSTOMERS(LIKE_ONE_BY_ONE);
-static OcqStatement products_by_index = PRODUCTS(LIKE_BY_INDEX);
-static OcqStatement products_one_by_one = PRODUCTS(LIKE_ONE_BY_ONE);
-static OcqStatement products_by_category = PRODUCTS("category = $3");
-static OcqStatement products_by_name_and_category = PRODUCTS(LIKE_ONE_BY_ONE " AND category = $3");
+static OcqStatement customers_by_index = CUSTOMERS(LIKE_BY_INDEX, MAX_NAMED);
+static OcqStatement customers_one_by_one = CUSTOMERS(LIKE_ONE_BY_ONE, MAX_NAMED_SLOWLY);
+static OcqStatement products_by_index = PRODUCTS(LIKE_BY_INDEX, MAX_NAMED);
+static OcqStatement products_one_by_one = PRODUCTS(LIKE_ONE_BY_ONE, MAX_NAMED_SLOWLY);
+static OcqStatement products_by_category = PRODUCTS("category = $3", MAX_NAMED);
+static OcqStatement products_by_name_and_category = PRODUCTS(LIKE_ONE_BY_ONE " AND category = $3", MAX_NAMED);
 
 #define ORDERS(table, condition, type) \
 	OCQ_STATEMENT("SELECT order_id FROM order_cqrs." table " WHERE tenant_id = $1 AND " condition \
@@ -103,8 +104,9 @@ ocq_candidates_customers(Datum tenant_id, Datum name_pattern, OcqCandidates *fou
 {
 	Datum		values[3] = {tenant_id, name_pattern};
 
-	return find(has_trigram(DatumGetTextPP(name_pattern)) ? &customers_by_index : &customers_one_by_one,
-				values, "  n", MAX_NAMED, found);
+	return has_trigram(DatumGetTextPP(name_pattern)) ?
+		find(&customers_by_index, values, "  n", MAX_NAMED, found) :
+		find(&customers_one_by_one, values, "  n", MAX_NAMED_SLOWLY, found);
 }
 
 /* ocq_candidates_products takes a name's pattern, a category, or both; one may be NULL. */
@@ -122,8 +124,9 @@ ocq_candidates_products(Datum tenant_id, const Datum *name_pattern, const Datum 
 		return find(&products_by_category, values, " n ", MAX_NAMED, found);
 	if (category != NULL)
 		return find(&products_by_name_and_category, values, NULL, MAX_NAMED, found);
-	return find(has_trigram(DatumGetTextPP(*name_pattern)) ? &products_by_index : &products_one_by_one,
-				values, "  n", MAX_NAMED, found);
+	return has_trigram(DatumGetTextPP(*name_pattern)) ?
+		find(&products_by_index, values, "  n", MAX_NAMED, found) :
+		find(&products_one_by_one, values, "  n", MAX_NAMED_SLOWLY, found);
 }
 
 /* ocq_candidates_orders may return an order twice. */

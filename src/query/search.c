@@ -716,12 +716,19 @@ find_few(const Search *search, OcqCandidates *found)
 	return false;
 }
 
-/* find_rows finds the rows of the page, and returns how many there are. */
+/*
+ * find_rows finds the rows of the page, and returns how many there are.  A walk
+ * compares what was asked for: one name or category is compared faster than ids are
+ * found in a list.
+ */
 static uint64
 find_rows(Search *search)
 {
+	Search		asked = *search;
 	OcqCandidates few;
 
+	narrow_customers(search);
+	narrow_products(search);
 	if (is_direct(search))
 		return run_by(search, METHOD_DIRECT);
 	if (find_few(search, &few))
@@ -731,7 +738,7 @@ find_rows(Search *search)
 	}
 	if (DatumGetInt64(search->values[PARAM_OFFSET]) < WALK_ROWS)
 	{
-		uint64		rows = run_by(search, METHOD_WALK);
+		uint64		rows = run_by(&asked, METHOD_WALK);
 
 		if (rows == (uint64) DatumGetInt64(search->values[PARAM_LIMIT]))
 			return rows;
@@ -753,8 +760,6 @@ ocq_order_search(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	narrow_customers(&search);
-	narrow_products(&search);
 	ocq_page_return(fcinfo, &kind, sorts[search.sort].column, find_rows(&search));
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
