@@ -23,6 +23,9 @@
 /* What the cancellation of an order says of the payment that was still to come. */
 #define REASON_CANCELLED "Order cancelled"
 
+#define HINT_EXISTS \
+	"Choose another order_id, such as order_next_id(), or call order_update. To make a create repeatable, pass a command_id."
+
 static const char *const verbs[] = {
 	[OCQ_ORDER_CREATE] = "created",
 	[OCQ_ORDER_UPDATE] = "updated",
@@ -96,7 +99,7 @@ report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 					 errmsg("order \"%s\" exists already", order_id),
 					 errdetail("It belongs to tenant \"%s\", has status %s and is at version %d.",
 							   tenant_id, ocq_order_status_name(state->status), state->version),
-					 errhint("Choose another order_id, such as order_next_id(), or call order_update. To make a create repeatable, pass a command_id.")));
+					 errhint(HINT_EXISTS)));
 			break;
 		case OCQ_ORDER_REFUSED_NOT_FOUND:
 			ereport(ERROR,
@@ -307,25 +310,40 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 	leave_trace(&draft, command, &state, request);
 	if (draft.count > 0)
 	{
-		ocq_command_append(command, &state, state.version, state.updated_at,
+		OcqOrderKnown known = {state, request->items};
+
+		ocq_command_append(command, &known, state.version, state.updated_at,
 						   draft.events, draft.count);
 		notify(command, &state, &draft);
 	}
 	return state.version + draft.count;
 }
 
+/* report_exists says of an order what the primary key does: to read it, it is too late. */
+static void
+report_exists(const OcqAppend *append)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_ORDER_EXISTS),
+			 errmsg("order \"%s\" exists already", text_to_cstring(append->stream->aggregate_id)),
+			 errdetail("It belongs to tenant \"%s\".", text_to_cstring(append->stream->tenant_id)),
+			 errhint(HINT_EXISTS)));
+}
+
 /*
  * append_first appends to a stream that it has not looked at, and returns the new
- * version, or 0 if there is more to it.
+ * version, or 0 if there is more to it: it may be a repetition of the command.
  */
 static int32
 append_first(const OcqCommand *command, const OcqOrderRequest *request)
 {
-	OcqOrderState nothing = {0};
-	OcqOrderDecision decision = ocq_order_decide(&nothing, OCQ_ORDER_CREATE, reserves_at_once(&nothing));
-	Draft		draft = make_draft(&decision, command, &nothing, request);
+	OcqOrderKnown known = {.items = request->items};
+	const OcqOrderState *nothing = &known.before;
+	OcqOrderDecision decision = ocq_order_decide(nothing, OCQ_ORDER_CREATE, reserves_at_once(nothing));
+	Draft		draft = make_draft(&decision, command, nothing, request);
 	OcqAppend	append = {
-		.stream = &command->stream, .events = draft.events, .count = draft.count
+		.stream = &command->stream, .known = &known, .events = draft.events, .count = draft.count,
+		.report_taken = command->envelope.command_id == NULL ? report_exists : NULL
 	};
 
 	/* An order that exists has a better error than the stock that it lacks. */
@@ -334,7 +352,7 @@ append_first(const OcqCommand *command, const OcqOrderRequest *request)
 		return 0;
 	if (!ocq_append(&append, 0, &command->envelope))
 		return 0;
-	notify(command, &nothing, &draft);
+	notify(command, nothing, &draft);
 	return draft.count;
 }
 

@@ -248,6 +248,8 @@ ocq_order_items_parse(JsonbContainer *container, const text *order_id)
 OcqOrderItems
 ocq_order_items_of_state(const OcqOrderState *state)
 {
+	if (state->parsed_items != NULL)
+		return *state->parsed_items;
 	return parse_items(state->items, (ItemPlace) {.order_id = state->order_id, .in_event = true});
 }
 

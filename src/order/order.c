@@ -227,6 +227,7 @@ set_items(OcqOrderState *state, const OcqEvent *event)
 	JsonbValue	items = ocq_event_value(event, "items", jbvBinary);
 
 	state->items = items.val.binary.data;
+	state->parsed_items = NULL;
 	state->items_bytes = items.val.binary.len;
 	state->items_version = event->version;
 	state->item_count = JsonContainerSize(state->items);

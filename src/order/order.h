@@ -53,7 +53,15 @@ typedef struct OcqOrderState
 	OcqReservation reservation;
 	bool		is_shipped;
 	TimestampTz shipped_at;
+	const struct OcqOrderItems *parsed_items;	/* the items, if they have been parsed already */
 } OcqOrderState;
+
+/* What a command on an order knows while its events are appended, for the row trigger. */
+typedef struct OcqOrderKnown
+{
+	OcqOrderState before;
+	const struct OcqOrderItems *items;	/* that its events set, or NULL */
+} OcqOrderKnown;
 
 typedef enum OcqOrderCommandType
 {

@@ -136,10 +136,9 @@ ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 static OcqOrderState
 evolve_appended(const OcqEvent *last, const OcqAppend *append)
 {
-	OcqOrderState state = {0};
+	const OcqOrderKnown *known = append->known;
+	OcqOrderState state = known->before;
 
-	if (append->state != NULL)
-		state = *(const OcqOrderState *) append->state;
 	for (int i = 0; i < append->count; i++)
 	{
 		OcqEvent	event = *last;
@@ -149,6 +148,8 @@ evolve_appended(const OcqEvent *last, const OcqAppend *append)
 		event.data = append->events[i].data;
 		ocq_order_evolve(&state, &event);
 	}
+	if (known->items != NULL)
+		state.parsed_items = known->items;
 	return state;
 }
 
@@ -158,7 +159,7 @@ fold_order(const OcqEvent *event, const OcqAppend *append, OcqOrderState *state)
 {
 	OcqEvents	stream = {.items = unconstify(OcqEvent *, event), .count = 1};
 
-	if (append != NULL && (append->state != NULL || append->after_version == 0))
+	if (append != NULL && append->known != NULL)
 	{
 		*state = evolve_appended(event, append);
 		return true;

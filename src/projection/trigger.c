@@ -14,12 +14,11 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "base/scope.h"
 #include "commands/trigger.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "projection/projection.h"
-#include "utils/rel.h"
 
 PG_FUNCTION_INFO_V1(ocq_events_project);
 
@@ -42,8 +41,7 @@ get_column(const TriggerData *trigger, int column)
 {
 	bool		isnull;
 
-	return heap_getattr(trigger->tg_trigtuple, column,
-						RelationGetDescr(trigger->tg_relation), &isnull);
+	return slot_getattr(trigger->tg_trigslot, column, &isnull);
 }
 
 static OcqEvent

@@ -5,17 +5,20 @@
  * The caller holds the stream's lock and knows its version.  The events go in
  * with one statement.  A version that another transaction has taken meanwhile
  * (possible only for a create, which reads nothing, or under REPEATABLE READ)
- * is found by the primary key: under READ COMMITTED the append returns false,
- * and under the stricter levels PostgreSQL raises 40001.
+ * is found by the primary key: under READ COMMITTED the append returns false, and
+ * under the stricter levels PostgreSQL raises 40001.  A caller under READ COMMITTED
+ * that says how to report it is spared the price of ON CONFLICT, which looks into the
+ * index before it writes.
  *
  * While the statement runs, ocq_append_current() tells the row trigger on events
- * that the row is a command's, and what the command has folded already.  Rows
+ * that the row is a command's, and what the command knows already.  Rows
  * that arrive in another way (COPY, a restore) find it NULL.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/catalog.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
@@ -30,14 +33,17 @@ void		(*ocq_append_wake_hook) (void) = NULL;
 static const OcqAppend *current_append = NULL;
 static bool wake_at_commit = false;
 
-static OcqStatement insert_one =
-OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
-			  " event_type, data, command_id, correlation_id, causation_id, actor, metadata,"
-			  " occurred_at)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
-			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, UUIDOID, UUIDOID,
-			  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+#define INSERT_ONE(on_conflict) \
+	OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version," \
+				  " event_type, data, command_id, correlation_id, causation_id, actor, metadata," \
+				  " occurred_at)" \
+				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)" on_conflict, \
+				  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, \
+				  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID)
+
+static OcqStatement insert_one = INSERT_ONE("");
+static OcqStatement insert_one_unless_taken =
+INSERT_ONE(" ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING");
 
 /*
  * The order of unnest is the order in which nextval() is called.  It is all of them
@@ -113,23 +119,56 @@ set_types_and_data(Datum *values, const OcqNewEvent *events, int count)
 	values[1] = ocq_array(data, NULL, count, JSONBOID);
 }
 
+/* report_if_taken is called with an error in flight, and returns if it is about something else. */
+static void
+report_if_taken(const OcqAppend *append, MemoryContext context)
+{
+	ErrorData  *error;
+	bool		is_taken;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	is_taken = error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		error->schema_name != NULL && strcmp(error->schema_name, OCQ_SCHEMA) == 0 &&
+		error->constraint_name != NULL && strcmp(error->constraint_name, "events_pkey") == 0;
+	FreeErrorData(error);
+	if (!is_taken)
+		return;
+	FlushErrorState();
+	append->report_taken(append);
+}
+
 static uint64
 insert_events(const OcqAppend *append, OcqStatement *statement, Datum *values, const char *nulls)
 {
 	uint64		inserted = 0;
 	const OcqAppend *outer = current_append;
+	MemoryContext context = CurrentMemoryContext;
 
 	current_append = append;
 	PG_TRY();
 	{
 		inserted = ocq_statement_run(statement, values, nulls);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		current_append = outer;
+		if (statement == &insert_one)
+			report_if_taken(append, context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	current_append = outer;
 	return inserted;
+}
+
+static OcqStatement *
+statement_for(const OcqAppend *append)
+{
+	if (append->count > 1)
+		return &insert_many;
+	return append->report_taken == NULL || IsolationUsesXactSnapshot() ?
+		&insert_one_unless_taken : &insert_one;
 }
 
 /* ocq_append_report_lost raises the error of an append that did not take place. */
@@ -144,10 +183,10 @@ ocq_append_report_lost(const OcqStream *stream, int wanted, int appended)
 }
 
 /*
- * ocq_append appends the events and returns true, or returns false and does
- * nothing if their first version has been taken.  The events'
- * time is now, but never before not_before: time does not run backwards in a
- * stream.
+ * ocq_append appends the events and returns true.  If their first version has been
+ * taken it does nothing and returns false, or, if it may, calls report_taken.  The
+ * events' time is now, but never before not_before: time does not run backwards in
+ * a stream.
  */
 bool
 ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *envelope)
@@ -178,7 +217,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	if (envelope->metadata == NULL)
 		nulls[10] = 'n';
 
-	inserted = insert_events(append, count == 1 ? &insert_one : &insert_many, values, nulls);
+	inserted = insert_events(append, statement_for(append), values, nulls);
 	if (inserted == 0)
 		return false;
 	if (inserted != (uint64) count)

@@ -218,33 +218,39 @@ ocq_command_check_expected(const OcqCommand *command, int32 version)
 			 errhint("Read it again, decide again, and send the command with the version that you read.")));
 }
 
+/* report_changed is for a stream whose lock we hold: only a writer that does not take it gets in between. */
+pg_noreturn static void
+report_changed(const OcqAppend *append)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not append to a stream that was changed meanwhile"),
+			 errdetail("Version %d of %s exists already.",
+					   append->after_version + 1, ocq_stream_name(append->stream)),
+			 errhint("Repeat the transaction.")));
+}
+
 /*
- * ocq_command_append appends what was decided on.  state is what the command has
- * folded, for the row trigger; it may be NULL.
+ * ocq_command_append appends what was decided on.  known is for the row trigger
+ * (OcqAppend); it may be NULL.
  */
 void
-ocq_command_append(const OcqCommand *command, const void *state, int32 after_version,
+ocq_command_append(const OcqCommand *command, const void *known, int32 after_version,
 				   TimestampTz not_before, const OcqNewEvent *events, int count)
 {
 	OcqAppend	append = {
-		.stream = &command->stream, .state = state, .after_version = after_version,
-		.events = events, .count = count
+		.stream = &command->stream, .known = known, .after_version = after_version,
+		.events = events, .count = count, .report_taken = report_changed
 	};
 	OcqEvent	last = {0};
 
 	if (ocq_append(&append, not_before, &command->envelope))
 		return;
 
-	/* We hold the stream's lock: only a writer that does not take it gets in between. */
 	(void) ocq_stream_read_last(&command->stream, &last);
 	if (last.version <= after_version)
 		ocq_append_report_lost(&command->stream, count, 0);
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not append to a stream that was changed meanwhile"),
-			 errdetail("Version %d of %s exists already.",
-					   after_version + 1, ocq_stream_name(&command->stream)),
-			 errhint("Repeat the transaction.")));
+	report_changed(&append);
 }
 
 /* answer_descriptor is the row type of a procedure with INOUT version int. */

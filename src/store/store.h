@@ -35,16 +35,19 @@ extern char *ocq_stream_name(const OcqStream *stream);
 /*
  * append.c
  *
- * Events to append, after a version of a stream, and what the command has folded:
- * the row trigger that the INSERT fires is handed all of it.
+ * Events to append, after a version of a stream, and what the command knows of its
+ * aggregate: the row trigger that the INSERT fires is handed all of it.
  */
 typedef struct OcqAppend
 {
 	const OcqStream *stream;
-	const void *state;			/* before these events; NULL if it was not folded */
+	const void *known;			/* what the row trigger of the aggregate's room need not find out */
 	int32		after_version;
 	const OcqNewEvent *events;
 	int			count;
+
+	/* report_taken raises the error of a first version that has been taken; it may be NULL. */
+	void		(*report_taken) (const struct OcqAppend *append);
 } OcqAppend;
 
 typedef struct OcqEnvelope
