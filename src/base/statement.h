@@ -9,7 +9,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 
-#define OCQ_STATEMENT_MAX_ARGS 24
+#define OCQ_STATEMENT_MAX_ARGS 64
 
 /* Define one with OCQ_STATEMENT, as a static variable beside its only user. */
 typedef struct OcqStatement

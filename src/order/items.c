@@ -253,12 +253,13 @@ ocq_order_items_of_state(const OcqOrderState *state)
 	return parse_items(state->items, (ItemPlace) {.order_id = state->order_id, .in_event = true});
 }
 
+/* Keys come in the order that jsonb keeps them in, which saves sorting. */
 static void
 push_item(JsonbParseState **state, const OcqOrderItem *item)
 {
 	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_text(state, "product_id", item->product_id);
 	ocq_json_push_int64(state, "quantity", item->quantity);
+	ocq_json_push_text(state, "product_id", item->product_id);
 	ocq_json_push_numeric(state, "unit_price", item->unit_price);
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }

@@ -19,6 +19,7 @@
 #include "projection/projection.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
 
 static OcqOrderRows order_rows = {
 	.insert_one =
@@ -68,14 +69,24 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1, $2, $3)
 			  " AND i.version <> k.items_version",
 			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID);
 
+/* First those of the whole order. */
+#define LINE_COLUMNS \
+	"tenant_id, order_id, version, created_at, line, product_id, product_name, product_category," \
+	" quantity, unit_price, total_price"
+
 static OcqStatement insert_lines =
-OCQ_STATEMENT("INSERT INTO order_cqrs.order_item_view (tenant_id, order_id, line, version, created_at,"
-			  " product_id, product_name, product_category, quantity, unit_price, total_price)"
+OCQ_STATEMENT("INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")"
 			  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 			  " ON CONFLICT (tenant_id, order_id, line) DO NOTHING",
-			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID,
 			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, NUMERICARRAYOID,
 			  NUMERICARRAYOID);
+
+/* The same for the one order that a command is appending to. */
+static OcqStatement delete_appended =
+OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view"
+			  " WHERE tenant_id = $1 AND order_id = $2 AND version <> $3",
+			  TEXTOID, TEXTOID, INT4OID);
 
 static OcqStatement renew_customers =
 OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET customer_name = k.name, customer_email = k.email"
@@ -133,18 +144,25 @@ OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_view") " UNION ALL " OCQ_CHANGES_BEHIND "
 
 static OcqStatement differences = OCQ_DIFFERENCES("order_view");
 
-/* The columns of order_item_view, as insert_lines takes them. */
+/* LINE_COLUMNS, counted from 0. */
 enum
 {
-	LINE_TENANT_ID, LINE_ORDER_ID, LINE_NUMBER, LINE_VERSION, LINE_CREATED_AT, LINE_PRODUCT_ID,
-	LINE_PRODUCT_NAME, LINE_PRODUCT_CATEGORY, LINE_QUANTITY, LINE_UNIT_PRICE, LINE_TOTAL_PRICE,
+	LINE_TENANT_ID, LINE_ORDER_ID, LINE_VERSION, LINE_CREATED_AT,
+	LINE_NUMBER, LINE_PRODUCT_ID, LINE_PRODUCT_NAME, LINE_PRODUCT_CATEGORY, LINE_QUANTITY,
+	LINE_UNIT_PRICE, LINE_TOTAL_PRICE,
 	LINE_NCOLUMNS
 };
 
 static const Oid line_types[LINE_NCOLUMNS] = {
-	TEXTOID, TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+	TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
 	NUMERICOID, NUMERICOID
 };
+
+/* The most lines that one statement with VALUES inserts. */
+#define MAX_VALUES 8
+
+StaticAssertDecl(LINE_NUMBER + MAX_VALUES * (LINE_NCOLUMNS - LINE_NUMBER) <= OCQ_STATEMENT_MAX_ARGS,
+				 "each value is an argument");
 
 typedef struct Lines
 {
@@ -231,7 +249,10 @@ push_name(JsonbParseState **state, const char *key, const Lines *lines, int colu
 	}
 }
 
-/* items_of makes the column items of an order, of count lines from a line on. */
+/*
+ * items_of makes the column items of an order, of count lines from a line on.  Keys
+ * come in the order that jsonb keeps them in, short ones first, which saves sorting.
+ */
 static Jsonb *
 items_of(const Lines *lines, int first, int count)
 {
@@ -241,12 +262,12 @@ items_of(const Lines *lines, int first, int count)
 	for (int line = first; line < first + count; line++)
 	{
 		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		ocq_json_push_text(&state, "product_id", DatumGetTextPP(lines->columns[LINE_PRODUCT_ID][line]));
-		push_name(&state, "product_name", lines, LINE_PRODUCT_NAME, line);
-		push_name(&state, "product_category", lines, LINE_PRODUCT_CATEGORY, line);
 		ocq_json_push_int64(&state, "quantity", DatumGetInt32(lines->columns[LINE_QUANTITY][line]));
+		ocq_json_push_text(&state, "product_id", DatumGetTextPP(lines->columns[LINE_PRODUCT_ID][line]));
 		ocq_json_push_numeric(&state, "unit_price", DatumGetNumeric(lines->columns[LINE_UNIT_PRICE][line]));
 		ocq_json_push_numeric(&state, "total_price", DatumGetNumeric(lines->columns[LINE_TOTAL_PRICE][line]));
+		push_name(&state, "product_name", lines, LINE_PRODUCT_NAME, line);
+		push_name(&state, "product_category", lines, LINE_PRODUCT_CATEGORY, line);
 		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
@@ -265,6 +286,77 @@ insert(const Lines *lines)
 								   lines->count, line_types[column]);
 	}
 	(void) ocq_statement_run(&insert_lines, values, NULL);
+}
+
+/*
+ * insert_of returns the INSERT of some lines of one order, $1 to $4 of which are the
+ * columns that they share.  It is for the order that a command is appending to: its
+ * own row has kept others away, so there is nothing to conflict with, and for a few
+ * rows VALUES are much cheaper than arrays, each of which fills a store of its own.
+ */
+static OcqStatement *
+insert_of(int nlines)
+{
+	static OcqStatement statements[MAX_VALUES + 1];
+	OcqStatement *statement = &statements[nlines];
+	MemoryContext old;
+	StringInfoData sql;
+
+	if (statement->sql != NULL)
+		return statement;
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")"
+						   " SELECT $1, $2, $3, $4, l.* FROM (VALUES ");
+	memcpy(statement->argtypes, line_types, sizeof(Oid) * LINE_NUMBER);
+	statement->nargs = LINE_NUMBER;
+	for (int line = 0; line < nlines; line++)
+		for (int column = LINE_NUMBER; column < LINE_NCOLUMNS; column++)
+		{
+			statement->argtypes[statement->nargs++] = line_types[column];
+			appendStringInfo(&sql, "%s$%d%s", column == LINE_NUMBER ? "(" : ", ", statement->nargs,
+							 column + 1 < LINE_NCOLUMNS ? "" : line + 1 < nlines ? "), " : ")) AS l");
+		}
+	MemoryContextSwitchTo(old);
+	statement->sql = sql.data;
+	return statement;
+}
+
+static void
+insert_some(const Lines *lines, int first, int nlines)
+{
+	Datum		values[OCQ_STATEMENT_MAX_ARGS];
+	char		nulls[OCQ_STATEMENT_MAX_ARGS];
+	int			nvalues = LINE_NUMBER;
+
+	memset(nulls, ' ', sizeof(nulls));
+	for (int column = 0; column < LINE_NUMBER; column++)
+		values[column] = lines->columns[column][first];
+	for (int line = first; line < first + nlines; line++)
+		for (int column = LINE_NUMBER; column < LINE_NCOLUMNS; column++)
+		{
+			if (lines->is_unknown[line] &&
+				(column == LINE_PRODUCT_NAME || column == LINE_PRODUCT_CATEGORY))
+				nulls[nvalues] = 'n';
+			values[nvalues++] = lines->columns[column][line];
+		}
+	(void) ocq_statement_run(insert_of(nlines), values, nulls);
+}
+
+/* replace_appended is for the lines of the order that a command is appending to. */
+static void
+replace_appended(const OcqOrderState *order, const Lines *lines, bool is_new)
+{
+	Datum		values[] = {
+		PointerGetDatum(order->tenant_id), PointerGetDatum(order->order_id),
+		Int32GetDatum(order->items_version)
+	};
+
+	if (!is_new)
+		(void) ocq_statement_run(&delete_appended, values, NULL);
+	for (int first = 0; first < lines->count; first += MAX_VALUES)
+		insert_some(lines, first, Min(lines->count - first, MAX_VALUES));
 }
 
 /* delete_old_lines_of deletes the lines of those orders that are written. */
@@ -310,7 +402,6 @@ lock_row(const OcqOrderState *order)
 static bool
 append_one(const OcqBatch *batch)
 {
-	static const bool is_written = true;
 	const OcqOrderState *order = batch->orders;
 	Lines		lines;
 
@@ -324,9 +415,7 @@ append_one(const OcqBatch *batch)
 	lines = lines_of(order, 1);
 	if (!ocq_order_rows_append(&order_rows, batch, items_of(&lines, 0, lines.count)))
 		return false;
-	if (batch->appended_after > 0)
-		delete_old_lines_of(order, &is_written, 1);
-	insert(&lines);
+	replace_appended(order, &lines, batch->appended_after == 0);
 	return true;
 }
 
