@@ -9,7 +9,9 @@
  * An event that no command appends (COPY, a restore, an INSERT by the owner) has
  * a position that was not drawn under the sequence's lock, perhaps below a
  * checkpoint.  For such events the checkpoints are set back and held there until
- * the transaction ends, so that the worker handles them.
+ * the transaction ends, so that the worker handles them.  Their versions are checked
+ * here: a CHECK of the table's would be read anew for each append of a command, which
+ * counts from 1.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -103,6 +105,8 @@ ocq_events_project(PG_FUNCTION_ARGS)
 		append = NULL;			/* another trigger's INSERT */
 	if (append == NULL)
 	{
+		if (event.version < 1)
+			ocq_event_report_malformed(&event, "has no valid version");
 		ocq_horizon_hold();
 		ocq_state_rewind(event.position);
 	}

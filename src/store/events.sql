@@ -15,8 +15,7 @@ CREATE TABLE events (
     actor text NOT NULL,
     metadata jsonb,
     occurred_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, aggregate_type, aggregate_id, version),
-    CHECK (version > 0)
+    PRIMARY KEY (tenant_id, aggregate_type, aggregate_id, version)
 );
 
 CREATE INDEX events_position_idx ON events (position);

@@ -178,7 +178,7 @@ RESET session_replication_role;
 -- A row of events or of projection_state that cannot be true is refused.
 SELECT throws_ok($$
     INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
-    VALUES ('default', 'Cart', 'c', 0, 'Opened', '{}', 'me', now())$$, '23514', NULL, 'versions begin with 1');
+    VALUES ('default', 'Cart', 'c', 0, 'Opened', '{}', 'me', now())$$, 'OC303', NULL, 'versions begin with 1');
 SELECT throws_ok($$UPDATE order_cqrs.projection_state SET mode = 'later'$$, '23514', NULL, 'modes are checked');
 SELECT throws_ok($$UPDATE order_cqrs.projection_state SET status = 'odd'$$, '23514', NULL, 'statuses are checked');
 
