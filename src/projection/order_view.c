@@ -41,7 +41,7 @@ static OcqOrderRows order_rows = {
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id,"
 				  " customer_name, customer_email, status, total_amount, item_count,"
 				  " created_at, updated_at, payment_status, shipped_at, items)"
-				  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+				  " SELECT * FROM " OCQ_ORDER_ROWS
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email, status = excluded.status,"
@@ -51,9 +51,7 @@ static OcqOrderRows order_rows = {
 				  " items = excluded.items"
 				  " WHERE v.version < excluded.version"
 				  " RETURNING tenant_id, order_id",
-				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID),
+				  RECORDARRAYOID),
 };
 
 static OcqStatement lock_order =

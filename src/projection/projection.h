@@ -11,7 +11,7 @@
 #include "reference/reference.h"
 #include "store/store.h"
 
-/* Streams by name, and, where it is known, the position of the first event of each that matters. */
+/* Streams by name, and, where it is known, the position of the first event of each that is missing. */
 typedef struct OcqStreams
 {
 	OcqStream  *streams;
@@ -119,6 +119,7 @@ extern bool ocq_projection_is_triggered(int index);
 
 /* batch.c */
 extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to);
+extern OcqBatch ocq_batch_of_log(OcqEvents *events, int64 after);
 extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch);
 
 /* handle.c */
@@ -132,6 +133,13 @@ typedef struct OcqOrderRows
 	OcqStatement update_one;
 	OcqStatement upsert_many;
 } OcqOrderRows;
+
+/* The rows that upsert_many is given as its only parameter. */
+#define OCQ_ORDER_ROWS \
+	"unnest($1) AS n (tenant_id text, order_id text, version int, customer_id text," \
+	" customer_name text, customer_email text, status text, total_amount numeric," \
+	" item_count int, created_at timestamptz, updated_at timestamptz, payment_status text," \
+	" shipped_at timestamptz, items jsonb)"
 
 extern bool ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items);
 extern int64 ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items,
