@@ -106,7 +106,7 @@ static OcqStatement behind =
 OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_stats_applied") " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("order_stats");
+static OcqDifferences differences = OCQ_DIFFERENCES("order_stats");
 
 static int64
 handle(const OcqBatch *batch)

@@ -63,7 +63,7 @@ OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_summary_view") " UNION ALL " OCQ_CHANGES_
 			  " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("order_summary_view");
+static OcqDifferences differences = OCQ_DIFFERENCES("order_summary_view");
 
 static int64
 handle(const OcqBatch *batch)

@@ -129,7 +129,7 @@ static OcqStatement behind =
 OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_view") " UNION ALL " OCQ_CHANGES_BEHIND " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("order_view");
+static OcqDifferences differences = OCQ_DIFFERENCES("order_view");
 
 /* The columns of order_item_view, as insert_lines takes them. */
 enum

@@ -37,7 +37,7 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.posit
 			  " GROUP BY 1, 2, 3 ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("payments");
+static OcqDifferences differences = OCQ_DIFFERENCES("payments");
 
 /* The columns, as upsert_payments takes them. */
 enum

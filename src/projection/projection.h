@@ -54,6 +54,13 @@ typedef struct OcqBatch
 	int32		appended_after; /* ... after this version */
 } OcqBatch;
 
+/* Where read tables differ from the events, and in which streams, in their order. */
+typedef struct OcqDifferences
+{
+	OcqStatement all;			/* tenant_id, key, expected, actual */
+	OcqStatement streams;		/* tenant_id, aggregate_type, aggregate_id */
+} OcqDifferences;
+
 /*
  * A projection.  handle writes a state only where the read tables have an older
  * version, so that handling anything twice changes nothing; it returns the number
@@ -79,8 +86,7 @@ typedef struct OcqProjection
 	 */
 	OcqStatement *behind;
 
-	/* differences: tenant_id, aggregate_type, aggregate_id, key, expected, actual. */
-	OcqStatement *differences;
+	OcqDifferences *differences;
 } OcqProjection;
 
 extern const OcqProjection ocq_projection_reference;
@@ -107,8 +113,13 @@ extern const OcqProjection ocq_projection_order_stats;
 	" GROUP BY 1, 2, 3"
 
 #define OCQ_DIFFERENCES(projection) \
-	OCQ_STATEMENT_NOARGS("SELECT tenant_id, aggregate_type, aggregate_id, key, expected, actual" \
-						 " FROM order_cqrs." projection "_difference()")
+	{ \
+		.all = OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
+									" FROM order_cqrs." projection "_difference()"), \
+		.streams = OCQ_STATEMENT_NOARGS("SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
+										" FROM order_cqrs." projection "_difference()" \
+										" WHERE aggregate_id IS NOT NULL ORDER BY 1, 2, 3") \
+	}
 
 /* registry.c */
 extern const OcqProjection *const ocq_projections[];

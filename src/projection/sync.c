@@ -42,7 +42,7 @@
 /* Data of events that one transaction handles: it takes a few times that in memory. */
 #define MAX_BYTES (16 * 1024 * 1024)
 
-int			ocq_batch_size = 1000;
+int			ocq_batch_size = 10000;
 
 /* Position of the last event of a batch of at most $4 events, and how many it has. */
 static OcqStatement select_batch_end =
@@ -55,9 +55,9 @@ OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
 
 /* A first version is no change of a name that anybody could know. */
 static OcqStatement select_renamers =
-OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM order_cqrs.events e"
-			  " WHERE e.aggregate_type IN ('Customer', 'Product') AND e.version > 1"
-			  " AND e.position > $1 AND e.position <= $2",
+OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM (VALUES ('Customer'), ('Product')) AS t (aggregate_type)"
+			  " JOIN order_cqrs.events e ON e.aggregate_type = t.aggregate_type"
+			  " WHERE e.version > 1 AND e.position > $1 AND e.position <= $2",
 			  INT8OID, INT8OID);
 
 /* One try at a batch. */

@@ -34,7 +34,8 @@ OCQ_STATEMENT("SELECT e.* FROM (SELECT DISTINCT u.u FROM pg_catalog.unnest($4) A
 			  " ORDER BY position LIMIT $3) AS e ORDER BY position LIMIT $3",
 			  INT8OID, INT8OID, INT4OID, TEXTARRAYOID);
 
-#define LOG_FETCH_COUNT 2000
+/* So many may be read beyond max_bytes. */
+#define LOG_FETCH_COUNT 200
 
 static OcqStatement select_log =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
@@ -65,7 +66,8 @@ append_rows(OcqEvents *events, uint64 rows)
 OcqEvents
 ocq_log_read(Datum aggregate_types, int64 after, int64 up_to, Size max_bytes)
 {
-	OcqEvents	events = {.items = palloc_array(OcqEvent, LOG_FETCH_COUNT)};
+	int			room = LOG_FETCH_COUNT;
+	OcqEvents	events = {.items = palloc_array(OcqEvent, room)};
 	Size		bytes = 0;
 	uint64		rows;
 
@@ -77,7 +79,8 @@ ocq_log_read(Datum aggregate_types, int64 after, int64 up_to, Size max_bytes)
 		};
 
 		rows = ocq_statement_run(&select_log, values, NULL);
-		events.items = repalloc_array(events.items, OcqEvent, events.count + LOG_FETCH_COUNT);
+		if (events.count + LOG_FETCH_COUNT > room)
+			events.items = repalloc_array(events.items, OcqEvent, room *= 2);
 		bytes += append_rows(&events, rows);
 		after = events.count > 0 ? events.items[events.count - 1].position : after;
 	} while (rows == LOG_FETCH_COUNT && bytes < max_bytes);
