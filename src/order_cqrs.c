@@ -67,7 +67,7 @@ define_settings(void)
 	DefineCustomIntVariable("order_cqrs.batch_size",
 							"Events that a projection handles in one transaction.",
 							"A larger batch costs less per event and more memory.",
-							&ocq_batch_size, 1000, 1, 100000,
+							&ocq_batch_size, 10000, 1, 100000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.bus_workers",
 							"Most processes that run the futures of one database at once.",

@@ -41,6 +41,7 @@ extern bool ocq_row_is_null(uint64 row, int column);
 
 /* Arrays as arguments. */
 extern Datum ocq_array(Datum *elements, const bool *nulls, int count, Oid type);
+extern Datum ocq_records(Datum *values, bool *nulls, int nrows, const Oid *types, int ncolumns);
 
 /* Texts. */
 extern bool ocq_text_is(const text *value, const char *string);

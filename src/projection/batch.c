@@ -16,8 +16,7 @@ typedef enum Kind
 {
 	KIND_ORDER,
 	KIND_REFERENCE,
-	KIND_STOCK,
-	NKINDS
+	KIND_STOCK
 } Kind;
 
 static Kind
@@ -71,37 +70,59 @@ end_of_stream(const OcqEvents *events, int start)
 }
 
 static void
-add_orders(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
+add_stream(OcqBatch *batch, const OcqEvent *events, int count)
 {
-	OcqEvents	events = ocq_streams_read(streams, count, up_to);
-
-	batch->orders = palloc_array(OcqOrderState, count);
-	for (int start = 0, end; start < events.count; start = end)
+	switch (kind_of(&events->stream))
 	{
-		end = end_of_stream(&events, start);
-		ocq_stream_check_complete(&events.items[start], end - start);
-		batch->orders[batch->norders++] = ocq_order_fold(&events.items[start], end - start);
+		case KIND_ORDER:
+			ocq_stream_check_complete(events, count);
+			batch->orders[batch->norders++] = ocq_order_fold(events, count);
+			return;
+		case KIND_REFERENCE:
+			batch->changes[batch->nchanges++] = make_change(&events[count - 1]);
+			return;
+		case KIND_STOCK:
+			batch->stocks[batch->nstocks++] = make_stock_change(&events[count - 1]);
+			return;
 	}
 }
 
-static void
-add_changes(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
+/* fold makes a batch of events that come one stream after the other, each in order. */
+static OcqBatch
+fold(const OcqEvents *events)
 {
-	OcqEvents	events = ocq_streams_read_last(streams, count, up_to);
+	OcqBatch	batch = {0};
+	int			nstreams = 0;
 
-	batch->changes = palloc_array(OcqReferenceChange, count);
-	for (int i = 0; i < events.count; i++)
-		batch->changes[batch->nchanges++] = make_change(&events.items[i]);
+	for (int i = 0; i < events->count; i = end_of_stream(events, i))
+		nstreams++;
+	batch.orders = palloc_array(OcqOrderState, nstreams);
+	batch.changes = palloc_array(OcqReferenceChange, nstreams);
+	batch.stocks = palloc_array(OcqStockChange, nstreams);
+	for (int start = 0, end; start < events->count; start = end)
+	{
+		end = end_of_stream(events, start);
+		add_stream(&batch, &events->items[start], end - start);
+	}
+	return batch;
 }
 
-static void
-add_stocks(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
+/* merge is for two lists that are in order, of stream and version. */
+static OcqEvents
+merge(const OcqEvents *a, const OcqEvents *b)
 {
-	OcqEvents	events = ocq_streams_read_last(streams, count, up_to);
+	OcqEvents	all = {.items = palloc_array(OcqEvent, a->count + b->count)};
+	int			next_a = 0;
+	int			next_b = 0;
 
-	batch->stocks = palloc_array(OcqStockChange, count);
-	for (int i = 0; i < events.count; i++)
-		batch->stocks[batch->nstocks++] = make_stock_change(&events.items[i]);
+	while (next_a < a->count || next_b < b->count)
+	{
+		bool		is_from_a = next_b == b->count ||
+			(next_a < a->count && ocq_event_compare(&a->items[next_a], &b->items[next_b]) < 0);
+
+		all.items[all.count++] = is_from_a ? a->items[next_a++] : b->items[next_b++];
+	}
+	return all;
 }
 
 /*
@@ -111,25 +132,59 @@ add_stocks(OcqBatch *batch, const OcqStream *streams, int count, int64 up_to)
 OcqBatch
 ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 {
-	OcqBatch	batch = {0};
-	OcqStream  *of_kind[NKINDS];
-	int			counts[NKINDS] = {0};
+	OcqStream  *orders = palloc_array(OcqStream, count);
+	OcqStream  *others = palloc_array(OcqStream, count);
+	int			norders = 0;
+	int			nothers = 0;
+	OcqEvents	of_orders;
+	OcqEvents	of_others;
+	OcqEvents	all;
 
-	for (int kind = 0; kind < NKINDS; kind++)
-		of_kind[kind] = palloc_array(OcqStream, count);
 	for (int i = 0; i < count; i++)
 	{
-		Kind		kind = kind_of(&streams->streams[i]);
-
-		of_kind[kind][counts[kind]++] = streams->streams[i];
+		if (kind_of(&streams->streams[i]) == KIND_ORDER)
+			orders[norders++] = streams->streams[i];
+		else
+			others[nothers++] = streams->streams[i];
 	}
-	if (counts[KIND_ORDER] > 0)
-		add_orders(&batch, of_kind[KIND_ORDER], counts[KIND_ORDER], up_to);
-	if (counts[KIND_REFERENCE] > 0)
-		add_changes(&batch, of_kind[KIND_REFERENCE], counts[KIND_REFERENCE], up_to);
-	if (counts[KIND_STOCK] > 0)
-		add_stocks(&batch, of_kind[KIND_STOCK], counts[KIND_STOCK], up_to);
-	return batch;
+	of_orders = ocq_streams_read(orders, norders, up_to);
+	of_others = ocq_streams_read_last(others, nothers, up_to);
+	all = merge(&of_orders, &of_others);
+	return fold(&all);
+}
+
+/* read_earlier returns what precedes the events in the streams of orders. */
+static OcqEvents
+read_earlier(const OcqEvents *events, int64 up_to)
+{
+	OcqStream  *streams = palloc_array(OcqStream, events->count);
+	int			count = 0;
+
+	for (int start = 0; start < events->count; start = end_of_stream(events, start))
+	{
+		const OcqEvent *first = &events->items[start];
+
+		if (first->version > 1 && kind_of(&first->stream) == KIND_ORDER)
+			streams[count++] = first->stream;
+	}
+	return ocq_streams_read(streams, count, up_to);
+}
+
+/*
+ * ocq_batch_of_log folds the streams of all events of a part of the log that
+ * begins after a position.  What went before is read for those streams only that
+ * do not begin here.
+ */
+OcqBatch
+ocq_batch_of_log(OcqEvents *events, int64 after)
+{
+	OcqEvents	earlier;
+	OcqEvents	all;
+
+	qsort(events->items, events->count, sizeof(OcqEvent), ocq_event_compare);
+	earlier = read_earlier(events, after);
+	all = merge(&earlier, events);
+	return fold(&all);
 }
 
 /* evolve_appended applies the events of a command to the state before them. */
@@ -204,8 +259,6 @@ ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *bat
 			batch->stocks[0] = make_stock_change(event);
 			batch->nstocks = 1;
 			return true;
-		case NKINDS:
-			break;
 	}
 	pg_unreachable();
 }

@@ -144,7 +144,7 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.posit
 			  " GROUP BY 1, 2, 3 ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("inventory");
+static OcqDifferences differences = OCQ_DIFFERENCES("inventory");
 
 /* concerns tells whether an order's reservation may be newer than the read tables. */
 static bool

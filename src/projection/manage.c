@@ -28,8 +28,8 @@ PG_FUNCTION_INFO_V1(ocq_projection_resume);
 PG_FUNCTION_INFO_V1(ocq_projection_set_mode);
 PG_FUNCTION_INFO_V1(ocq_projection_verify);
 
-/* Streams that one transaction of a rebuild handles. */
-#define REBUILD_BATCH 200
+/* Streams that one transaction of a rebuild handles, if it does not have to lock them. */
+#define REBUILD_BATCH 2000
 
 #define FETCH_COUNT 1000
 
@@ -245,14 +245,14 @@ ocq_projection_set_mode(PG_FUNCTION_ARGS)
 typedef void (*VisitDifference) (uint64 row, void *arg);
 
 /*
- * visit_differences compares the projection's tables with the events, in the
- * snapshot of the calling statement.  However many differences there are, a few
- * are in memory at a time.
+ * visit_differences runs a statement of OcqDifferences, in the snapshot of the
+ * calling statement.  However many differences there are, a few are in memory at
+ * a time.
  */
 static void
-visit_differences(const OcqProjection *projection, VisitDifference visit, void *arg)
+visit_differences(OcqStatement *differences, VisitDifference visit, void *arg)
 {
-	Portal		portal = ocq_statement_open(projection->differences, NULL, NULL);
+	Portal		portal = ocq_statement_open(differences, NULL, NULL);
 
 	for (;;)
 	{
@@ -282,10 +282,6 @@ add_differing(uint64 row, void *arg)
 	OcqStreams *streams = &differing->streams;
 	MemoryContext old;
 
-	/* What does not belong to a stream is for reconcile. */
-	if (ocq_row_is_null(row, 3))
-		return;
-
 	old = MemoryContextSwitchTo(differing->context);
 	if (streams->count == differing->room)
 	{
@@ -308,7 +304,7 @@ find_differing(const OcqProjection *projection, Differing *differing)
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	visit_differences(projection, add_differing, differing);
+	visit_differences(&projection->differences->streams, add_differing, differing);
 	ocq_scope_leave(&scope);
 }
 
@@ -387,17 +383,9 @@ ocq_projection_rebuild(PG_FUNCTION_ARGS)
 static void
 put_difference(uint64 row, void *arg)
 {
-	static const int columns[] = {1, 4, 5, 6};
 	ReturnSetInfo *result = arg;
-	Datum		values[lengthof(columns)];
-	bool		nulls[lengthof(columns)];
 
-	for (int i = 0; i < (int) lengthof(columns); i++)
-	{
-		values[i] = ocq_row_datum(row, columns[i]);
-		nulls[i] = ocq_row_is_null(row, columns[i]);
-	}
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
 }
 
 /* projection_verify(projection_name text) returns table (tenant_id, key, expected, actual) */
@@ -409,7 +397,7 @@ ocq_projection_verify(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	visit_differences(projection, put_difference, fcinfo->resultinfo);
+	visit_differences(&projection->differences->all, put_difference, fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }

@@ -128,7 +128,7 @@ fold_all(ReturnSetInfo *result, int64 up_to)
 	MemoryContext stream_context = AllocSetContextCreate(CurrentMemoryContext,
 														 "order_cqrs order fold",
 														 ALLOCSET_DEFAULT_SIZES);
-	MemoryContext outer = MemoryContextSwitchTo(stream_context);
+	MemoryContext outer = CurrentMemoryContext;
 	OcqOrderState state = {0};
 
 	for (;;)
@@ -136,6 +136,8 @@ fold_all(ReturnSetInfo *result, int64 up_to)
 		SPI_cursor_fetch(portal, true, FETCH_COUNT);
 		if (SPI_processed == 0)
 			break;
+		/* SPI has left its own context behind, which lasts until the end. */
+		MemoryContextSwitchTo(stream_context);
 		for (uint64 row = 0; row < SPI_processed; row++)
 		{
 			if (!is_of_state(&state, row))

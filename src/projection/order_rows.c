@@ -11,7 +11,7 @@
  *	$10 created_at	$11 updated_at		$12 payment_status
  *	$13 shipped_at	$14 items
  *
- * as values for one order, and as arrays for many; update_one is also told, as
+ * as values for one order, and as an array of records for many; update_one is also told, as
  * $15, which version the row must have.  An order that a command is
  * appending has either no row yet or the row of the version before, which is
  * cheap to write.  All else goes through the statement for many, which asks
@@ -119,26 +119,38 @@ ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items)
 	return true;
 }
 
-/* number_of_order finds an order of the batch by a returned key. */
+/*
+ * number_of_order finds an order of the batch by a returned key.  They come back
+ * in the order of the batch, so each is looked for from the one before on.
+ */
 static int
-number_of_order(const OcqBatch *batch, text *tenant_id, text *order_id)
+number_of_order(const OcqBatch *batch, int from, const text *tenant_id, const text *order_id)
 {
 	for (int i = 0; i < batch->norders; i++)
-		if (ocq_text_equal(batch->orders[i].order_id, order_id) &&
-			ocq_text_equal(batch->orders[i].tenant_id, tenant_id))
-			return i;
+	{
+		int			number = (from + i) % batch->norders;
+
+		if (ocq_text_equal(batch->orders[number].order_id, order_id) &&
+			ocq_text_equal(batch->orders[number].tenant_id, tenant_id))
+			return number;
+	}
 	elog(ERROR, "an order was written that was not in the batch");
 }
 
 static void
 tell_written(const OcqBatch *batch, uint64 changed, bool *written)
 {
+	int			number = 0;
+
 	memset(written, changed == (uint64) batch->norders, sizeof(bool) * batch->norders);
 	if (changed == (uint64) batch->norders)
 		return;
 	for (uint64 row = 0; row < changed; row++)
-		written[number_of_order(batch, DatumGetTextPP(ocq_row_datum(row, 1)),
-								DatumGetTextPP(ocq_row_datum(row, 2)))] = true;
+	{
+		number = number_of_order(batch, number, DatumGetTextPP(ocq_row_datum(row, 1)),
+								 DatumGetTextPP(ocq_row_datum(row, 2)));
+		written[number] = true;
+	}
 }
 
 /*
@@ -151,33 +163,21 @@ ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items, 
 {
 	int			norders = batch->norders;
 	OcqReference *customers;
-	Datum	   *columns;
-	bool	   *column_nulls;
-	Datum		values[NPARAMS];
+	Datum	   *values;
+	bool	   *nulls;
+	Datum		records;
 	uint64		changed;
 
 	if (norders == 0)
 		return 0;
 	customers = look_up_customers(batch);
-	columns = palloc_array(Datum, NPARAMS * norders);
-	column_nulls = palloc_array(bool, NPARAMS * norders);
+	values = palloc_array(Datum, NPARAMS * norders);
+	nulls = palloc_array(bool, NPARAMS * norders);
 	for (int i = 0; i < norders; i++)
-	{
-		Datum		row[NPARAMS];
-		bool		nulls[NPARAMS];
-
-		set_params(row, nulls, &batch->orders[i], &customers[i], items == NULL ? NULL : items[i]);
-		for (int param = 0; param < NPARAMS; param++)
-		{
-			columns[param * norders + i] = row[param];
-			column_nulls[param * norders + i] = nulls[param];
-		}
-	}
-	for (int param = 0; param < NPARAMS; param++)
-		values[param] = ocq_array(&columns[param * norders], &column_nulls[param * norders],
-								  norders, param_types[param]);
-
-	changed = ocq_statement_run(&rows->upsert_many, values, NULL);
+		set_params(&values[NPARAMS * i], &nulls[NPARAMS * i], &batch->orders[i], &customers[i],
+				   items == NULL ? NULL : items[i]);
+	records = ocq_records(values, nulls, norders, param_types, NPARAMS);
+	changed = ocq_statement_run(&rows->upsert_many, &records, NULL);
 	if (written != NULL)
 		tell_written(batch, changed, written);
 	return changed;

@@ -33,27 +33,29 @@
 	" ON CONFLICT (tenant_id, product_id) DO UPDATE SET quantity = s.quantity + excluded.quantity," \
 	" revenue = s.revenue + excluded.revenue)"
 
+/* What an order has contributed so far is looked up once, by its key. */
 static OcqStatement apply_orders =
-OCQ_STATEMENT("WITH new AS (SELECT n.tenant_id, n.order_id, n.version,"
-			  " (n.created_at AT TIME ZONE 'UTC')::date AS day, n.status, n.total_amount, n.items"
-			  " FROM unnest($1, $2, $3, $4, $5, $6, $7)"
-			  " AS n (tenant_id, order_id, version, created_at, status, total_amount, items)),"
-			  " old AS (SELECT a.* FROM new n JOIN order_cqrs.order_stats_applied a"
-			  " ON a.tenant_id = n.tenant_id AND a.order_id = n.order_id),"
+OCQ_STATEMENT("WITH new AS MATERIALIZED (SELECT n.tenant_id, n.order_id, n.version,"
+			  " (n.created_at AT TIME ZONE 'UTC')::date AS day, n.status, n.total_amount, n.items,"
+			  " a.day AS old_day, a.status AS old_status, a.total_amount AS old_total, a.items AS old_items"
+			  " FROM unnest($1) AS n (tenant_id text, order_id text, version int,"
+			  " created_at timestamptz, status text, total_amount numeric, items jsonb)"
+			  " LEFT JOIN order_cqrs.order_stats_applied a"
+			  " ON a.tenant_id = n.tenant_id AND a.order_id = n.order_id"
+			  " WHERE a.version IS NULL OR a.version < n.version),"
 			  " written AS (INSERT INTO order_cqrs.order_stats_applied AS a"
 			  " (tenant_id, order_id, version, day, status, total_amount, items)"
-			  " SELECT * FROM new ON CONFLICT (tenant_id, order_id) DO UPDATE"
+			  " SELECT tenant_id, order_id, version, day, status, total_amount, items FROM new"
+			  " ON CONFLICT (tenant_id, order_id) DO UPDATE"
 			  " SET version = excluded.version, day = excluded.day, status = excluded.status,"
 			  " total_amount = excluded.total_amount, items = excluded.items"
-			  " WHERE a.version < excluded.version RETURNING tenant_id, order_id),"
-			  " change AS (SELECT n.*, 1 AS sign FROM new n JOIN written w"
-			  " ON w.tenant_id = n.tenant_id AND w.order_id = n.order_id"
-			  " UNION ALL SELECT o.*, -1 FROM old o JOIN written w"
-			  " ON w.tenant_id = o.tenant_id AND w.order_id = o.order_id),"
+			  " WHERE a.version < excluded.version RETURNING 1),"
+			  " change AS (SELECT tenant_id, day, status, total_amount, items, 1 AS sign FROM new"
+			  " UNION ALL SELECT tenant_id, old_day, old_status, old_total, old_items, -1 FROM new"
+			  " WHERE old_day IS NOT NULL),"
 			  APPLY_CHANGE
-			  " SELECT count(*) FROM written",
-			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
-			  NUMERICARRAYOID, JSONBARRAYOID);
+			  " SELECT (SELECT count(*) FROM new), (SELECT count(*) FROM written)",
+			  RECORDARRAYOID);
 
 static OcqStatement forget_orders =
 OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.order_stats_applied a"
@@ -104,7 +106,7 @@ static OcqStatement behind =
 OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_stats_applied") " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("order_stats");
+static OcqDifferences differences = OCQ_DIFFERENCES("order_stats");
 
 static int64
 handle(const OcqBatch *batch)
@@ -112,33 +114,39 @@ handle(const OcqBatch *batch)
 	static const Oid types[] = {
 		TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, JSONBOID
 	};
+	const int	ncolumns = lengthof(types);
 	int			count = batch->norders;
-	Datum	   *columns[lengthof(types)];
-	Datum		values[lengthof(types)];
+	Datum	   *values = palloc_array(Datum, ncolumns * count);
+	bool	   *nulls = palloc0_array(bool, ncolumns * count);
+	Datum		records;
 
 	if (count == 0)
 		return 0;
-	for (int column = 0; column < (int) lengthof(types); column++)
-		columns[column] = palloc_array(Datum, count);
 	for (int i = 0; i < count; i++)
 	{
 		const OcqOrderState *order = &batch->orders[i];
+		Datum	   *row = &values[ncolumns * i];
 
 		/* Our SQL takes them apart; here is where malformed ones are reported. */
 		(void) ocq_order_items_of_state(order);
 
-		columns[0][i] = PointerGetDatum(order->tenant_id);
-		columns[1][i] = PointerGetDatum(order->order_id);
-		columns[2][i] = Int32GetDatum(order->version);
-		columns[3][i] = TimestampTzGetDatum(order->created_at);
-		columns[4][i] = CStringGetTextDatum(ocq_order_status_name(order->status));
-		columns[5][i] = NumericGetDatum(order->total_amount);
-		columns[6][i] = JsonbPGetDatum(ocq_order_items_jsonb(order));
+		row[0] = PointerGetDatum(order->tenant_id);
+		row[1] = PointerGetDatum(order->order_id);
+		row[2] = Int32GetDatum(order->version);
+		row[3] = TimestampTzGetDatum(order->created_at);
+		row[4] = CStringGetTextDatum(ocq_order_status_name(order->status));
+		row[5] = NumericGetDatum(order->total_amount);
+		row[6] = JsonbPGetDatum(ocq_order_items_jsonb(order));
 	}
-	for (int column = 0; column < (int) lengthof(types); column++)
-		values[column] = ocq_array(columns[column], NULL, count, types[column]);
-	(void) ocq_statement_run(&apply_orders, values, NULL);
-	return DatumGetInt64(ocq_row_datum(0, 1));
+	records = ocq_records(values, nulls, count, types, ncolumns);
+	(void) ocq_statement_run(&apply_orders, &records, NULL);
+	if (DatumGetInt64(ocq_row_datum(0, 1)) != DatumGetInt64(ocq_row_datum(0, 2)))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("another transaction has counted some of the same orders"),
+				 errdetail("What they contributed before is not what this one has read."),
+				 errhint("Run the transaction again.")));
+	return DatumGetInt64(ocq_row_datum(0, 2));
 }
 
 static void

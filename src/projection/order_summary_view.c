@@ -32,10 +32,7 @@ static OcqOrderRows order_rows = {
 				  " SELECT n.tenant_id, n.order_id, n.version, n.customer_id, n.customer_name,"
 				  " n.customer_email, n.status, n.payment_status, n.total_amount, n.item_count,"
 				  " n.created_at, n.updated_at, n.shipped_at"
-				  " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
-				  " AS n (tenant_id, order_id, version, customer_id, customer_name, customer_email,"
-				  " status, total_amount, item_count, created_at, updated_at, payment_status,"
-				  " shipped_at)"
+				  " FROM " OCQ_ORDER_ROWS
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email,"
@@ -44,9 +41,7 @@ static OcqOrderRows order_rows = {
 				  " item_count = excluded.item_count, created_at = excluded.created_at,"
 				  " updated_at = excluded.updated_at, shipped_at = excluded.shipped_at"
 				  " WHERE v.version < excluded.version",
-				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID),
+				  RECORDARRAYOID),
 };
 
 static OcqStatement renew_customers =
@@ -68,7 +63,7 @@ OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_summary_view") " UNION ALL " OCQ_CHANGES_
 			  " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("order_summary_view");
+static OcqDifferences differences = OCQ_DIFFERENCES("order_summary_view");
 
 static int64
 handle(const OcqBatch *batch)

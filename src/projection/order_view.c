@@ -42,7 +42,7 @@ static OcqOrderRows order_rows = {
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id,"
 				  " customer_name, customer_email, status, total_amount, item_count,"
 				  " created_at, updated_at, payment_status, shipped_at, items)"
-				  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+				  " SELECT * FROM " OCQ_ORDER_ROWS
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email, status = excluded.status,"
@@ -52,9 +52,7 @@ static OcqOrderRows order_rows = {
 				  " items = excluded.items"
 				  " WHERE v.version < excluded.version"
 				  " RETURNING tenant_id, order_id",
-				  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-				  TEXTARRAYOID, NUMERICARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-				  TIMESTAMPTZARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID),
+				  RECORDARRAYOID),
 };
 
 static OcqStatement lock_order =
@@ -63,11 +61,11 @@ OCQ_STATEMENT("SELECT FROM order_cqrs.order_view WHERE tenant_id = $1 AND order_
 			  TEXTOID, TEXTOID);
 
 static OcqStatement delete_old_lines =
-OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1, $2, $3)"
-			  " AS k (tenant_id, order_id, items_version)"
+OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1)"
+			  " AS k (tenant_id text, order_id text, items_version int)"
 			  " WHERE i.tenant_id = k.tenant_id AND i.order_id = k.order_id"
 			  " AND i.version <> k.items_version",
-			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID);
+			  RECORDARRAYOID);
 
 /* First those of the whole order. */
 #define LINE_COLUMNS \
@@ -76,11 +74,11 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1, $2, $3)
 
 static OcqStatement insert_lines =
 OCQ_STATEMENT("INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")"
-			  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+			  " SELECT * FROM unnest($1) AS n (tenant_id text, order_id text, version int,"
+			  " created_at timestamptz, line int, product_id text, product_name text,"
+			  " product_category text, quantity int, unit_price numeric, total_price numeric)"
 			  " ON CONFLICT (tenant_id, order_id, line) DO NOTHING",
-			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID,
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, NUMERICARRAYOID,
-			  NUMERICARRAYOID);
+			  RECORDARRAYOID);
 
 /* The same for the one order that a command is appending to. */
 static OcqStatement delete_appended =
@@ -142,7 +140,7 @@ static OcqStatement behind =
 OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_view") " UNION ALL " OCQ_CHANGES_BEHIND " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("order_view");
+static OcqDifferences differences = OCQ_DIFFERENCES("order_view");
 
 /* LINE_COLUMNS, counted from 0. */
 enum
@@ -164,10 +162,13 @@ static const Oid line_types[LINE_NCOLUMNS] = {
 StaticAssertDecl(LINE_NUMBER + MAX_VALUES * (LINE_NCOLUMNS - LINE_NUMBER) <= OCQ_STATEMENT_MAX_ARGS,
 				 "each value is an argument");
 
+typedef Datum LineValues[LINE_NCOLUMNS];
+typedef bool LineNulls[LINE_NCOLUMNS];
+
 typedef struct Lines
 {
-	Datum	   *columns[LINE_NCOLUMNS];
-	bool	   *is_unknown;		/* the product is */
+	LineValues *values;
+	LineNulls  *nulls;
 	OcqReference *products;
 	int			count;
 } Lines;
@@ -180,9 +181,8 @@ make_room_for_lines(const OcqOrderState *orders, int norders)
 
 	for (int i = 0; i < norders; i++)
 		room += orders[i].item_count;
-	for (int column = 0; column < LINE_NCOLUMNS; column++)
-		lines.columns[column] = palloc_array(Datum, room);
-	lines.is_unknown = palloc_array(bool, room);
+	lines.values = palloc_array(LineValues, room);
+	lines.nulls = palloc0_array(LineNulls, room);
 	lines.products = palloc_array(OcqReference, room);
 	return lines;
 }
@@ -195,18 +195,18 @@ add_lines(Lines *lines, const OcqOrderState *order)
 	for (int i = 0; i < items.count; i++, lines->count++)
 	{
 		const OcqOrderItem *item = &items.items[i];
-		int			line = lines->count;
+		Datum	   *values = lines->values[lines->count];
 
-		lines->columns[LINE_TENANT_ID][line] = PointerGetDatum(order->tenant_id);
-		lines->columns[LINE_ORDER_ID][line] = PointerGetDatum(order->order_id);
-		lines->columns[LINE_NUMBER][line] = Int32GetDatum(i + 1);
-		lines->columns[LINE_VERSION][line] = Int32GetDatum(order->items_version);
-		lines->columns[LINE_CREATED_AT][line] = TimestampTzGetDatum(order->created_at);
-		lines->columns[LINE_PRODUCT_ID][line] = PointerGetDatum(item->product_id);
-		lines->columns[LINE_QUANTITY][line] = Int32GetDatum(item->quantity);
-		lines->columns[LINE_UNIT_PRICE][line] = NumericGetDatum(item->unit_price);
-		lines->columns[LINE_TOTAL_PRICE][line] = NumericGetDatum(item->total_price);
-		lines->products[line] = (OcqReference) {
+		values[LINE_TENANT_ID] = PointerGetDatum(order->tenant_id);
+		values[LINE_ORDER_ID] = PointerGetDatum(order->order_id);
+		values[LINE_NUMBER] = Int32GetDatum(i + 1);
+		values[LINE_VERSION] = Int32GetDatum(order->items_version);
+		values[LINE_CREATED_AT] = TimestampTzGetDatum(order->created_at);
+		values[LINE_PRODUCT_ID] = PointerGetDatum(item->product_id);
+		values[LINE_QUANTITY] = Int32GetDatum(item->quantity);
+		values[LINE_UNIT_PRICE] = NumericGetDatum(item->unit_price);
+		values[LINE_TOTAL_PRICE] = NumericGetDatum(item->total_price);
+		lines->products[lines->count] = (OcqReference) {
 			.tenant_id = order->tenant_id, .id = item->product_id
 		};
 	}
@@ -218,9 +218,11 @@ add_product_names(Lines *lines)
 	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, lines->products, lines->count);
 	for (int i = 0; i < lines->count; i++)
 	{
-		lines->is_unknown[i] = !lines->products[i].found;
-		lines->columns[LINE_PRODUCT_NAME][i] = PointerGetDatum(lines->products[i].name);
-		lines->columns[LINE_PRODUCT_CATEGORY][i] = PointerGetDatum(lines->products[i].attribute);
+		bool		is_unknown = !lines->products[i].found;
+
+		lines->values[i][LINE_PRODUCT_NAME] = PointerGetDatum(lines->products[i].name);
+		lines->values[i][LINE_PRODUCT_CATEGORY] = PointerGetDatum(lines->products[i].attribute);
+		lines->nulls[i][LINE_PRODUCT_NAME] = lines->nulls[i][LINE_PRODUCT_CATEGORY] = is_unknown;
 	}
 }
 
@@ -235,20 +237,6 @@ lines_of(const OcqOrderState *orders, int norders)
 	return lines;
 }
 
-static void
-push_name(JsonbParseState **state, const char *key, const Lines *lines, int column, int line)
-{
-	if (!lines->is_unknown[line])
-		ocq_json_push_text(state, key, DatumGetTextPP(lines->columns[column][line]));
-	else
-	{
-		JsonbValue	null = {.type = jbvNull};
-
-		ocq_json_push_key(state, key);
-		(void) pushJsonbValue(state, WJB_VALUE, &null);
-	}
-}
-
 /*
  * items_of makes the column items of an order, of count lines from a line on.  Keys
  * come in the order that jsonb keeps them in, short ones first, which saves sorting.
@@ -261,13 +249,16 @@ items_of(const Lines *lines, int first, int count)
 	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	for (int line = first; line < first + count; line++)
 	{
+		const OcqReference *product = &lines->products[line];
+		const Datum *values = lines->values[line];
+
 		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		ocq_json_push_int64(&state, "quantity", DatumGetInt32(lines->columns[LINE_QUANTITY][line]));
-		ocq_json_push_text(&state, "product_id", DatumGetTextPP(lines->columns[LINE_PRODUCT_ID][line]));
-		ocq_json_push_numeric(&state, "unit_price", DatumGetNumeric(lines->columns[LINE_UNIT_PRICE][line]));
-		ocq_json_push_numeric(&state, "total_price", DatumGetNumeric(lines->columns[LINE_TOTAL_PRICE][line]));
-		push_name(&state, "product_name", lines, LINE_PRODUCT_NAME, line);
-		push_name(&state, "product_category", lines, LINE_PRODUCT_CATEGORY, line);
+		ocq_json_push_int64(&state, "quantity", DatumGetInt32(values[LINE_QUANTITY]));
+		ocq_json_push_text(&state, "product_id", product->id);
+		ocq_json_push_numeric(&state, "unit_price", DatumGetNumeric(values[LINE_UNIT_PRICE]));
+		ocq_json_push_numeric(&state, "total_price", DatumGetNumeric(values[LINE_TOTAL_PRICE]));
+		ocq_json_push_text(&state, "product_name", product->found ? product->name : NULL);
+		ocq_json_push_text(&state, "product_category", product->found ? product->attribute : NULL);
 		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
@@ -276,16 +267,10 @@ items_of(const Lines *lines, int first, int count)
 static void
 insert(const Lines *lines)
 {
-	Datum		values[LINE_NCOLUMNS];
+	Datum		records = ocq_records(lines->values[0], lines->nulls[0], lines->count,
+									  line_types, LINE_NCOLUMNS);
 
-	for (int column = 0; column < LINE_NCOLUMNS; column++)
-	{
-		bool		may_be_null = column == LINE_PRODUCT_NAME || column == LINE_PRODUCT_CATEGORY;
-
-		values[column] = ocq_array(lines->columns[column], may_be_null ? lines->is_unknown : NULL,
-								   lines->count, line_types[column]);
-	}
-	(void) ocq_statement_run(&insert_lines, values, NULL);
+	(void) ocq_statement_run(&insert_lines, &records, NULL);
 }
 
 /*
@@ -331,15 +316,13 @@ insert_some(const Lines *lines, int first, int nlines)
 	int			nvalues = LINE_NUMBER;
 
 	memset(nulls, ' ', sizeof(nulls));
-	for (int column = 0; column < LINE_NUMBER; column++)
-		values[column] = lines->columns[column][first];
+	memcpy(values, lines->values[first], sizeof(Datum) * LINE_NUMBER);
 	for (int line = first; line < first + nlines; line++)
 		for (int column = LINE_NUMBER; column < LINE_NCOLUMNS; column++)
 		{
-			if (lines->is_unknown[line] &&
-				(column == LINE_PRODUCT_NAME || column == LINE_PRODUCT_CATEGORY))
+			if (lines->nulls[line][column])
 				nulls[nvalues] = 'n';
-			values[nvalues++] = lines->columns[column][line];
+			values[nvalues++] = lines->values[line][column];
 		}
 	(void) ocq_statement_run(insert_of(nlines), values, nulls);
 }
@@ -363,25 +346,23 @@ replace_appended(const OcqOrderState *order, const Lines *lines, bool is_new)
 static void
 delete_old_lines_of(const OcqOrderState *orders, const bool *written, int norders)
 {
-	Datum	   *tenants = palloc_array(Datum, norders);
-	Datum	   *ids = palloc_array(Datum, norders);
-	Datum	   *versions = palloc_array(Datum, norders);
-	Datum		values[3];
+	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID};
+	Datum	   *values = palloc_array(Datum, 3 * norders);
+	bool	   *nulls = palloc0_array(bool, 3 * norders);
+	Datum		records;
 	int			count = 0;
 
 	for (int i = 0; i < norders; i++)
 	{
 		if (!written[i])
 			continue;
-		tenants[count] = PointerGetDatum(orders[i].tenant_id);
-		ids[count] = PointerGetDatum(orders[i].order_id);
-		versions[count] = Int32GetDatum(orders[i].items_version);
+		values[3 * count] = PointerGetDatum(orders[i].tenant_id);
+		values[3 * count + 1] = PointerGetDatum(orders[i].order_id);
+		values[3 * count + 2] = Int32GetDatum(orders[i].items_version);
 		count++;
 	}
-	values[0] = ocq_array(tenants, NULL, count, TEXTOID);
-	values[1] = ocq_array(ids, NULL, count, TEXTOID);
-	values[2] = ocq_array(versions, NULL, count, INT4OID);
-	(void) ocq_statement_run(&delete_old_lines, values, NULL);
+	records = ocq_records(values, nulls, count, types, 3);
+	(void) ocq_statement_run(&delete_old_lines, &records, NULL);
 }
 
 /*
@@ -446,9 +427,8 @@ keep_written(Lines *lines, const OcqOrderState *orders, const bool *written, int
 		{
 			if (!written[i])
 				continue;
-			for (int column = 0; column < LINE_NCOLUMNS; column++)
-				lines->columns[column][lines->count] = lines->columns[column][line];
-			lines->is_unknown[lines->count] = lines->is_unknown[line];
+			memmove(lines->values[lines->count], lines->values[line], sizeof(LineValues));
+			memmove(lines->nulls[lines->count], lines->nulls[line], sizeof(LineNulls));
 			lines->count++;
 		}
 	}

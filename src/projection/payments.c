@@ -12,14 +12,15 @@
 static OcqStatement upsert_payments =
 OCQ_STATEMENT("INSERT INTO order_cqrs.payments AS p (tenant_id, order_id, customer_id, status, amount,"
 			  " reference, reason, requested_at, updated_at, version)"
-			  " SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+			  " SELECT * FROM unnest($1) AS n (tenant_id text, order_id text, customer_id text,"
+			  " status text, amount numeric, reference text, reason text,"
+			  " requested_at timestamptz, updated_at timestamptz, version int)"
 			  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET customer_id = excluded.customer_id,"
 			  " status = excluded.status, amount = excluded.amount, reference = excluded.reference,"
 			  " reason = excluded.reason, requested_at = excluded.requested_at,"
 			  " updated_at = excluded.updated_at, version = excluded.version"
 			  " WHERE p.version < excluded.version",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, NUMERICARRAYOID,
-			  TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID);
+			  RECORDARRAYOID);
 
 static OcqStatement delete_payments =
 OCQ_STATEMENT("DELETE FROM order_cqrs.payments p USING unnest($1, $2) AS k (tenant_id, order_id)"
@@ -36,7 +37,7 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.posit
 			  " GROUP BY 1, 2, 3 ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("payments");
+static OcqDifferences differences = OCQ_DIFFERENCES("payments");
 
 /* The columns, as upsert_payments takes them. */
 enum
@@ -75,9 +76,9 @@ set_row(Datum *row, bool *nulls, const OcqOrderState *order)
 static int64
 handle(const OcqBatch *batch)
 {
-	Datum	   *columns[NCOLUMNS];
-	bool	   *nulls[NCOLUMNS];
-	Datum		values[NCOLUMNS];
+	Datum	   *rows;
+	bool	   *nulls;
+	Datum		records;
 	int			count = 0;
 
 	/* An append that is not about the payment costs nothing. */
@@ -85,31 +86,19 @@ handle(const OcqBatch *batch)
 		(batch->is_append && batch->orders[0].payment.version <= batch->appended_after))
 		return 0;
 
-	for (int column = 0; column < NCOLUMNS; column++)
-	{
-		columns[column] = palloc_array(Datum, batch->norders);
-		nulls[column] = palloc_array(bool, batch->norders);
-	}
+	rows = palloc_array(Datum, NCOLUMNS * batch->norders);
+	nulls = palloc_array(bool, NCOLUMNS * batch->norders);
 	for (int i = 0; i < batch->norders; i++)
 	{
-		Datum		row[NCOLUMNS];
-		bool		row_nulls[NCOLUMNS];
-
 		if (batch->orders[i].payment.status == OCQ_PAYMENT_NONE)
 			continue;
-		set_row(row, row_nulls, &batch->orders[i]);
-		for (int column = 0; column < NCOLUMNS; column++)
-		{
-			columns[column][count] = row[column];
-			nulls[column][count] = row_nulls[column];
-		}
+		set_row(&rows[NCOLUMNS * count], &nulls[NCOLUMNS * count], &batch->orders[i]);
 		count++;
 	}
 	if (count == 0)
 		return 0;
-	for (int column = 0; column < NCOLUMNS; column++)
-		values[column] = ocq_array(columns[column], nulls[column], count, column_types[column]);
-	return ocq_statement_run(&upsert_payments, values, NULL);
+	records = ocq_records(rows, nulls, count, column_types, NCOLUMNS);
+	return ocq_statement_run(&upsert_payments, &records, NULL);
 }
 
 static void

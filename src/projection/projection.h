@@ -11,7 +11,7 @@
 #include "reference/reference.h"
 #include "store/store.h"
 
-/* Streams by name, and, where it is known, the position of the first event of each that matters. */
+/* Streams by name, and, where it is known, the position of the first event of each that is missing. */
 typedef struct OcqStreams
 {
 	OcqStream  *streams;
@@ -54,6 +54,13 @@ typedef struct OcqBatch
 	int32		appended_after; /* ... after this version */
 } OcqBatch;
 
+/* Where read tables differ from the events, and in which streams, in their order. */
+typedef struct OcqDifferences
+{
+	OcqStatement all;			/* tenant_id, key, expected, actual */
+	OcqStatement streams;		/* tenant_id, aggregate_type, aggregate_id */
+} OcqDifferences;
+
 /*
  * A projection.  handle writes a state only where the read tables have an older
  * version, so that handling anything twice changes nothing; it returns the number
@@ -79,8 +86,7 @@ typedef struct OcqProjection
 	 */
 	OcqStatement *behind;
 
-	/* differences: tenant_id, aggregate_type, aggregate_id, key, expected, actual. */
-	OcqStatement *differences;
+	OcqDifferences *differences;
 } OcqProjection;
 
 extern const OcqProjection ocq_projection_reference;
@@ -107,8 +113,13 @@ extern const OcqProjection ocq_projection_order_stats;
 	" GROUP BY 1, 2, 3"
 
 #define OCQ_DIFFERENCES(projection) \
-	OCQ_STATEMENT_NOARGS("SELECT tenant_id, aggregate_type, aggregate_id, key, expected, actual" \
-						 " FROM order_cqrs." projection "_difference()")
+	{ \
+		.all = OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
+									" FROM order_cqrs." projection "_difference()"), \
+		.streams = OCQ_STATEMENT_NOARGS("SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
+										" FROM order_cqrs." projection "_difference()" \
+										" WHERE aggregate_id IS NOT NULL ORDER BY 1, 2, 3") \
+	}
 
 /* registry.c */
 extern const OcqProjection *const ocq_projections[];
@@ -119,6 +130,7 @@ extern bool ocq_projection_is_triggered(int index);
 
 /* batch.c */
 extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to);
+extern OcqBatch ocq_batch_of_log(OcqEvents *events, int64 after);
 extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch);
 
 /* handle.c */
@@ -132,6 +144,13 @@ typedef struct OcqOrderRows
 	OcqStatement update_one;
 	OcqStatement upsert_many;
 } OcqOrderRows;
+
+/* The rows that upsert_many is given as its only parameter. */
+#define OCQ_ORDER_ROWS \
+	"unnest($1) AS n (tenant_id text, order_id text, version int, customer_id text," \
+	" customer_name text, customer_email text, status text, total_amount numeric," \
+	" item_count int, created_at timestamptz, updated_at timestamptz, payment_status text," \
+	" shipped_at timestamptz, items jsonb)"
 
 extern bool ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items);
 extern int64 ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items,

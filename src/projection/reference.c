@@ -43,7 +43,7 @@ OCQ_STATEMENT(BEHIND("Customer", "customers", "customer_id") " UNION ALL "
 			  BEHIND("Product", "products", "product_id") " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqStatement differences = OCQ_DIFFERENCES("reference");
+static OcqDifferences differences = OCQ_DIFFERENCES("reference");
 
 static int64
 upsert(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind)

@@ -36,7 +36,13 @@
 /* Streams that one transaction may lock: they fill the shared lock table. */
 #define MAX_STREAM_LOCKS 200
 
-int			ocq_batch_size = 1000;
+/* Events that are looked over at once for so many streams. */
+#define REPAIR_BATCH_SIZE 1000
+
+/* Data of events that one transaction handles: it takes a few times that in memory. */
+#define MAX_BYTES (16 * 1024 * 1024)
+
+int			ocq_batch_size = 10000;
 
 /* Position of the last event of a batch of at most $4 events, and how many it has. */
 static OcqStatement select_batch_end =
@@ -47,18 +53,11 @@ OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
 			  " ORDER BY position LIMIT $4) AS e ORDER BY e.position LIMIT $4) AS b",
 			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
 
-static OcqStatement select_streams_touched =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
-			  " FROM order_cqrs.events e"
-			  " WHERE e.position > $1 AND e.position <= $2 AND e.aggregate_type = ANY ($3)"
-			  " GROUP BY 1, 2, 3",
-			  INT8OID, INT8OID, TEXTARRAYOID);
-
 /* A first version is no change of a name that anybody could know. */
 static OcqStatement select_renamers =
-OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM order_cqrs.events e"
-			  " WHERE e.aggregate_type IN ('Customer', 'Product') AND e.version > 1"
-			  " AND e.position > $1 AND e.position <= $2",
+OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM (VALUES ('Customer'), ('Product')) AS t (aggregate_type)"
+			  " JOIN order_cqrs.events e ON e.aggregate_type = t.aggregate_type"
+			  " WHERE e.version > 1 AND e.position > $1 AND e.position <= $2",
 			  INT8OID, INT8OID);
 
 /* One try at a batch. */
@@ -159,18 +158,16 @@ read_stream_rows(uint64 rows)
 	return streams;
 }
 
-/* find_streams returns the streams that the batch has to handle, by first position. */
+/* find_behind returns the streams of which the read tables lack an event, by first position. */
 static OcqStreams
-find_streams(const Batch *batch)
+find_behind(const Batch *batch)
 {
 	Datum		values[] = {
 		Int64GetDatum(batch->after), Int64GetDatum(batch->end),
 		aggregate_types(batch->projection)
 	};
 
-	return read_stream_rows(ocq_statement_run(batch->is_sync ?
-											  batch->projection->behind :
-											  &select_streams_touched, values, NULL));
+	return read_stream_rows(ocq_statement_run(batch->projection->behind, values, NULL));
 }
 
 /*
@@ -205,6 +202,31 @@ lock_streams(Batch *batch, const OcqStreams *streams)
 	return locked;
 }
 
+/* states_behind is what there is to repair.  Under its lock a stream may be read to its end. */
+static OcqBatch
+states_behind(Batch *batch)
+{
+	OcqStreams	streams = find_behind(batch);
+	int			count = batch->appends_are_blocked ? streams.count : lock_streams(batch, &streams);
+
+	return ocq_batch_of_streams(&streams, count, PG_INT64_MAX);
+}
+
+/* states_touched is all that the batch's events touch, which ends where they fill the memory. */
+static OcqBatch
+states_touched(Batch *batch)
+{
+	OcqEvents	events = ocq_log_read(aggregate_types(batch->projection),
+									  batch->after, batch->end, MAX_BYTES);
+
+	if (events.count < batch->events)
+	{
+		batch->events = events.count;
+		batch->end = batch->last_event = events.items[events.count - 1].position;
+	}
+	return ocq_batch_of_log(&events, batch->after);
+}
+
 static void
 handle_batch(Batch *batch)
 {
@@ -212,15 +234,8 @@ handle_batch(Batch *batch)
 
 	if (batch->events > 0)
 	{
-		OcqStreams	streams = find_streams(batch);
-		int			count = streams.count;
-		OcqBatch	states;
+		OcqBatch	states = batch->is_sync ? states_behind(batch) : states_touched(batch);
 
-		if (batch->is_sync && !batch->appends_are_blocked)
-			count = lock_streams(batch, &streams);
-
-		/* Under its stream's lock a sync read table may be as new as the stream is. */
-		states = ocq_batch_of_streams(&streams, count, batch->is_sync ? PG_INT64_MAX : batch->end);
 		changed = ocq_projection_handle(batch->projection, &states);
 	}
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
@@ -266,7 +281,9 @@ static OcqSyncResult
 step_from(const OcqProjection *projection, const OcqProjectionState *state, int64 horizon,
 		  bool wait, bool appends_are_blocked)
 {
-	for (int64 limit = ocq_batch_size;; limit /= 2)
+	int64		most = state->is_sync ? Min(ocq_batch_size, REPAIR_BATCH_SIZE) : ocq_batch_size;
+
+	for (int64 limit = most;; limit /= 2)
 	{
 		Batch		batch = {
 			.projection = projection,

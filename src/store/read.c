@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * read.c
- *	  event_read: the log in position order, up to the horizon.
+ *	  The log in position order: event_read, and for projections.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -33,6 +33,59 @@ OCQ_STATEMENT("SELECT e.* FROM (SELECT DISTINCT u.u FROM pg_catalog.unnest($4) A
 			  " WHERE e.aggregate_type = t.aggregate_type AND position > $1 AND position <= $2"
 			  " ORDER BY position LIMIT $3) AS e ORDER BY position LIMIT $3",
 			  INT8OID, INT8OID, INT4OID, TEXTARRAYOID);
+
+/* So many may be read beyond max_bytes. */
+#define LOG_FETCH_COUNT 200
+
+static OcqStatement select_log =
+OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
+			  " WHERE position > $1 AND position <= $2 AND aggregate_type = ANY ($3)"
+			  " ORDER BY position LIMIT $4",
+			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
+
+/* append_rows returns how many bytes of data it has added. */
+static Size
+append_rows(OcqEvents *events, uint64 rows)
+{
+	Size		bytes = 0;
+
+	for (uint64 row = 0; row < rows; row++)
+	{
+		OcqEvent   *event = &events->items[events->count++];
+
+		ocq_event_read_row(row, event);
+		bytes += VARSIZE(event->data);
+	}
+	return bytes;
+}
+
+/*
+ * ocq_log_read returns the events of these types in (after, up_to] in order, or
+ * the first of them when their data fill max_bytes.  up_to is at most the horizon.
+ */
+OcqEvents
+ocq_log_read(Datum aggregate_types, int64 after, int64 up_to, Size max_bytes)
+{
+	int			room = LOG_FETCH_COUNT;
+	OcqEvents	events = {.items = palloc_array(OcqEvent, room)};
+	Size		bytes = 0;
+	uint64		rows;
+
+	do
+	{
+		Datum		values[] = {
+			Int64GetDatum(after), Int64GetDatum(up_to), aggregate_types,
+			Int64GetDatum(LOG_FETCH_COUNT)
+		};
+
+		rows = ocq_statement_run(&select_log, values, NULL);
+		if (events.count + LOG_FETCH_COUNT > room)
+			events.items = repalloc_array(events.items, OcqEvent, room *= 2);
+		bytes += append_rows(&events, rows);
+		after = events.count > 0 ? events.items[events.count - 1].position : after;
+	} while (rows == LOG_FETCH_COUNT && bytes < max_bytes);
+	return events;
+}
 
 static int64
 position_argument(FunctionCallInfo fcinfo)

@@ -20,6 +20,7 @@ extern bool ocq_stream_try_lock(const OcqStream *stream);
 extern OcqEvents ocq_stream_read(const OcqStream *stream);
 extern bool ocq_stream_read_last(const OcqStream *stream, OcqEvent *event);
 extern OcqEvents ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id);
+extern int	ocq_event_compare(const void *left, const void *right);
 extern OcqEvents ocq_streams_read(const OcqStream *streams, int count, int64 up_to);
 extern OcqEvents ocq_streams_read_last(const OcqStream *streams, int count, int64 up_to);
 pg_noreturn extern void ocq_event_report_malformed(const OcqEvent *event, const char *problem);
@@ -31,6 +32,9 @@ extern bool ocq_stream_is_complete(const OcqEvent *events, int count);
 extern void ocq_stream_check_complete(const OcqEvent *events, int count);
 extern bool ocq_stream_equal(const OcqStream *a, const OcqStream *b);
 extern char *ocq_stream_name(const OcqStream *stream);
+
+/* read.c */
+extern OcqEvents ocq_log_read(Datum aggregate_types, int64 after, int64 up_to, Size max_bytes);
 
 /*
  * append.c

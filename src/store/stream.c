@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
@@ -45,24 +46,25 @@ OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
 			  " ORDER BY version",
 			  TEXTOID, TEXTOID, TEXTOID, UUIDOID);
 
+#define OCQ_EVENT_COLUMNS_OF_E \
+	"e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version, e.event_type, e.data," \
+	" e.command_id, e.occurred_at"
+
 static OcqStatement select_streams =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
-			  " e.event_type, e.data, e.command_id, e.occurred_at"
-			  " FROM unnest($1, $2, $3) AS k (tenant_id, aggregate_type, aggregate_id)"
+OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS_OF_E
+			  " FROM unnest($1) AS k (tenant_id text, aggregate_type text, aggregate_id text)"
 			  " JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
 			  " AND e.aggregate_type = k.aggregate_type AND e.aggregate_id = k.aggregate_id"
-			  " WHERE e.position <= $4"
-			  " ORDER BY e.tenant_id, e.aggregate_type, e.aggregate_id, e.version",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
+			  " WHERE e.position <= $2",
+			  RECORDARRAYOID, INT8OID);
 
 static OcqStatement select_last_of_streams =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version,"
-			  " e.event_type, e.data, e.command_id, e.occurred_at"
-			  " FROM unnest($1, $2, $3) AS k (tenant_id, aggregate_type, aggregate_id),"
+OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS_OF_E
+			  " FROM unnest($1) AS k (tenant_id text, aggregate_type text, aggregate_id text),"
 			  " LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = k.tenant_id"
 			  " AND aggregate_type = k.aggregate_type AND aggregate_id = k.aggregate_id"
-			  " AND position <= $4 ORDER BY version DESC LIMIT 1) AS e",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID);
+			  " AND position <= $2 ORDER BY version DESC LIMIT 1) AS e",
+			  RECORDARRAYOID, INT8OID);
 
 static uint64
 hash_text(const text *value, uint64 seed)
@@ -106,16 +108,20 @@ ocq_stream_try_lock(const OcqStream *stream)
 void
 ocq_event_read_row(uint64 row, OcqEvent *event)
 {
-	event->stream.tenant_id = DatumGetTextPP(ocq_row_datum(row, 1));
-	event->stream.aggregate_type = DatumGetTextPP(ocq_row_datum(row, 2));
-	event->stream.aggregate_id = DatumGetTextPP(ocq_row_datum(row, 3));
-	event->position = DatumGetInt64(ocq_row_datum(row, 4));
-	event->version = DatumGetInt32(ocq_row_datum(row, 5));
-	event->type = DatumGetTextPP(ocq_row_datum(row, 6));
-	event->data = DatumGetJsonbP(ocq_row_datum(row, 7));
-	event->command_id = ocq_row_is_null(row, 8) ? NULL :
-		DatumGetUUIDP(ocq_row_datum(row, 8));
-	event->occurred_at = DatumGetTimestampTz(ocq_row_datum(row, 9));
+	Datum		values[9];
+	bool		nulls[9];
+
+	Assert(SPI_tuptable->tupdesc->natts == lengthof(values));
+	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+	event->stream.tenant_id = DatumGetTextPP(values[0]);
+	event->stream.aggregate_type = DatumGetTextPP(values[1]);
+	event->stream.aggregate_id = DatumGetTextPP(values[2]);
+	event->position = DatumGetInt64(values[3]);
+	event->version = DatumGetInt32(values[4]);
+	event->type = DatumGetTextPP(values[5]);
+	event->data = DatumGetJsonbP(values[6]);
+	event->command_id = nulls[7] ? NULL : DatumGetUUIDP(values[7]);
+	event->occurred_at = DatumGetTimestampTz(values[8]);
 }
 
 static OcqEvents
@@ -175,25 +181,53 @@ ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id)
 	return read_rows(ocq_statement_run(&select_of_command, values, NULL));
 }
 
+static int
+compare_texts(const text *a, const text *b)
+{
+	int			length_a = VARSIZE_ANY_EXHDR(a);
+	int			length_b = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
+
+	return order != 0 ? order : length_a - length_b;
+}
+
+/* ocq_event_compare orders events by stream and version. */
+int
+ocq_event_compare(const void *left, const void *right)
+{
+	const OcqEvent *a = left;
+	const OcqEvent *b = right;
+	int			order = compare_texts(a->stream.tenant_id, b->stream.tenant_id);
+
+	if (order == 0)
+		order = compare_texts(a->stream.aggregate_type, b->stream.aggregate_type);
+	if (order == 0)
+		order = compare_texts(a->stream.aggregate_id, b->stream.aggregate_id);
+	return order != 0 ? order : a->version - b->version;
+}
+
 static OcqEvents
 read_streams(OcqStatement *statement, const OcqStream *streams, int count, int64 up_to)
 {
-	Datum	   *tenants = palloc_array(Datum, count);
-	Datum	   *types = palloc_array(Datum, count);
-	Datum	   *ids = palloc_array(Datum, count);
-	Datum		values[4];
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum	   *keys = palloc_array(Datum, 3 * count);
+	bool	   *nulls = palloc0_array(bool, 3 * count);
+	Datum		values[2];
+	OcqEvents	events;
 
+	if (count == 0)
+		return (OcqEvents) {0};
 	for (int i = 0; i < count; i++)
 	{
-		tenants[i] = PointerGetDatum(streams[i].tenant_id);
-		types[i] = PointerGetDatum(streams[i].aggregate_type);
-		ids[i] = PointerGetDatum(streams[i].aggregate_id);
+		keys[3 * i] = PointerGetDatum(streams[i].tenant_id);
+		keys[3 * i + 1] = PointerGetDatum(streams[i].aggregate_type);
+		keys[3 * i + 2] = PointerGetDatum(streams[i].aggregate_id);
 	}
-	values[0] = ocq_array(tenants, NULL, count, TEXTOID);
-	values[1] = ocq_array(types, NULL, count, TEXTOID);
-	values[2] = ocq_array(ids, NULL, count, TEXTOID);
-	values[3] = Int64GetDatum(up_to);
-	return read_rows(ocq_statement_run(statement, values, NULL));
+	values[0] = ocq_records(keys, nulls, count, types, 3);
+	values[1] = Int64GetDatum(up_to);
+	events = read_rows(ocq_statement_run(statement, values, NULL));
+	qsort(events.items, events.count, sizeof(OcqEvent), ocq_event_compare);
+	return events;
 }
 
 /*

@@ -163,7 +163,7 @@ sub test_helpers
 		'the helper ends');
 	ok_shop_is_true($node, 'shop', 'after help');
 
-	set_and_reload($node, 'order_cqrs.batch_size' => 1000);
+	set_and_reload($node, 'order_cqrs.batch_size' => 10000);
 }
 
 # Orders from one transaction come in one batch. One of them has a product that a constraint forbids.
