@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# bench/common.sh: what the measuring scripts share. It is sourced, never run.
+#
+# Words: a "bench cluster" is a throwaway cluster whose settings suit measuring; its database is called bench.
+#
+# Invariants: both sides of a comparison run on one cluster, in one run, with the same settings; what was
+# measured under is printed with the figures.
+
+# shellcheck source=script/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../script/common.sh"
+
+# Work is compared, not disks: everything fits into memory and start_cluster turns fsync off. Nothing runs on its
+# own while something is timed. JIT would compile the slow searches of one side and make them slower still.
+bench_settings=(
+	"shared_buffers = 2GB"
+	"effective_cache_size = 6GB"
+	"random_page_cost = 1.1"
+	"work_mem = 64MB"
+	"maintenance_work_mem = 512MB"
+	"max_wal_size = 16GB"
+	"checkpoint_timeout = 1h"
+	"autovacuum = off"
+	"jit = off"
+)
+
+bench= # directory of the bench cluster, made by open_bench
+
+# open_bench [SETTING...] builds and installs the extension and starts a bench cluster. Later settings win.
+open_bench() {
+	local major packages
+	major=$(default_major)
+	open_work
+	mapfile -t packages <<<"$(build_packages "$major")"
+	use_postgres "$major" "${packages[@]}"
+	# Without JIT nobody needs the bitcode, which takes longer to make than all the rest.
+	quietly build_copy "$work/src" with_llvm=no || die "the build failed"
+	quietly make_in "$work/src" with_llvm=no install || die "the installation failed"
+	bench=$work/bench
+	install --directory --mode=700 --owner="$server_user" "$bench"
+	start_cluster "$bench" "${bench_settings[@]}" "$@"
+	psql_in "$bench" postgres --command 'CREATE DATABASE bench'
+	in_bench --command 'CREATE EXTENSION order_cqrs CASCADE' 2>/dev/null
+}
+
+# in_bench ARGUMENT... is psql on the bench database; bench_value prints what a query returns, and nothing else.
+in_bench() {
+	psql_in "$bench" bench "$@"
+}
+
+bench_value() {
+	in_bench --tuples-only --no-align --command "$1"
+}
+
+# pgbench_in_bench ARGUMENT... is pgbench on the bench database.
+pgbench_in_bench() {
+	as_server "$bindir/pgbench" --no-vacuum --host="$bench/socket" --port="$(sed -n 4p "$bench/data/postmaster.pid")" \
+		--username=postgres "$@" bench
+}
+
+# --- numbers -------------------------------------------------------------------------------------------
+
+# percentile P prints the number below or at which P percent of the numbers on stdin are; median is the usual one.
+percentile() {
+	sort --general-numeric-sort |
+		awk -v p="$1" '{ x[NR] = $1 } END { if (NR) { i = int(NR * p / 100); if (i < NR * p / 100) i++; print x[i < 1 ? 1 : i] } }'
+}
+
+median() {
+	sort --general-numeric-sort |
+		awk '{ x[NR] = $1 } END { if (NR) print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2 }'
+}
+
+# --- the machine ---------------------------------------------------------------------------------------
+
+# cpu_ticks prints the ticks that the hypervisor gave to others, those that somebody here was busy, and all.
+cpu_ticks() {
+	awk '/^cpu / { print $9, $2 + $3 + $4 + $7 + $8, $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9 }' /proc/stat
+}
+
+# watch_cpu starts a watch; cpu_watched prints what the machine did since then. A figure from a machine
+# that was robbed of its time, or shared with others, is to be doubted.
+watch_cpu() {
+	read -r -a watched < <(cpu_ticks)
+}
+
+cpu_watched() {
+	cpu_ticks | awk -v s="${watched[0]}" -v b="${watched[1]}" -v a="${watched[2]}" '$3 > a {
+		printf "CPU: %.1f %% stolen by the hypervisor, %.0f %% busy\n", 100 * ($1 - s) / ($3 - a), 100 * ($2 - b) / ($3 - a) }'
+}
+
+# environment prints what the figures depend on, in one line.
+environment() {
+	local model memory
+	model=$(sed -n '/^model name/ { s/.*: *//p; q }' /proc/cpuinfo)
+	memory=$(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1048576 }' /proc/meminfo)
+	printf '%s, %s cores, %s; %s; %s\n' "${model:-$(uname -m)}" "$(nproc)" "$memory" \
+		"$(bench_value "SELECT split_part(version(), ' on ', 1)")" \
+		"$(bench_value "SELECT string_agg(name || ' ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
+			WHERE name IN ('shared_buffers', 'fsync', 'work_mem', 'random_page_cost', 'jit', 'synchronous_commit')")"
+}
