@@ -5,7 +5,7 @@
 #   async         all its projections async that can be, and no worker on the database; the bare INSERT, too
 #   crud          normalised tables
 #   message_db    Message DB
-#   emmett        Emmett
+#   emmett        Emmett; emmett_log, emmett_lag and message_db_log are theirs for consumers
 #
 # Others are made by the parts that need them. fsync is on: without it synchronous_commit = on would
 # promise what the machine does not do. With synchronous_commit = off a command costs what its work costs; with
@@ -23,7 +23,12 @@ emmett=0.42.0
 
 # The order that everybody takes.
 items='[{"product_id": "17", "quantity": 2, "unit_price": "4.50"}, {"product_id": "42", "quantity": 1, "unit_price": "12.00"}, {"product_id": "99", "quantity": 10, "unit_price": "0.75"}]'
-event_data=     # data of the event that order_create makes of it
+items2='[{"product_id": "17", "quantity": 1, "unit_price": "4.50"}, {"product_id": "42", "quantity": 10, "unit_price": "12.00"}, {"product_id": "99", "quantity": 2, "unit_price": "0.75"}]'
+
+# What order_create, order_update and order_complete write into data, as the extension that is measured does it.
+event_data=
+updated_data=
+completed_data=
 
 stage_settings=(
 	"fsync = on"
@@ -41,16 +46,23 @@ open_stage() {
 	make_shop async
 	make_async async
 	sql_on async --file="$(peer_file bare.sql)"
-	event_data=$(value_on sync "BEGIN; CALL order_cqrs.order_create('model', '1', '$items');
-		SELECT data FROM order_cqrs.events WHERE aggregate_id = 'model'; ROLLBACK")
+	learn_events
 	make_database crud
 	sql_on crud --set=customers=$customers --set=products=$products --file="$(peer_file crud.sql)"
 	if [[ $with_peers == yes ]]; then open_peers; fi
 }
 
+learn_events() {
+	local data
+	mapfile -t data < <(value_on sync "BEGIN; CALL order_cqrs.order_create('model', '1', '$items');
+		CALL order_cqrs.order_update('model', '$items2'); CALL order_cqrs.order_complete('model');
+		SELECT data FROM order_cqrs.events WHERE aggregate_id = 'model' ORDER BY version; ROLLBACK")
+	event_data=${data[0]} updated_data=${data[1]} completed_data=${data[2]}
+}
+
 # order_variables prints the variables of the pgbench scripts, NAME=VALUE, one a line.
 order_variables() {
-	printf '%s\n' "customers=$customers" "items=$items" "data=$event_data" 'total=28.50' \
+	printf '%s\n' "customers=$customers" "orders=$((large_log / 5 * 2))" "items=$items" "items2=$items2" 'reason=changed her mind' "data=$event_data" 'total=28.50' \
 		'p1=17' 'q1=2' 'u1=4.50' 'p2=42' 'q2=1' 'u2=12.00' 'p3=99' 'q3=10' 'u3=0.75'
 }
 
@@ -95,6 +107,7 @@ peer_file() {
 # --- the peers -----------------------------------------------------------------------------------------
 
 open_peers() {
+	local database
 	require_node
 	say "Fetching Message DB $message_db and Emmett $emmett"
 	mkdir "$work/npm"
@@ -103,9 +116,14 @@ open_peers() {
 		"@eventide/message-db@$message_db" "@event-driven-io/emmett-postgresql@$emmett" || die "npm failed"
 	quietly as_server env PATH="$bindir:$PATH" PGHOST="$bench/socket" PGUSER=postgres DATABASE_NAME=message_db \
 		bash "$work/npm/node_modules/@eventide/message-db/database/install.sh" || die "Message DB could not be installed"
-	sql_on postgres --command 'ALTER DATABASE message_db SET search_path = message_store, public'
 	make_database emmett
 	node_peer emmett.mjs emmett setup
+	for database in emmett_log emmett_lag message_db_log; do
+		sql_on postgres --command "CREATE DATABASE $database TEMPLATE ${database%_l??}"
+	done
+	for database in message_db message_db_log; do
+		sql_on postgres --command "ALTER DATABASE $database SET search_path = message_store, public"
+	done
 }
 
 require_node() {
@@ -115,7 +133,7 @@ require_node() {
 
 # node_peer PROGRAM DATABASE ARGUMENT... runs a program of bench/peers.
 node_peer() {
-	as_server env DATABASE_URL="postgresql://postgres@localhost/$2?host=$bench/socket" \
+	as_server env PGOPTIONS='-c synchronous_commit=off' DATABASE_URL="postgresql://postgres@localhost/$2?host=$bench/socket" \
 		node "$work/npm/$1" "${@:3}"
 }
 
