@@ -42,7 +42,7 @@ finish_log() {
 	sql_on "$1" --command 'VACUUM ANALYZE' --command 'CHECKPOINT'
 }
 
-# time_events WORK CONTESTANT DATABASE SQL... records events a second and the most memory that the session had.
+# time_events WORK CONTESTANT DATABASE STATEMENT... records events a second and the most memory that the session had.
 time_events() {
 	local started ended
 	watch_cpu
@@ -53,11 +53,11 @@ time_events() {
 	record memory 1 1 "$1 of $2" MB "$peak_memory"
 }
 
-# watch_memory DATABASE SQL runs the SQL and leaves in peak_memory the most private memory, in MB, that its
-# session had; looked at ten times a second.
+# watch_memory DATABASE STATEMENT... runs statements in one session and leaves in peak_memory the most private memory,
+# in MB, that the session had; looked at ten times a second.
 watch_memory() {
-	local pid backend now most=0
-	PGAPPNAME=watched sql_on "$1" --output=/dev/null --command "$2" &
+	local pid backend now most=0 statements=("${@:2}")
+	PGAPPNAME=watched sql_on "$1" --output=/dev/null "${statements[@]/#/--command=}" &
 	pid=$!
 	sleep 0.2
 	backend=$(value_on postgres "SELECT pid FROM pg_stat_activity WHERE application_name = 'watched'")
@@ -66,7 +66,7 @@ watch_memory() {
 		if ((now > most)); then most=$now; fi
 		sleep 0.1
 	done
-	wait "$pid" || die "this failed: $2"
+	wait "$pid" || die "this failed: ${statements[*]}"
 	peak_memory=$(awk -v kb="$most" 'BEGIN { printf "%.1f", kb / 1024 }')
 }
 

@@ -14,6 +14,7 @@
 results=$project/bench/results
 with_peers=yes
 large_log=1000000
+small_log=10000
 ten_million=no
 
 customers=1000
@@ -134,7 +135,7 @@ require_node() {
 # node_peer PROGRAM DATABASE ARGUMENT... runs a program of bench/peers.
 node_peer() {
 	as_server env PGOPTIONS='-c synchronous_commit=off' DATABASE_URL="postgresql://postgres@localhost/$2?host=$bench/socket" \
-		node "$work/npm/$1" "${@:3}"
+		QUICK="$quick" node "$work/npm/$1" "${@:3}"
 }
 
 # --- what the figures depend on ------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 # lag: from the commit of a command to the commit that makes it visible in an async read table, of every single
 # command, by the server's own commit timestamps. The worker runs, as it does in production.
 measure_lag() {
-	local per_second commits=off
+	local per_second lag_seconds=10
+	if [[ $quick == yes ]]; then lag_seconds=1; fi
 	make_shop lag
 	make_async lag
 	for per_second in 100 1000; do
@@ -16,7 +17,7 @@ measure_lag() {
 lag_of() {
 	local script=$project/bench/work/$2.sql p50 p99
 	watch_cpu
-	run_pgbench "$script" 4 off --time=$((10 * seconds)) --rate="$3"
+	run_pgbench "$script" 4 off --time="$lag_seconds" --rate="$3"
 	sleep 2
 	IFS='|' read -r p50 p99 < <(sql_on "$(header_of "$script" Database)" --tuples-only --no-align \
 		--set=first="$(<"$turns_file")0000000" --file="$(peer_file "$4")")

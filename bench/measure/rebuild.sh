@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # rebuild: all read tables of orders anew from the log, beside one SQL script that does it by hand.
 measure_rebuild() {
-	local statements projection
+	local statements=() projection
 	need_large_log
 	sql_on large --command 'TRUNCATE order_cqrs.order_view, order_cqrs.order_item_view, order_cqrs.order_summary_view,
 		order_cqrs.order_stats, order_cqrs.order_product_stats, order_cqrs.order_stats_applied'
 	for projection in $projections; do
-		statements+="CALL order_cqrs.projection_rebuild('$projection');"
+		statements+=("CALL order_cqrs.projection_rebuild('$projection')")
 	done
-	time_events rebuild order_cqrs large "$statements"
+	time_events rebuild order_cqrs large "${statements[@]}"
 	time_script rebuild 'one SQL script' large rebuild.sql
 	sql_on large --command 'DROP SCHEMA by_hand CASCADE' --command 'VACUUM ANALYZE' 2>/dev/null
 }

@@ -13,9 +13,10 @@ measure_wal() {
 
 # wal_of WORK/CONTESTANT
 wal_of() {
-	local script=$project/bench/work/$1.sql commands=$((2000 * seconds)) before after
+	local script=$project/bench/work/$1.sql commands=2000 before after
+	if [[ $quick == yes ]]; then commands=20; fi
 	watch_cpu
-	run_pgbench "$script" 1 off --transactions=1000
+	run_pgbench "$script" 1 off --transactions=$commands
 	before=$(wal_position)
 	run_pgbench "$script" 1 off --transactions="$commands"
 	after=$(wal_position)
