@@ -18,7 +18,7 @@ lag_of() {
 	local script=$project/bench/work/$2.sql p50 p99
 	watch_cpu
 	run_pgbench "$script" 4 off --time="$lag_seconds" --rate="$3"
-	sleep 2
+	sleep 3
 	IFS='|' read -r p50 p99 < <(sql_on "$(header_of "$script" Database)" --tuples-only --no-align \
 		--set=first="$(<"$turns_file")0000000" --file="$(peer_file "$4")")
 	record "lag at $3/s p50" 4 1 "$1" ms "$p50"
@@ -28,10 +28,9 @@ lag_of() {
 # lag_of_emmett PER_SECOND has Emmett's consumer, with its default settings, run meanwhile.
 lag_of_emmett() {
 	local consumer
-	node_peer emmett.mjs emmett_lag follow &
+	node_peer emmett.mjs emmett_lag follow $((lag_seconds + 8)) &
 	consumer=$!
 	sleep 2
 	lag_of "Emmett's consumer as it comes" lag/emmett "$1" emmett_lag.sql
-	kill "$consumer"
-	wait "$consumer" || true
+	wait "$consumer"
 }

@@ -2,8 +2,7 @@
 # memory: what a session keeps after many commands. The first thousand fill its caches and plans; nothing may come on
 # top of that. What the worker's procedures need at most is measured by the parts that run them.
 measure_memory() {
-	local commands=100000 before after
-	if [[ $quick == yes ]]; then commands=1100; fi
+	local commands=$((large_log / 10)) before after
 	make_shop memory
 	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --quiet --set=items="$items" \
 		--set=commands="$commands" --file="$(peer_file memory.sql)" | tr '\n' '|')

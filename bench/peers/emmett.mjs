@@ -5,7 +5,7 @@
 //   inline CLIENTS SECONDS            the same with a projection in the transaction
 //   consume [BATCH PAUSE] EVENTS      has a consumer write a read table from that many events; with default settings
 //                                     if batch size and pause, in ms, are left out
-//   follow                            has a consumer with default settings do so until it is killed
+//   follow SECONDS                    has a consumer with default settings do so for that long
 import { getPostgreSQLEventStore, postgreSQLEventStoreConsumer, postgreSQLRawSQLProjection }
   from '@event-driven-io/emmett-postgresql';
 import { rawSql, sql } from '@event-driven-io/dumbo';
@@ -70,7 +70,10 @@ async function consume(...args) {
   await consumer.close();
 }
 
-const follow = () => consumerOf('follow', {}).start();
+async function follow(seconds) {
+  consumerOf('follow', {}).start();
+  await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+}
 
 const [work, ...args] = process.argv.slice(2);
 await { setup, append, inline, consume, follow }[work](...args);
