@@ -2,8 +2,8 @@
 # lag: from the commit of a command to the commit that makes it visible in an async read table, of every single
 # command, by the server's own commit timestamps. The worker runs, as it does in production.
 measure_lag() {
-	local per_second lag_seconds=10
-	if [[ $quick == yes ]]; then lag_seconds=1; fi
+	local per_second lag_seconds=10 settle=3
+	if [[ $quick == yes ]]; then lag_seconds=1 settle=1; fi
 	make_shop lag
 	make_async lag
 	for per_second in 100 1000; do
@@ -18,7 +18,7 @@ lag_of() {
 	local script=$project/bench/work/$2.sql p50 p99
 	watch_cpu
 	run_pgbench "$script" 4 off --time="$lag_seconds" --rate="$3"
-	sleep 3
+	sleep "$settle"
 	IFS='|' read -r p50 p99 < <(sql_on "$(header_of "$script" Database)" --tuples-only --no-align \
 		--set=first="$(<"$turns_file")0000000" --file="$(peer_file "$4")")
 	record "lag at $3/s p50" 4 1 "$1" ms "$p50"
@@ -28,7 +28,7 @@ lag_of() {
 # lag_of_emmett PER_SECOND has Emmett's consumer, with its default settings, run meanwhile.
 lag_of_emmett() {
 	local consumer
-	node_peer emmett.mjs emmett_lag follow $((lag_seconds + 8)) &
+	node_peer emmett.mjs emmett_lag follow $((lag_seconds + settle + 4)) &
 	consumer=$!
 	sleep 2
 	lag_of "Emmett's consumer as it comes" lag/emmett "$1" emmett_lag.sql

@@ -4,7 +4,7 @@
 measure_memory() {
 	local commands=$((large_log / 10)) before after
 	make_shop memory
-	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --quiet --set=items="$items" \
+	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --quiet --set=items="$items" --set=customers="$customers" \
 		--set=commands="$commands" --file="$(peer_file memory.sql)" | tr '\n' '|')
 	watch_cpu
 	record memory 1 1 'session after 1,000 commands' MB "$before"
