@@ -68,6 +68,40 @@ pgbench_in_bench() {
 		--username=postgres "$@" bench
 }
 
+# load_orders N fills the extension with a shop of N orders and says how long each phase took. The events are
+# inserted as a restore would, without any projection, and projected in batches as the workers would: reference
+# first, as order_view and the summary need the names, the others side by side.
+load_orders() {
+	local projection running
+	for projection in payments order_view order_summary_view; do
+		in_bench --command "CALL order_cqrs.projection_set_mode('$projection', 'async')"
+	done
+	timed events in_bench --set=orders="$1" --file="$work/src/bench/load.sql"
+	sync_projection reference
+	timed 'vacuum of the events' in_bench --command 'VACUUM ANALYZE order_cqrs.events'
+	for projection in inventory payments order_summary_view order_stats; do
+		sync_projection "$projection"
+	done &
+	running=$!
+	sync_projection order_view
+	wait "$running"
+	for projection in payments order_view order_summary_view; do
+		in_bench --command "CALL order_cqrs.projection_set_mode('$projection', 'sync')"
+	done
+	timed vacuum in_bench --command 'VACUUM ANALYZE'
+}
+
+sync_projection() {
+	timed "$1" in_bench --command "CALL order_cqrs.projection_sync('$1')"
+}
+
+# timed PHASE COMMAND... says how long a command took.
+timed() {
+	local start=$EPOCHREALTIME
+	"${@:2}"
+	say "$(awk -v n="$1" -v s="$start" -v e="$EPOCHREALTIME" 'BEGIN { printf "%s: %.1f s", n, e - s }')"
+}
+
 # --- numbers -------------------------------------------------------------------------------------------
 
 # percentile P prints the number below or at which P percent of the numbers on stdin are; median is the usual one.

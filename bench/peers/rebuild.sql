@@ -19,22 +19,29 @@ CREATE TEMP TABLE state ON COMMIT DROP AS
       FROM order_cqrs.events WHERE aggregate_type = 'Order'
      GROUP BY tenant_id, aggregate_id;
 
-INSERT INTO by_hand.order_view (tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount,
-        item_count, created_at, updated_at, version)
-    SELECT s.tenant_id, s.order_id, s.customer_id, c.name, c.email, s.status, (content ->> 'total_amount')::numeric,
-           jsonb_array_length(content -> 'items'), s.created_at, s.updated_at, s.version
-      FROM state s LEFT JOIN order_cqrs.customers c USING (tenant_id, customer_id);
 INSERT INTO by_hand.order_item_view (tenant_id, order_id, line, product_id, product_name, product_category, quantity,
-        unit_price, total_price, version)
+        unit_price, total_price, created_at, version)
     SELECT s.tenant_id, s.order_id, i.line, i.product_id, p.name, p.category, i.quantity, i.unit_price,
-           i.quantity * i.unit_price, s.items_version
+           i.quantity * i.unit_price, s.created_at, s.items_version
       FROM state s,
            ROWS FROM (jsonb_to_recordset(content -> 'items') AS (product_id text, quantity int, unit_price numeric))
                WITH ORDINALITY AS i (product_id, quantity, unit_price, line)
       LEFT JOIN order_cqrs.products p ON p.product_id = i.product_id AND p.tenant_id = 'default';
-INSERT INTO by_hand.order_summary_view (tenant_id, order_id, customer_id, customer_name, status, total_amount,
-        item_count, created_at, version)
-    SELECT tenant_id, order_id, customer_id, customer_name, status, total_amount, item_count, created_at, version
+INSERT INTO by_hand.order_view (tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount,
+        item_count, created_at, updated_at, version, items)
+    SELECT s.tenant_id, s.order_id, s.customer_id, c.name, c.email, s.status, (content ->> 'total_amount')::numeric,
+           i.item_count, s.created_at, s.updated_at, s.version, i.items
+      FROM state s
+      LEFT JOIN order_cqrs.customers c USING (tenant_id, customer_id)
+      JOIN (SELECT tenant_id, order_id, count(*) AS item_count,
+                   jsonb_agg(jsonb_build_object('product_id', product_id, 'product_name', product_name,
+                       'product_category', product_category, 'quantity', quantity, 'unit_price', unit_price,
+                       'total_price', total_price) ORDER BY line) AS items
+              FROM by_hand.order_item_view GROUP BY tenant_id, order_id) i USING (tenant_id, order_id);
+INSERT INTO by_hand.order_summary_view (tenant_id, order_id, customer_id, customer_name, customer_email, status,
+        total_amount, item_count, created_at, updated_at, version)
+    SELECT tenant_id, order_id, customer_id, customer_name, customer_email, status, total_amount, item_count,
+           created_at, updated_at, version
       FROM by_hand.order_view;
 INSERT INTO by_hand.order_stats (tenant_id, day, status, orders, revenue)
     SELECT tenant_id, (created_at AT TIME ZONE 'UTC')::date, status, count(*), sum(total_amount)
