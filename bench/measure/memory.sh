@@ -7,6 +7,6 @@ measure_memory() {
 	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --quiet --set=items="$items" --set=customers="$customers" \
 		--set=commands="$commands" --file="$(peer_file memory.sql)" | tr '\n' '|')
 	watch_cpu
-	record memory 1 1 'session after 1,000 commands' MB "$before"
+	record memory 1 1 'session after 1000 commands' MB "$before"
 	record memory 1 1 "session after $commands commands" MB "$after"
 }

@@ -10,6 +10,7 @@ measure_rebuild() {
 	done
 	time_events rebuild order_cqrs large "${statements[@]}"
 	time_script rebuild 'one SQL script' large rebuild.sql
+	sql_on large --file="$(peer_file rebuild_check.sql)"
 	sql_on large --command 'DROP SCHEMA by_hand CASCADE' --command 'VACUUM ANALYZE' 2>/dev/null
 }
 
