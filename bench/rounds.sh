@@ -80,18 +80,20 @@ mark_round() {
 }
 
 # take_turn SCRIPT CLIENTS COMMIT leaves transactions per second in `rate`. A session's first command loads
-# catalogues and plans; a second of warming up is therefore not counted.
+# catalogues and plans; a second of warming up is therefore not counted. pgbench's reports of progress count time from
+# before the connections are made, its final rate does not.
 take_turn() {
 	if [[ $quick == yes ]]; then
 		run_pgbench "$1" "$2" "$3" --transactions=20
-		rate=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$work/pgbench.log")
-		return
+	else
+		run_pgbench "$1" "$2" "$3" --time=$((seconds + 1)) --progress=1
 	fi
-	run_pgbench "$1" "$2" "$3" --time=$((seconds + 1)) --progress=1
 	rate=$(awk '
 		/^progress:/ && !warm { warm = $2; done = $2 * $4 }
-		/^number of transactions actually processed/ { all = $NF }
-		/^tps = / { printf "%.2f", (all - done) / (all / $3 - warm) }' "$work/pgbench.log")
+		/^number of transactions actually processed/ { all = $NF; sub("/.*", "", all) }
+		/^initial connection time/ { connecting = $5 / 1000 }
+		/^tps = / { total = all / $3; counted = connecting + total - warm
+			printf "%.2f", warm && counted > 0.2 ? (all - done) / counted : $3 }' "$work/pgbench.log")
 }
 
 # run_pgbench SCRIPT CLIENTS COMMIT ARGUMENT... leaves the report in pgbench.log.

@@ -30,7 +30,8 @@ END {
 	for (w = 1; w <= all; w++) draw_panel(works[w])
 	printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n", width, y
 	printf "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
-	text(16, 28, "order_cqrs and its peers: median rates, longer is better; in brackets the clients; synchronous_commit off", "font-size=\"16\" font-weight=\"bold\"")
+	text(16, 28, "order_cqrs and its peers", "font-size=\"16\" font-weight=\"bold\"")
+	text(250, 28, "median rates with synchronous_commit = off; in brackets the number of clients", "")
 	printf "%s%s</svg>\n", head, body
 }
 
