@@ -28,7 +28,7 @@ make_log() {
 }
 
 load_log() {
-	sql_on "$1" --set=events="$2" --set=customers=$customers --set=created="$event_data" \
+	sql_on "$1" --set=events="$2" --set=customers="$customers" --set=created="$event_data" \
 		--set=updated="$updated_data" --set=completed="$completed_data" --file="$(peer_file log.sql)"
 }
 

@@ -4,8 +4,8 @@
 measure_memory() {
 	local commands=$((large_log / 10)) before after
 	make_shop memory
-	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --quiet --set=items="$items" --set=customers="$customers" \
-		--set=commands="$commands" --file="$(peer_file memory.sql)" | tr '\n' '|')
+	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --set=items="$items" \
+		--set=customers="$customers" --set=commands="$commands" --file="$(peer_file memory.sql)" | paste -s -d '|')
 	watch_cpu
 	record memory 1 1 'session after 1000 commands' MB "$before"
 	record memory 1 1 "session after $commands commands" MB "$after"
