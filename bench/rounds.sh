@@ -93,7 +93,7 @@ take_turn() {
 		/^number of transactions actually processed/ { all = $NF; sub("/.*", "", all) }
 		/^initial connection time/ { connecting = $5 / 1000 }
 		/^tps = / { total = all / $3; counted = connecting + total - warm
-			printf "%.2f", warm && counted > 0.2 ? (all - done) / counted : $3 }' "$work/pgbench.log")
+			printf "%.2f", (warm && counted > 0.2 ? (all - done) / counted : $3) }' "$work/pgbench.log")
 }
 
 # run_pgbench SCRIPT CLIENTS COMMIT ARGUMENT... leaves the report in pgbench.log.
@@ -116,5 +116,5 @@ header_of() {
 
 # cpu_stolen prints how many percent of the machine the hypervisor took since watch_cpu.
 cpu_stolen() {
-	cpu_ticks | awk -v s="${watched[0]}" -v a="${watched[2]}" '{ printf "%.1f", $3 > a ? 100 * ($1 - s) / ($3 - a) : 0 }'
+	cpu_ticks | awk -v s="${watched[0]}" -v a="${watched[2]}" '{ printf "%.1f", ($3 > a ? 100 * ($1 - s) / ($3 - a) : 0) }'
 }
