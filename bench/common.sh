@@ -25,15 +25,27 @@ bench_settings=(
 
 bench= # directory of the bench cluster, made by open_bench
 
+# build_bench builds and installs the extension, without the bitcode, which takes longer to make than all the rest and
+# is for JIT. A caller that runs several of our scripts does that itself, once, holds the lock on PostgreSQL, and says so
+# by exporting bench_is_built.
+build_bench() {
+	if [[ -n ${bench_is_built:-} ]]; then
+		copy_sources "$work/src" && chown -R "$server_user:" "$work/src"
+		return
+	fi
+	quietly build_copy "$work/src" with_llvm=no || die "the build failed"
+	quietly make_in "$work/src" with_llvm=no install || die "the installation failed"
+}
+
 # open_bench [SETTING...] builds and installs the extension and starts a bench cluster. Later settings win.
 open_bench() {
 	local major packages
 	major=$(default_major)
 	open_work
 	mapfile -t packages <<<"$(build_packages "$major")"
+	if [[ -n ${bench_is_built:-} ]]; then lock_postgres() { :; }; fi
 	use_postgres "$major" "${packages[@]}"
-	quietly build_copy "$work/src" || die "the build failed"
-	quietly make_in "$work/src" install || die "the installation failed"
+	build_bench
 	bench=$work/bench
 	install --directory --mode=700 --owner="$server_user" "$bench"
 	start_cluster "$bench" "${bench_settings[@]}" "$@"

@@ -1,0 +1,7 @@
+# shellcheck shell=bash
+# append: one command, one event. Projections are async and nobody works on them meanwhile.
+measure_append() {
+	local peers=()
+	if [[ $with_peers == yes ]]; then peers=(message_db emmett); fi
+	contest append orders/s order_cqrs bare "${peers[@]}"
+}

@@ -1,0 +1,21 @@
+-- Title: CRUD in one round trip each
+-- Database: crud
+-- The update keeps the lines and overwrites them, as both have three: cheaper than to delete and insert.
+\set n :n + 1
+\set id :first + :n * 100 + :client_id
+\set customer random(1, :customers)
+WITH o AS (
+    INSERT INTO orders (order_id, customer_id, status, total_amount, created_at, updated_at)
+        VALUES (:id, :customer, 'PENDING', :total, now(), now()) RETURNING order_id
+)
+INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
+    SELECT o.order_id, i.* FROM o, (VALUES (1, :p1, :q1::int, :u1::numeric), (2, :p2, :q2, :u2), (3, :p3, :q3, :u3)) i;
+WITH o AS (
+    UPDATE orders SET total_amount = :total, updated_at = now()
+        WHERE order_id = :id AND status = 'PENDING' RETURNING order_id
+)
+INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
+    SELECT o.order_id, i.* FROM o, (VALUES (1, :p1, :q2::int, :u1::numeric), (2, :p2, :q3, :u2), (3, :p3, :q1, :u3)) i
+    ON CONFLICT (order_id, line) DO UPDATE
+        SET product_id = excluded.product_id, quantity = excluded.quantity, unit_price = excluded.unit_price;
+UPDATE orders SET status = 'COMPLETED', updated_at = now() WHERE order_id = :id AND status = 'PENDING';
