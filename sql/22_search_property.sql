@@ -46,7 +46,8 @@ CREATE PROCEDURE tools.add_order(order_id text) LANGUAGE sql AS $$
 $$;
 DO $$
 BEGIN
-	FOR n IN 1 .. 200 LOOP
+	-- More than a search walks through before it is planned.
+	FOR n IN 1 .. 300 LOOP
 		CALL tools.add_order('o' || n);
 	END LOOP;
 	INSERT INTO order_item_view (tenant_id, order_id, line, product_id, product_name, product_category, quantity, unit_price,

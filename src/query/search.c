@@ -21,9 +21,10 @@
  *
  *	directly	one index has the rows, in the order of the sort, whatever the values;
  *	of ids		a criterion is about few orders: these are read, and the rest compared;
- *	by a walk	the page is full within the next rows of the sort, as it is when the
+ *	by a walk	the next rows of the sort are looked at: they fill the page when the
  *				criteria are met by many;
- *	as planned	else the planner has to choose, for the values at hand.
+ *	as planned	what is left of the page, behind the walk, is found in the way that the
+ *				planner chooses for the values at hand.
  *
  * Only the last plans anything; the plans of the others are kept.
  *
@@ -175,6 +176,8 @@ typedef enum Purpose
 {
 	PURPOSE_ROWS,
 	PURPOSE_ROWS_AFTER,			/* a cursor */
+	PURPOSE_PLACE,				/* the sort's value and the id alone */
+	PURPOSE_PLACE_AFTER,
 	PURPOSE_COUNT,
 	PURPOSE_ESTIMATE
 } Purpose;
@@ -447,12 +450,27 @@ is_of_sort(const Search *search, int criterion)
 	return false;
 }
 
+/* The planner is better off with the customers of a name than with the name of each order. */
+#define OF_CUSTOMERS_NAMED \
+	"v.customer_id IN (SELECT c.customer_id FROM order_cqrs.customers c" \
+	" WHERE c.tenant_id = $1 AND lower(c.name) LIKE lower($3))"
+
+static const char *
+condition_of(const Search *search, int criterion)
+{
+	if (search->is_list[criterion])
+		return criteria[criterion].list_condition;
+	if (criterion == CUSTOMER_NAME && search->method == METHOD_PLANNED &&
+		!is_applied(search, CUSTOMER_ID))
+		return OF_CUSTOMERS_NAMED;
+	return criteria[criterion].condition;
+}
+
 static void
 append_condition(StringInfo sql, const Search *search, int criterion)
 {
 	if (is_applied(search, criterion))
-		appendStringInfo(sql, " AND %s", search->is_list[criterion] ?
-						 criteria[criterion].list_condition : criteria[criterion].condition);
+		appendStringInfo(sql, " AND %s", condition_of(search, criterion));
 }
 
 static void
@@ -473,7 +491,13 @@ has_item_condition(const Search *search)
 static bool
 wants_rows(const Search *search)
 {
-	return search->purpose == PURPOSE_ROWS || search->purpose == PURPOSE_ROWS_AFTER;
+	return search->purpose != PURPOSE_COUNT && search->purpose != PURPOSE_ESTIMATE;
+}
+
+static bool
+begins_after(const Search *search)
+{
+	return search->purpose == PURPOSE_ROWS_AFTER || search->purpose == PURPOSE_PLACE_AFTER;
 }
 
 /* Beside a customer, a product need not have its orders read in their order. */
@@ -496,7 +520,7 @@ append_order(StringInfo sql, const Search *search, const char *expression, const
 static void
 append_place(StringInfo sql, const Search *search, const char *expression, const char *alias)
 {
-	if (search->purpose == PURPOSE_ROWS_AFTER)
+	if (begins_after(search))
 		appendStringInfo(sql, " AND (%s, %s.order_id) %s ($19, $20)",
 						 expression, alias, search->is_descending ? "<" : ">");
 }
@@ -563,20 +587,26 @@ append_walk(StringInfo sql, const Search *search)
 	append_order(sql, search, expression, "v");
 }
 
-static const char *
-select_list(Purpose purpose)
+static void
+append_select_list(StringInfo sql, const Search *search)
 {
-	switch (purpose)
+	switch (search->purpose)
 	{
 		case PURPOSE_ROWS:
 		case PURPOSE_ROWS_AFTER:
-			return COLUMNS;
+			appendStringInfoString(sql, COLUMNS);
+			break;
+		case PURPOSE_PLACE:
+		case PURPOSE_PLACE_AFTER:
+			appendStringInfo(sql, "%s, v.order_id", sorts[search->sort].expression);
+			break;
 		case PURPOSE_COUNT:
-			return "count(*)";
+			appendStringInfoString(sql, "count(*)");
+			break;
 		case PURPOSE_ESTIMATE:
-			return "1";
+			appendStringInfoString(sql, "1");
+			break;
 	}
-	pg_unreachable();
 }
 
 static const char *
@@ -585,7 +615,8 @@ make_sql(const Search *search)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s", select_list(search->purpose));
+	appendStringInfoString(&sql, "SELECT ");
+	append_select_list(&sql, search);
 	if (search->method == METHOD_WALK)
 		append_walk(&sql, search);
 	else if (search->method != METHOD_OF_IDS && goes_by_product(search))
@@ -634,6 +665,13 @@ statement_of(const Search *search)
 
 	return statement != NULL ? statement : make_statement(search);
 }
+
+/* Where the rows of a page go. */
+typedef struct Output
+{
+	FunctionCallInfo fcinfo;
+	const OcqCursorKind *kind;
+} Output;
 
 static uint64
 run_by(Search *search, Method method)
@@ -717,12 +755,58 @@ find_few(const Search *search, OcqCandidates *found)
 }
 
 /*
- * find_rows finds the rows of the page, and returns how many there are.  A walk
- * compares what was asked for: one name or category is compared faster than ids are
- * found in a list.
+ * end_of_walk returns the place of the last row that a walk has looked at, or false if
+ * it has looked at all.
  */
-static uint64
-find_rows(Search *search)
+static bool
+end_of_walk(Search *search, OcqPlace *place)
+{
+	Search		end = *search;
+
+	end.purpose = search->purpose == PURPOSE_ROWS ? PURPOSE_PLACE : PURPOSE_PLACE_AFTER;
+	for (int i = 0; i < NCRITERIA; i++)
+		if (!is_of_sort(search, i))
+			unapply(&end, i);
+	set_param(&end, PARAM_LIMIT, Int64GetDatum(1));
+	set_param(&end, PARAM_OFFSET, Int64GetDatum(WALK_ROWS - 1));
+	if (run_by(&end, METHOD_DIRECT) == 0)
+		return false;
+	place->key = ocq_row_datum(0, 1);
+	place->order_id = ocq_row_datum(0, 2);
+	return true;
+}
+
+/* walk puts into the page what it finds, and returns whether there may be more behind it. */
+static bool
+walk(Search *asked, Search *search, const Output *output)
+{
+	int64		wanted = DatumGetInt64(search->values[PARAM_LIMIT]);
+	uint64		found = run_by(asked, METHOD_WALK);
+	OcqPlace	place;
+
+	ocq_page_return(output->fcinfo, output->kind, sorts[search->sort].column, found);
+	if (found == (uint64) wanted || !end_of_walk(asked, &place))
+		return false;
+	search->purpose = PURPOSE_ROWS_AFTER;
+	set_param(search, PARAM_KEY, place.key);
+	set_param(search, PARAM_ORDER_ID, place.order_id);
+	set_param(search, PARAM_LIMIT, Int64GetDatum(wanted - found));
+	return true;
+}
+
+static void
+return_rows(Search *search, Method method, const Output *output)
+{
+	ocq_page_return(output->fcinfo, output->kind, sorts[search->sort].column,
+					run_by(search, method));
+}
+
+/*
+ * find_page finds the rows of the page.  A walk compares what was asked for: one name
+ * or category is compared faster than ids are found in a list.
+ */
+static void
+find_page(Search *search, const Output *output)
 {
 	Search		asked = *search;
 	OcqCandidates few;
@@ -730,20 +814,14 @@ find_rows(Search *search)
 	narrow_customers(search);
 	narrow_products(search);
 	if (is_direct(search))
-		return run_by(search, METHOD_DIRECT);
-	if (find_few(search, &few))
+		return_rows(search, METHOD_DIRECT, output);
+	else if (find_few(search, &few))
 	{
 		set_param(search, PARAM_ORDER_IDS, ocq_array(few.ids, NULL, few.count, TEXTOID));
-		return run_by(search, METHOD_OF_IDS);
+		return_rows(search, METHOD_OF_IDS, output);
 	}
-	if (DatumGetInt64(search->values[PARAM_OFFSET]) < WALK_ROWS)
-	{
-		uint64		rows = run_by(&asked, METHOD_WALK);
-
-		if (rows == (uint64) DatumGetInt64(search->values[PARAM_LIMIT]))
-			return rows;
-	}
-	return run_by(search, METHOD_PLANNED);
+	else if (DatumGetInt64(search->values[PARAM_OFFSET]) > 0 || walk(&asked, search, output))
+		return_rows(search, METHOD_PLANNED, output);
 }
 
 /* order_search(criteria, sort text, page int, page_size int, after text, tenant_id text) */
@@ -760,7 +838,7 @@ ocq_order_search(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	ocq_page_return(fcinfo, &kind, sorts[search.sort].column, find_rows(&search));
+	find_page(&search, &(Output) {fcinfo, &kind});
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }
