@@ -41,21 +41,6 @@
 #define LIKE_BY_INDEX "lower(name) LIKE lower($2)"
 #define LIKE_ONE_BY_ONE "lower(name) || '' LIKE lower($2)"
 
-/*
- * Of the first names so many that a name with the pattern is frequent: then there is no
- * need to have the index find them all.
- */
-#define SAMPLE_SIZE 64
-#define FREQUENT 3
-
-#define SAMPLE(table) \
-	OCQ_STATEMENT("SELECT count(*), count(*) FILTER (WHERE " LIKE_BY_INDEX ")" \
-				  " FROM (SELECT name FROM order_cqrs." table " WHERE tenant_id = $1" \
-				  " LIMIT " CppAsString2(SAMPLE_SIZE) ") s", TEXTOID, TEXTOID)
-
-static OcqStatement sample_of_customers = SAMPLE("customers");
-static OcqStatement sample_of_products = SAMPLE("products");
-
 static OcqStatement customers_by_index = CUSTOMERS(LIKE_BY_INDEX, MAX_NAMED);
 static OcqStatement customers_one_by_one = CUSTOMERS(LIKE_ONE_BY_ONE, MAX_NAMED_SLOWLY);
 static OcqStatement products_by_index = PRODUCTS(LIKE_BY_INDEX, MAX_NAMED);
@@ -114,24 +99,11 @@ has_trigram(const text *pattern)
 	return letters == 3;
 }
 
-/* is_frequent may be wrong; then a search takes longer. */
-static bool
-is_frequent(OcqStatement *sample, Datum tenant_id, Datum name_pattern)
-{
-	Datum		values[] = {tenant_id, name_pattern};
-
-	(void) ocq_statement_run(sample, values, NULL);
-	return DatumGetInt64(ocq_row_datum(0, 1)) == SAMPLE_SIZE &&
-		DatumGetInt64(ocq_row_datum(0, 2)) >= FREQUENT;
-}
-
 bool
 ocq_candidates_customers(Datum tenant_id, Datum name_pattern, OcqCandidates *found)
 {
 	Datum		values[3] = {tenant_id, name_pattern};
 
-	if (is_frequent(&sample_of_customers, tenant_id, name_pattern))
-		return false;
 	return has_trigram(DatumGetTextPP(name_pattern)) ?
 		find(&customers_by_index, values, "  n", MAX_NAMED, found) :
 		find(&customers_one_by_one, values, "  n", MAX_NAMED_SLOWLY, found);
@@ -152,8 +124,6 @@ ocq_candidates_products(Datum tenant_id, const Datum *name_pattern, const Datum 
 		return find(&products_by_category, values, " n ", MAX_NAMED, found);
 	if (category != NULL)
 		return find(&products_by_name_and_category, values, NULL, MAX_NAMED, found);
-	if (is_frequent(&sample_of_products, tenant_id, *name_pattern))
-		return false;
 	return has_trigram(DatumGetTextPP(*name_pattern)) ?
 		find(&products_by_index, values, "  n", MAX_NAMED, found) :
 		find(&products_one_by_one, values, "  n", MAX_NAMED_SLOWLY, found);

@@ -450,27 +450,12 @@ is_of_sort(const Search *search, int criterion)
 	return false;
 }
 
-/* The planner is better off with the customers of a name than with the name of each order. */
-#define OF_CUSTOMERS_NAMED \
-	"v.customer_id IN (SELECT c.customer_id FROM order_cqrs.customers c" \
-	" WHERE c.tenant_id = $1 AND lower(c.name) LIKE lower($3))"
-
-static const char *
-condition_of(const Search *search, int criterion)
-{
-	if (search->is_list[criterion])
-		return criteria[criterion].list_condition;
-	if (criterion == CUSTOMER_NAME && search->method == METHOD_PLANNED &&
-		!is_applied(search, CUSTOMER_ID))
-		return OF_CUSTOMERS_NAMED;
-	return criteria[criterion].condition;
-}
-
 static void
 append_condition(StringInfo sql, const Search *search, int criterion)
 {
 	if (is_applied(search, criterion))
-		appendStringInfo(sql, " AND %s", condition_of(search, criterion));
+		appendStringInfo(sql, " AND %s", search->is_list[criterion] ?
+						 criteria[criterion].list_condition : criteria[criterion].condition);
 }
 
 static void
