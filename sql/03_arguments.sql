@@ -52,6 +52,11 @@ SELECT tools.outcomes(
 	$$SELECT order_history('')$$,
 	$$SELECT order_as_of('', now())$$);
 
+-- Longer than an index has room for.
+SELECT tools.outcome(format(statement, repeat('é', 500) || 'x')) LIKE E'%OC008: % is too long\nDETAIL:  It has 1001 bytes.\nHINT:  Pass at most 1000 bytes.'
+  FROM (VALUES ($$CALL customer_put('c', %L, 'e')$$), ($$CALL customer_put('c', 'n', %L)$$), ($$CALL product_put('p', %L, 'x')$$),
+	($$CALL product_put('p', 'n', %L)$$)) AS t (statement);
+
 -- Too long: 256 bytes, whatever the number of characters.  The message cuts
 -- the id between two characters.
 SELECT tools.outcome(format(statement, id)) || E'\n'
