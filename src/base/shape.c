@@ -91,6 +91,7 @@ ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs,
 	slot->statement.sql = copy;
 	slot->statement.nargs = nargs;
 	slot->statement.depends_on_values = depends_on_values;
+	slot->statement.shares_snapshot = true;
 	memcpy(slot->statement.argtypes, argtypes, nargs * sizeof(Oid));
 	return &slot->statement;
 }

@@ -148,7 +148,7 @@ run(OcqStatement *statement, Datum *values, const char *nulls, Snapshot snapshot
 	current_statement = statement->reads_whole_tables || statement->depends_on_values ?
 		NULL : statement;
 	result = snapshot == InvalidSnapshot ?
-		SPI_execute_plan(statement->plan, values, nulls, false, 0) :
+		SPI_execute_plan(statement->plan, values, nulls, statement->shares_snapshot, 0) :
 		SPI_execute_snapshot(statement->plan, values, nulls, snapshot, InvalidSnapshot,
 							 false, true, 0);
 	current_statement = outer;
@@ -160,8 +160,8 @@ run(OcqStatement *statement, Datum *values, const char *nulls, Snapshot snapshot
 
 /*
  * ocq_statement_run runs the statement with a new snapshot, or with the
- * transaction's under REPEATABLE READ and SERIALIZABLE, and returns the number
- * of rows.  nulls is a string of ' ' and 'n', as SPI has it, or NULL.
+ * transaction's under REPEATABLE READ and SERIALIZABLE, unless it shares_snapshot,
+ * and returns the number of rows.  nulls is a string of ' ' and 'n', as SPI has it, or NULL.
  */
 uint64
 ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls)

@@ -19,6 +19,7 @@ typedef struct OcqStatement
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
 	bool		reads_whole_tables;
 	bool		depends_on_values;	/* planned for those of each execution */
+	bool		shares_snapshot;	/* reads in the active one, as others do before and after it */
 	SPIPlanPtr	plan;			/* NULL until the first use in this session */
 } OcqStatement;
 

@@ -25,13 +25,18 @@
 #define MAX_NAMED_SLOWLY 50		/* where each name has to be compared */
 #define MAX_ORDERS 100
 
+/* What they find is looked for again by the search itself: in the same snapshot. */
+#define READING(text, ...) \
+	{ .sql = (text), .nargs = lengthof(((Oid[]){__VA_ARGS__})), .argtypes = {__VA_ARGS__}, \
+	  .shares_snapshot = true }
+
 #define UNLESS_MORE_THAN(most) " LIMIT " CppAsString2(most) " + 1"
 
 #define CUSTOMERS(condition, most) \
-	OCQ_STATEMENT("SELECT customer_id FROM order_cqrs.customers WHERE tenant_id = $1 AND " condition \
+	READING("SELECT customer_id FROM order_cqrs.customers WHERE tenant_id = $1 AND " condition \
 				  UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
 #define PRODUCTS(condition, most) \
-	OCQ_STATEMENT("SELECT product_id FROM order_cqrs.products WHERE tenant_id = $1 AND " condition \
+	READING("SELECT product_id FROM order_cqrs.products WHERE tenant_id = $1 AND " condition \
 				  UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
 
 /*
@@ -49,7 +54,7 @@ static OcqStatement products_by_category = PRODUCTS("category = $3", MAX_NAMED);
 static OcqStatement products_by_name_and_category = PRODUCTS(LIKE_ONE_BY_ONE " AND category = $3", MAX_NAMED);
 
 #define ORDERS(table, condition, type) \
-	OCQ_STATEMENT("SELECT order_id FROM order_cqrs." table " WHERE tenant_id = $1 AND " condition \
+	READING("SELECT order_id FROM order_cqrs." table " WHERE tenant_id = $1 AND " condition \
 				  UNLESS_MORE_THAN(MAX_ORDERS), TEXTOID, type, type)
 
 static OcqStatement orders_by[] = {

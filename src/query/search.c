@@ -26,7 +26,9 @@
  *	as planned	what is left of the page, behind the walk, is found in the way that the
  *				planner chooses for the values at hand.
  *
- * Only the last plans anything; the plans of the others are kept.
+ * Only the last plans anything; the plans of the others are kept.  All that a search
+ * runs reads in one snapshot: what a walk has passed must not be met again behind it
+ * because somebody has committed meanwhile.
  *
  * order_id breaks ties in the direction of the sort, so that "behind this place"
  * is one comparison of rows, which an index on the tenant, the sort's column and
@@ -38,6 +40,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/scope.h"
@@ -53,6 +56,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(ocq_order_search);
@@ -809,6 +813,21 @@ find_page(Search *search, const Output *output)
 		return_rows(search, METHOD_PLANNED, output);
 }
 
+static void
+enter(OcqScope *scope)
+{
+	ocq_scope_enter(scope);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+leave(OcqScope *scope)
+{
+	PopActiveSnapshot();
+	ocq_scope_leave(scope);
+}
+
 /* order_search(criteria, sort text, page int, page_size int, after text, tenant_id text) */
 Datum
 ocq_order_search(PG_FUNCTION_ARGS)
@@ -822,9 +841,9 @@ ocq_order_search(PG_FUNCTION_ARGS)
 	set_page(&search, fcinfo, &kind);
 
 	InitMaterializedSRF(fcinfo, 0);
-	ocq_scope_enter(&scope);
+	enter(&scope);
 	find_page(&search, &(Output) {fcinfo, &kind});
-	ocq_scope_leave(&scope);
+	leave(&scope);
 	return (Datum) 0;
 }
 
@@ -857,10 +876,10 @@ ocq_order_search_count(PG_FUNCTION_ARGS)
 	int64		count;
 
 	search.purpose = exact ? PURPOSE_COUNT : PURPOSE_ESTIMATE;
-	ocq_scope_enter(&scope);
+	enter(&scope);
 	narrow_customers(&search);
 	narrow_products(&search);
 	count = exact ? count_rows(&search) : estimate_rows(&search);
-	ocq_scope_leave(&scope);
+	leave(&scope);
 	PG_RETURN_INT64(count);
 }
