@@ -34,10 +34,10 @@
 
 #define CUSTOMERS(condition, most) \
 	READING("SELECT customer_id FROM order_cqrs.customers WHERE tenant_id = $1 AND " condition \
-				  UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
+			UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
 #define PRODUCTS(condition, most) \
 	READING("SELECT product_id FROM order_cqrs.products WHERE tenant_id = $1 AND " condition \
-				  UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
+			UNLESS_MORE_THAN(most), TEXTOID, TEXTOID, TEXTOID)
 
 /*
  * $2 is the pattern, $3 the category.  Fewer than three letters in a row are in no
@@ -55,7 +55,7 @@ static OcqStatement products_by_name_and_category = PRODUCTS(LIKE_ONE_BY_ONE " A
 
 #define ORDERS(table, condition, type) \
 	READING("SELECT order_id FROM order_cqrs." table " WHERE tenant_id = $1 AND " condition \
-				  UNLESS_MORE_THAN(MAX_ORDERS), TEXTOID, type, type)
+			UNLESS_MORE_THAN(MAX_ORDERS), TEXTOID, type, type)
 
 static OcqStatement orders_by[] = {
 	[OCQ_ORDERS_BY_CUSTOMERS] =
