@@ -219,11 +219,9 @@ states_touched(Batch *batch)
 	OcqEvents	events = ocq_log_read(aggregate_types(batch->projection),
 									  batch->after, batch->end, MAX_BYTES);
 
-	if (events.count < batch->events)
-	{
-		batch->events = events.count;
+	batch->events = events.count;
+	if (events.count > 0 && events.items[events.count - 1].position < batch->last_event)
 		batch->end = batch->last_event = events.items[events.count - 1].position;
-	}
 	return ocq_batch_of_log(&events, batch->after);
 }
 
