@@ -10,6 +10,8 @@
  * event that set the items, so lines of one version are the same lines.  They
  * are written only after the order's own row, whose lock keeps other writers
  * away; a change of a product's name locks the orders first for the same reason.
+ * Changes of names lock orders by their keys' order, so that a customer's and a
+ * product's do not wait for each other.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -85,6 +87,14 @@ static OcqStatement delete_appended =
 OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view"
 			  " WHERE tenant_id = $1 AND order_id = $2 AND version <> $3",
 			  TEXTOID, TEXTOID, INT4OID);
+
+static OcqStatement lock_orders_of_customers =
+OCQ_STATEMENT("SELECT FROM order_cqrs.order_view v"
+			  " JOIN unnest($1, $2, $3, $4) AS k (tenant_id, customer_id, name, email)"
+			  " ON v.tenant_id = k.tenant_id AND v.customer_id = k.customer_id"
+			  " AND (v.customer_name, v.customer_email) IS DISTINCT FROM (k.name, k.email)"
+			  " ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE OF v",
+			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
 
 static OcqStatement renew_customers =
 OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET customer_name = k.name, customer_email = k.email"
@@ -473,9 +483,11 @@ renew_items_of(uint64 nlines)
 static int64
 renew_names(const OcqBatch *batch)
 {
-	int64		orders = ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
+	int64		orders = 0;
 	int64		lines = 0;
 
+	if (ocq_names_renew(&lock_orders_of_customers, batch, OCQ_REFERENCE_CUSTOMER) > 0)
+		orders = ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
 	if (ocq_names_renew(&lock_orders_of_products, batch, OCQ_REFERENCE_PRODUCT) > 0)
 		lines = ocq_names_renew(&renew_products, batch, OCQ_REFERENCE_PRODUCT);
 	if (lines > 0)
