@@ -251,8 +251,11 @@ try_batch(Batch *batch)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		/* A connection of its own, so that the memory of one try is not missing in the next. */
+		SPI_connect();
 		handle_batch(batch);
 		ocq_check_deferred_constraints();
+		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
