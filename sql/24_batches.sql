@@ -66,5 +66,22 @@ SELECT last_event_count AS in_the_last_batch, last_position = event_horizon() AS
 SELECT sum(orders) FROM order_stats WHERE tenant_id = 'others';
 CALL projection_sync();
 SELECT * FROM tools.differences();
+
+-- Few events about orders of many lines are written in parts, and each order once.
+BEGIN;
+SET LOCAL session_replication_role = replica;
+INSERT INTO events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+SELECT 'long', 'Order', 'long' || n, 1, 'OrderCreated',
+       jsonb_build_object('customer_id', 'c', 'total_amount', 500, 'items', (
+           SELECT jsonb_agg(jsonb_build_object('product_id', 'p' || i, 'quantity', 1, 'unit_price', 1)) FROM generate_series(1, 500) AS i)),
+       session_user, clock_timestamp()
+  FROM generate_series(1, 401) AS n;
+SET LOCAL session_replication_role = origin;
+CALL projection_sync('order_stats');
+SELECT last_event_count FROM projection_state WHERE projection_name = 'order_stats';
+SELECT status, orders, revenue FROM order_stats WHERE tenant_id = 'long';
+SELECT count(*), min(quantity), max(quantity) FROM order_product_stats WHERE tenant_id = 'long';
+SELECT count(*) FROM projection_verify('order_stats');
+ROLLBACK;
 DROP FUNCTION tools.insert_orders;
 DROP PROCEDURE tools.draw_positions;
