@@ -42,6 +42,9 @@
 /* Data of events that one transaction handles: it takes a few times that in memory. */
 #define MAX_BYTES (16 * 1024 * 1024)
 
+/* Lines of orders that are written at once: the memory for one is about 2 kB. */
+#define MAX_LINES 100000
+
 int			ocq_batch_size = 10000;
 
 /* Position of the last event of a batch of at most $4 events, and how many it has. */
@@ -219,12 +222,43 @@ states_touched(Batch *batch)
 	OcqEvents	events = ocq_log_read(aggregate_types(batch->projection),
 									  batch->after, batch->end, MAX_BYTES);
 
-	if (events.count < batch->events)
-	{
-		batch->events = events.count;
+	batch->events = events.count;
+	if (events.count > 0 && events.items[events.count - 1].position < batch->last_event)
 		batch->end = batch->last_event = events.items[events.count - 1].position;
-	}
 	return ocq_batch_of_log(&events, batch->after);
+}
+
+/*
+ * handle_states hands the states to the projection in parts, as few events may be
+ * about orders of many lines.  What a part takes is freed after it.
+ */
+static int64
+handle_states(const OcqProjection *projection, const OcqBatch *states)
+{
+	OcqBatch	part = {.orders = states->orders};
+	int			left = states->norders;
+	int64		changed = 0;
+
+	do
+	{
+		int			lines = 0;
+
+		for (part.norders = 0; part.norders < left && lines < MAX_LINES; part.norders++)
+			lines += part.orders[part.norders].item_count;
+		left -= part.norders;
+		if (left == 0)
+		{
+			part.changes = states->changes;
+			part.nchanges = states->nchanges;
+			part.stocks = states->stocks;
+			part.nstocks = states->nstocks;
+		}
+		SPI_connect();
+		changed += ocq_projection_handle(projection, &part);
+		SPI_finish();
+		part.orders += part.norders;
+	} while (left > 0);
+	return changed;
 }
 
 static void
@@ -236,7 +270,7 @@ handle_batch(Batch *batch)
 	{
 		OcqBatch	states = batch->is_sync ? states_behind(batch) : states_touched(batch);
 
-		changed = ocq_projection_handle(batch->projection, &states);
+		changed = handle_states(batch->projection, &states);
 	}
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }
@@ -253,8 +287,11 @@ try_batch(Batch *batch)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		/* A connection of its own, so that the memory of one try is not missing in the next. */
+		SPI_connect();
 		handle_batch(batch);
 		ocq_check_deferred_constraints();
+		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();

@@ -37,10 +37,11 @@ OCQ_STATEMENT("SELECT e.* FROM (SELECT DISTINCT u.u FROM pg_catalog.unnest($4) A
 /* So many may be read beyond max_bytes. */
 #define LOG_FETCH_COUNT 200
 
+/* Events that were copied from another log may share a position: they are read together. */
 static OcqStatement select_log =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
 			  " WHERE position > $1 AND position <= $2 AND aggregate_type = ANY ($3)"
-			  " ORDER BY position LIMIT $4",
+			  " ORDER BY position FETCH FIRST $4 ROWS WITH TIES",
 			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
 
 /* append_rows returns how many bytes of data it has added. */
@@ -79,11 +80,14 @@ ocq_log_read(Datum aggregate_types, int64 after, int64 up_to, Size max_bytes)
 		};
 
 		rows = ocq_statement_run(&select_log, values, NULL);
-		if (events.count + LOG_FETCH_COUNT > room)
-			events.items = repalloc_array(events.items, OcqEvent, room *= 2);
+		if (events.count + (int) rows > room)
+		{
+			room = 2 * (events.count + (int) rows);
+			events.items = repalloc_array(events.items, OcqEvent, room);
+		}
 		bytes += append_rows(&events, rows);
 		after = events.count > 0 ? events.items[events.count - 1].position : after;
-	} while (rows == LOG_FETCH_COUNT && bytes < max_bytes);
+	} while (rows >= LOG_FETCH_COUNT && bytes < max_bytes);
 	return events;
 }
 

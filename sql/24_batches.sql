@@ -1,0 +1,87 @@
+-- Batches of an async projection: how much data one takes, and events that share a position.
+SET search_path = order_cqrs, public;
+SET order_cqrs.tenant_id = 'batches';
+\pset format unaligned
+\pset tuples_only on
+-- The details of the warnings name positions, which other tests move.
+\set VERBOSITY terse
+CALL customer_put('c', 'C', 'c@example.org');
+CALL product_put('p', 'P', 'x');
+CALL projection_sync();
+-- An order as its owner might copy it from elsewhere, with as much data as is wanted.
+CREATE FUNCTION tools.insert_orders(tenant text, prefix text, first_position bigint, orders int, bytes int)
+	RETURNS void LANGUAGE sql AS $$
+	INSERT INTO order_cqrs.events (position, tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+	OVERRIDING SYSTEM VALUE
+	SELECT first_position + n - 1, tenant, 'Order', prefix || n, 1, 'OrderCreated',
+	       jsonb_build_object('customer_id', 'c', 'total_amount', 1, 'padding', repeat('x', bytes),
+	                          'items', '[{"product_id": "p", "quantity": 1, "unit_price": 1}]'::jsonb),
+	       session_user, clock_timestamp()
+	  FROM generate_series(1, orders) AS n
+$$;
+CREATE PROCEDURE tools.draw_positions(count int) LANGUAGE sql AS $$
+	SELECT count(nextval('order_cqrs.events_position_seq')) FROM generate_series(1, count)
+$$;
+\set stats 'SELECT status, sum(orders), sum(revenue) FROM order_stats WHERE tenant_id = ''batches'' GROUP BY 1 ORDER BY 1;'
+
+-- 450 events of 100 kB: a batch ends where it has 16 MB, after whole portions of 200 events.
+SELECT event_horizon() AS start \gset
+SELECT events_total AS total FROM projection_state WHERE projection_name = 'order_stats' \gset
+CALL tools.draw_positions(450);
+SELECT tools.insert_orders('batches', 'large', :start + 1, 450, 100000);
+CALL projection_sync('order_stats');
+SELECT last_event_count AS in_the_last_batch, events_total - :total AS events, last_position - :start AS last
+  FROM projection_state WHERE projection_name = 'order_stats';
+:stats
+SELECT * FROM tools.differences();
+
+-- One of them fails: those before it are there, once.
+SELECT event_horizon() AS start \gset
+ALTER TABLE order_stats_applied ADD CONSTRAINT not_this_one CHECK (order_id <> 'more333');
+CALL tools.draw_positions(450);
+SELECT tools.insert_orders('batches', 'more', :start + 1, 450, 100000);
+CALL projection_sync('order_stats');
+SELECT status, last_position - :start AS last, failed_position - :start AS failed, attempts
+  FROM projection_state WHERE projection_name = 'order_stats';
+:stats
+ALTER TABLE order_stats_applied DROP CONSTRAINT not_this_one;
+CALL projection_sync('order_stats');
+:stats
+SELECT * FROM tools.differences();
+
+-- Orders that were copied from another database have the positions that they had there.  A portion ends between
+-- two events of one position, and another with the last of its data.
+CALL projection_sync();
+SELECT event_horizon() AS start \gset
+CALL tools.draw_positions(303);
+BEGIN;
+SELECT tools.insert_orders('batches', 'single', :start + 1, 1, 0);
+SELECT tools.insert_orders('batches', 'ours', :start + 2, 300, 0);
+SELECT tools.insert_orders('others', 'theirs', :start + 2, 300, 100000);
+COMMIT;
+CALL projection_sync('order_stats');
+SELECT last_event_count AS in_the_last_batch, last_position = event_horizon() AS at_horizon
+  FROM projection_state WHERE projection_name = 'order_stats';
+:stats
+SELECT sum(orders) FROM order_stats WHERE tenant_id = 'others';
+CALL projection_sync();
+SELECT * FROM tools.differences();
+
+-- Few events about orders of many lines are written in parts, and each order once.
+BEGIN;
+SET LOCAL session_replication_role = replica;
+INSERT INTO events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+SELECT 'long', 'Order', 'long' || n, 1, 'OrderCreated',
+       jsonb_build_object('customer_id', 'c', 'total_amount', 500, 'items', (
+           SELECT jsonb_agg(jsonb_build_object('product_id', 'p' || i, 'quantity', 1, 'unit_price', 1)) FROM generate_series(1, 500) AS i)),
+       session_user, clock_timestamp()
+  FROM generate_series(1, 401) AS n;
+SET LOCAL session_replication_role = origin;
+CALL projection_sync('order_stats');
+SELECT last_event_count FROM projection_state WHERE projection_name = 'order_stats';
+SELECT status, orders, revenue FROM order_stats WHERE tenant_id = 'long';
+SELECT count(*), min(quantity), max(quantity) FROM order_product_stats WHERE tenant_id = 'long';
+SELECT count(*) FROM projection_verify('order_stats');
+ROLLBACK;
+DROP FUNCTION tools.insert_orders;
+DROP PROCEDURE tools.draw_positions;
