@@ -723,18 +723,29 @@ list_of(const Search *search, int criterion)
 	return search->is_list[criterion] ? value : ocq_array(&value, NULL, 1, TEXTOID);
 }
 
+/* Criteria that are about orders with one of several values. */
+static const struct
+{
+	int			criterion;
+	OcqOrdersBy by;
+}			lists[] = {
+	{CUSTOMER_ID, OCQ_ORDERS_BY_CUSTOMERS},
+	{PRODUCT_ID, OCQ_ORDERS_BY_PRODUCTS},
+	{STATUS, OCQ_ORDERS_BY_STATUSES},
+	{PAYMENT_STATUS, OCQ_ORDERS_BY_PAYMENT_STATUSES},
+};
+
 /* find_few looks for a criterion that is about few orders. */
 static bool
 find_few(const Search *search, OcqCandidates *found)
 {
 	Datum		tenant_id = search->values[PARAM_TENANT_ID];
 
-	if (is_applied(search, CUSTOMER_ID) &&
-		ocq_candidates_orders(OCQ_ORDERS_BY_CUSTOMERS, tenant_id, list_of(search, CUSTOMER_ID), (Datum) 0, found))
-		return true;
-	if (is_applied(search, PRODUCT_ID) &&
-		ocq_candidates_orders(OCQ_ORDERS_BY_PRODUCTS, tenant_id, list_of(search, PRODUCT_ID), (Datum) 0, found))
-		return true;
+	for (int i = 0; i < (int) lengthof(lists); i++)
+		if (is_applied(search, lists[i].criterion) &&
+			ocq_candidates_orders(lists[i].by, tenant_id, list_of(search, lists[i].criterion),
+								  (Datum) 0, found))
+			return true;
 	for (int i = 0; i < (int) lengthof(ranges); i++)
 		if ((is_applied(search, ranges[i].least) || is_applied(search, ranges[i].greatest)) &&
 			ocq_candidates_orders(ranges[i].by, tenant_id, bound_of(search, ranges[i].least, true),
