@@ -17,7 +17,7 @@
  * order_item_view, however many there are.  All other searches read the orders, and
  * ask of each whether it has such an item.
  *
- * Rows are then found by the first of these methods that will do (choose):
+ * Rows are then found by the first of these methods that will do (find_page):
  *
  *	directly	one index has the rows, in the order of the sort, whatever the values;
  *	of ids		a criterion is about few orders: these are read, and the rest compared;
