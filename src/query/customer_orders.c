@@ -22,13 +22,9 @@
 
 PG_FUNCTION_INFO_V1(ocq_customer_orders);
 
-#define CREATED_AT_COLUMN 10
-
 /* Values matter little here: whatever they are, the index on customer and time serves. */
 static OcqStatement select_orders =
-OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email,"
-			  " v.status, v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at,"
-			  " v.shipped_at, v.version"
+OCQ_STATEMENT("SELECT " OCQ_PAGE_COLUMNS
 			  " FROM order_cqrs.order_summary_view v"
 			  " WHERE v.tenant_id = $1 AND v.customer_id = $2 AND v.created_at >= $3"
 			  " AND (v.created_at, v.order_id) < ($4, $5)"
@@ -99,7 +95,7 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	values[6] = Int64GetDatum(page.offset);
 
 	ocq_scope_enter(&scope);
-	ocq_page_return(fcinfo, &kind, CREATED_AT_COLUMN,
+	ocq_page_return(fcinfo, &kind, OCQ_PAGE_CREATED_AT,
 					ocq_statement_run(&select_orders, values, NULL));
 	ocq_scope_leave(&scope);
 	ocq_cache_keep_rows(&question, fcinfo);

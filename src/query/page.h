@@ -9,6 +9,18 @@
 #include "fmgr.h"
 #include "query/cursor.h"
 
+/* The columns of order_summary_view v that every list of orders returns, and where some are, from 1. */
+#define OCQ_PAGE_COLUMNS \
+	"v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email, v.status," \
+	" v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at, v.shipped_at," \
+	" v.version"
+
+#define OCQ_PAGE_CUSTOMER_NAME 4
+#define OCQ_PAGE_TOTAL_AMOUNT 8
+#define OCQ_PAGE_ITEM_COUNT 9
+#define OCQ_PAGE_CREATED_AT 10
+#define OCQ_PAGE_UPDATED_AT 11
+
 typedef struct OcqPage
 {
 	int64		offset;			/* rows to skip */

@@ -153,26 +153,22 @@ static const Range ranges[] = {
 static const char *const statuses[] = {"PENDING", "COMPLETED", "CANCELLED", NULL};
 static const char *const payment_statuses[] = {"PENDING", "COMPLETED", "FAILED", "REFUNDED", NULL};
 
-#define COLUMNS \
-	"v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email, v.status," \
-	" v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at, v.shipped_at," \
-	" v.version"
-
 typedef struct SortOrder
 {
 	const char *name;
 	const char *expression;
 	Oid			type;
-	int			column;			/* among COLUMNS, from 1 */
+	int			column;			/* among OCQ_PAGE_COLUMNS */
 } SortOrder;
 
 /* Cursors name a sort by its place here: add new ones at the end. */
 static const SortOrder sorts[] = {
-	[BY_CREATED_AT] = {"created_at", "v.created_at", TIMESTAMPTZOID, 10},
-	[BY_UPDATED_AT] = {"updated_at", "v.updated_at", TIMESTAMPTZOID, 11},
-	[BY_TOTAL_AMOUNT] = {"total_amount", "v.total_amount", NUMERICOID, 8},
-	[BY_ITEM_COUNT] = {"item_count", "v.item_count", INT4OID, 9},
-	[BY_CUSTOMER_NAME] = {"customer_name", "coalesce(v.customer_name, '') COLLATE \"C\"", TEXTOID, 4},
+	[BY_CREATED_AT] = {"created_at", "v.created_at", TIMESTAMPTZOID, OCQ_PAGE_CREATED_AT},
+	[BY_UPDATED_AT] = {"updated_at", "v.updated_at", TIMESTAMPTZOID, OCQ_PAGE_UPDATED_AT},
+	[BY_TOTAL_AMOUNT] = {"total_amount", "v.total_amount", NUMERICOID, OCQ_PAGE_TOTAL_AMOUNT},
+	[BY_ITEM_COUNT] = {"item_count", "v.item_count", INT4OID, OCQ_PAGE_ITEM_COUNT},
+	[BY_CUSTOMER_NAME] = {"customer_name", "coalesce(v.customer_name, '') COLLATE \"C\"", TEXTOID,
+	OCQ_PAGE_CUSTOMER_NAME},
 };
 
 /* What a statement is made for; with the criteria that are applied, its shape. */
@@ -583,7 +579,7 @@ append_select_list(StringInfo sql, const Search *search)
 	{
 		case PURPOSE_ROWS:
 		case PURPOSE_ROWS_AFTER:
-			appendStringInfoString(sql, COLUMNS);
+			appendStringInfoString(sql, OCQ_PAGE_COLUMNS);
 			break;
 		case PURPOSE_PLACE:
 		case PURPOSE_PLACE_AFTER:
