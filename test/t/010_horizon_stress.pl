@@ -101,17 +101,18 @@ note("seed $seed");
 my $started = time;
 my @following = map { start_consumer($_) } sort keys %consumers;
 my $writing = start_writers();
-my ($resolving, $resolve) = start_resolver();
+my ($resolving, $resolve, $complaints) = start_resolver();
 
-while ($writing->pumpable)
+# The writers' output goes where ours goes: there is nothing to pump, and to pump what has just ended is an error.
+while ($writing->pumpable && time < $started + $PostgreSQL::Test::Utils::timeout_default)
 {
-	$writing->pump_nb;
 	$resolve->($prepared_age);
 	sleep $resolve_interval;
 }
 ok($writing->finish, 'every transaction of the writers ran');
 $resolve->(0);
-ok($resolving->finish, 'every prepared transaction was ended');
+ok($resolving->finish, 'the resolver came to its end');
+is(join("\n", grep { !/ is busy$/ } split /\n/, $$complaints), '', 'it could end whatever it met');
 $node->safe_psql('shop', 'INSERT INTO closing DEFAULT VALUES');
 $_->finish foreach @following;
 note(sprintf 'ran for %.1f s', time - $started);
@@ -190,17 +191,18 @@ SQL
 	return;
 }
 
-# start returns a program that runs beside this one. What it is to read from $$in it gets when it is pumped.
+# start COMMAND, REDIRECTION ... returns a program that runs beside this one and reads nothing, unless a redirection
+# says from where. It reads when it is pumped.
 sub start
 {
-	my ($command, $in) = @_;
+	my ($command, @redirections) = @_;
 	my $timeout = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-	return IPC::Run::start($command, '<', $in // \undef, $timeout);
+	return IPC::Run::start($command, @redirections ? @redirections : ('<', \undef), $timeout);
 }
 
 sub psql_command
 {
-	return ('psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('shop'));
+	return ('psql', '-XqAt', '-d', $node->connstr('shop'));
 }
 
 # start_consumer NAME: one of them has a snapshot for each transaction, to which event_read does not stick.
@@ -209,7 +211,7 @@ sub start_consumer
 	my ($name) = @_;
 	my $level = $name eq 'event_read_of_types' ? 'repeatable read' : 'read committed';
 	return start(
-		[   psql_command(),
+		[   psql_command(), '-v', 'ON_ERROR_STOP=1',
 			'-c', "SET default_transaction_isolation = '$level'",
 			'-c', "CALL follow('$name', \$query\$$consumers{$name}\$query\$)" ]);
 }
@@ -229,12 +231,13 @@ sub start_writers
 			'-D', 'n=0', @files, $node->connstr('shop') ]);
 }
 
-# start_resolver returns a session and what makes it end the prepared transactions that are older than so many
-# seconds: every fourth is rolled back.
+# start_resolver returns a session, what makes it end the prepared transactions that are older than so many seconds,
+# and a reference to what it complains of. Every fourth is rolled back. One that is listed can still be busy: the
+# session that prepares it may have lost the processor before it let go. It is met again at the next look.
 sub start_resolver
 {
-	my $in = '';
-	my $session = start([ psql_command() ], \$in);
+	my ($in, $complaints) = ('', '');
+	my $session = start([ psql_command() ], '<', \$in, '2>', \$complaints);
 	my $resolve = sub {
 		my ($age) = @_;
 		$in .= <<"SQL";
@@ -244,7 +247,7 @@ SQL
 		$session->pump while length $in;
 		return;
 	};
-	return ($session, $resolve);
+	return ($session, $resolve, \$complaints);
 }
 
 sub lost_by
