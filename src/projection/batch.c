@@ -69,29 +69,33 @@ end_of_stream(const OcqEvents *events, int start)
 	return end;
 }
 
-static void
-add_stream(OcqBatch *batch, const OcqEvent *events, int count)
+static OcqOrderState
+fold_stream(const OcqEvent *events, int count)
 {
-	switch (kind_of(&events->stream))
-	{
-		case KIND_ORDER:
-			ocq_stream_check_complete(events, count);
-			batch->orders[batch->norders++] = ocq_order_fold(events, count);
-			return;
-		case KIND_REFERENCE:
-			batch->changes[batch->nchanges++] = make_change(&events[count - 1]);
-			return;
-		case KIND_STOCK:
-			batch->stocks[batch->nstocks++] = make_stock_change(&events[count - 1]);
-			return;
-	}
+	ocq_stream_check_complete(events, count);
+	return ocq_order_fold(events, count);
 }
 
-/* fold makes a batch of events that come one stream after the other, each in order. */
+/* add_stream leaves an order to the caller: where it is put depends on what is known of it. */
+static void
+add_stream(OcqBatch *batch, const OcqEvent *last)
+{
+	if (kind_of(&last->stream) == KIND_REFERENCE)
+		batch->changes[batch->nchanges++] = make_change(last);
+	else
+		batch->stocks[batch->nstocks++] = make_stock_change(last);
+}
+
+/*
+ * fold makes a batch of events that come one stream after the other, each in order.
+ * Orders that begin after a position are new and come first.
+ */
 static OcqBatch
-fold(const OcqEvents *events)
+fold(const OcqEvents *events, int64 new_after)
 {
 	OcqBatch	batch = {0};
+	OcqOrderState *others;
+	int			nothers = 0;
 	int			nstreams = 0;
 
 	for (int i = 0; i < events->count; i = end_of_stream(events, i))
@@ -99,11 +103,21 @@ fold(const OcqEvents *events)
 	batch.orders = palloc_array(OcqOrderState, nstreams);
 	batch.changes = palloc_array(OcqReferenceChange, nstreams);
 	batch.stocks = palloc_array(OcqStockChange, nstreams);
+	others = palloc_array(OcqOrderState, nstreams);
 	for (int start = 0, end; start < events->count; start = end)
 	{
+		const OcqEvent *first = &events->items[start];
+
 		end = end_of_stream(events, start);
-		add_stream(&batch, &events->items[start], end - start);
+		if (kind_of(&first->stream) != KIND_ORDER)
+			add_stream(&batch, &events->items[end - 1]);
+		else if (first->position > new_after)
+			batch.orders[batch.nnew++] = fold_stream(first, end - start);
+		else
+			others[nothers++] = fold_stream(first, end - start);
 	}
+	memcpy(&batch.orders[batch.nnew], others, sizeof(OcqOrderState) * nothers);
+	batch.norders = batch.nnew + nothers;
 	return batch;
 }
 
@@ -150,7 +164,7 @@ ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 	of_orders = ocq_streams_read(orders, norders, up_to);
 	of_others = ocq_streams_read_last(others, nothers, up_to);
 	all = merge(&of_orders, &of_others);
-	return fold(&all);
+	return fold(&all, PG_INT64_MAX);
 }
 
 /* read_earlier returns what precedes the events in the streams of orders. */
@@ -173,10 +187,10 @@ read_earlier(const OcqEvents *events, int64 up_to)
 /*
  * ocq_batch_of_log folds the streams of all events of a part of the log that
  * begins after a position.  What went before is read for those streams only that
- * do not begin here.
+ * do not begin here; with presumes_new those that do are taken for new.
  */
 OcqBatch
-ocq_batch_of_log(OcqEvents *events, int64 after)
+ocq_batch_of_log(OcqEvents *events, int64 after, bool presumes_new)
 {
 	OcqEvents	earlier;
 	OcqEvents	all;
@@ -184,7 +198,7 @@ ocq_batch_of_log(OcqEvents *events, int64 after)
 	qsort(events->items, events->count, sizeof(OcqEvent), ocq_event_compare);
 	earlier = read_earlier(events, after);
 	all = merge(&earlier, events);
-	return fold(&all);
+	return fold(&all, presumes_new ? after : PG_INT64_MAX);
 }
 
 /* evolve_appended applies the events of a command to the state before them. */

@@ -13,6 +13,9 @@
 #include "base/stamps.h"
 #include "projection/projection.h"
 
+/* Lines of orders that are written at once; an order has one at least. */
+#define LINES_OF_PART 200
+
 static void
 announce(const OcqBatch *batch)
 {
@@ -35,6 +38,43 @@ ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch)
 
 	if (projection->answers_queries && changed > 0)
 		announce(batch);
+	return changed;
+}
+
+/*
+ * ocq_projection_handle_many hands over a batch of any size, in parts, and frees
+ * what each has taken.  The parts are small for the sake of memory: glibc gives what
+ * is freed back to the kernel, unless it is little, and it costs more to get it anew
+ * for each part than larger statements save.  Those of new orders come first, and
+ * are marked as such.
+ */
+int64
+ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch)
+{
+	OcqBatch	part = {.orders = batch->orders};
+	int			done = 0;
+	int64		changed = 0;
+
+	do
+	{
+		int			end = done < batch->nnew ? batch->nnew : batch->norders;
+		int			lines = 0;
+
+		for (part.norders = 0; done < end && lines < LINES_OF_PART; part.norders++, done++)
+			lines += part.orders[part.norders].item_count;
+		part.nnew = end == batch->nnew ? part.norders : 0;
+		if (done == batch->norders)
+		{
+			part.changes = batch->changes;
+			part.nchanges = batch->nchanges;
+			part.stocks = batch->stocks;
+			part.nstocks = batch->nstocks;
+		}
+		SPI_connect();
+		changed += ocq_projection_handle(projection, &part);
+		SPI_finish();
+		part.orders += part.norders;
+	} while (done < batch->norders);
 	return changed;
 }
 

@@ -332,7 +332,8 @@ rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int fro
 	ocq_projection_forget(projection, &some);
 	batch = ocq_batch_of_streams(&some, some.count,
 								 state.is_sync ? PG_INT64_MAX : state.last_position);
-	(void) ocq_projection_handle(projection, &batch);
+	batch.nnew = batch.norders;
+	(void) ocq_projection_handle_many(projection, &batch);
 	ocq_scope_leave(&scope);
 	return end;
 }

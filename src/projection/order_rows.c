@@ -11,11 +11,11 @@
  *	$10 created_at	$11 updated_at		$12 payment_status
  *	$13 shipped_at	$14 items
  *
- * as values for one order, and as an array of records for many; update_one is also told, as
- * $15, which version the row must have.  An order that a command is
+ * as values for one order, and as an array of records for many; update_one is
+ * also told, as $15, which version the row must have.  An order that a command is
  * appending has either no row yet or the row of the version before, which is
- * cheap to write.  All else goes through the statement for many, which asks
- * whether the row is older.
+ * cheap to write.  All else goes through a statement for many: orders that are new
+ * are inserted, and of others is asked whether their row is older.
  *
  * Items are what the caller gives: NULL for a table that has none, or where they
  * are to stay as they are.
@@ -154,12 +154,12 @@ tell_written(const OcqBatch *batch, uint64 changed, bool *written)
 }
 
 /*
- * ocq_order_rows_upsert writes the batch's orders where their rows are older, and
+ * ocq_order_rows_write writes the batch's orders where their rows are older, and
  * returns how many it has written.  items has an element for each order, or is
  * NULL; written, if not NULL, is told which they were.
  */
 int64
-ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items, bool *written)
+ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items, bool *written)
 {
 	int			norders = batch->norders;
 	OcqReference *customers;
@@ -177,7 +177,8 @@ ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items, 
 		set_params(&values[NPARAMS * i], &nulls[NPARAMS * i], &batch->orders[i], &customers[i],
 				   items == NULL ? NULL : items[i]);
 	records = ocq_records(values, nulls, norders, param_types, NPARAMS);
-	changed = ocq_statement_run(&rows->upsert_many, &records, NULL);
+	changed = ocq_statement_run(batch->nnew == norders ? &rows->insert_many : &rows->upsert_many,
+								&records, NULL);
 	if (written != NULL)
 		tell_written(batch, changed, written);
 	return changed;

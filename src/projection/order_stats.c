@@ -106,7 +106,8 @@ static OcqStatement behind =
 OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_stats_applied") " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqDifferences differences = OCQ_DIFFERENCES("order_stats");
+static OcqDifferences differences =
+OCQ_ORDER_DIFFERENCES("order_stats", "SELECT FROM order_cqrs.order_stats_applied");
 
 static int64
 handle(const OcqBatch *batch)

@@ -8,6 +8,15 @@
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
 
+#define INSERT_MANY \
+	"INSERT INTO order_cqrs.order_summary_view AS v (tenant_id, order_id, version," \
+	" customer_id, customer_name, customer_email, status, payment_status," \
+	" total_amount, item_count, created_at, updated_at, shipped_at)" \
+	" SELECT n.tenant_id, n.order_id, n.version, n.customer_id, n.customer_name," \
+	" n.customer_email, n.status, n.payment_status, n.total_amount, n.item_count," \
+	" n.created_at, n.updated_at, n.shipped_at" \
+	" FROM " OCQ_ORDER_ROWS
+
 static OcqOrderRows order_rows = {
 	.insert_one =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view (tenant_id, order_id, version,"
@@ -25,14 +34,9 @@ static OcqOrderRows order_rows = {
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 				  TEXTOID, TIMESTAMPTZOID, JSONBOID, INT4OID),
+	.insert_many = OCQ_STATEMENT(INSERT_MANY, RECORDARRAYOID),
 	.upsert_many =
-	OCQ_STATEMENT("INSERT INTO order_cqrs.order_summary_view AS v (tenant_id, order_id, version,"
-				  " customer_id, customer_name, customer_email, status, payment_status,"
-				  " total_amount, item_count, created_at, updated_at, shipped_at)"
-				  " SELECT n.tenant_id, n.order_id, n.version, n.customer_id, n.customer_name,"
-				  " n.customer_email, n.status, n.payment_status, n.total_amount, n.item_count,"
-				  " n.created_at, n.updated_at, n.shipped_at"
-				  " FROM " OCQ_ORDER_ROWS
+	OCQ_STATEMENT(INSERT_MANY
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email,"
@@ -63,14 +67,15 @@ OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_summary_view") " UNION ALL " OCQ_CHANGES_
 			  " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqDifferences differences = OCQ_DIFFERENCES("order_summary_view");
+static OcqDifferences differences =
+OCQ_ORDER_DIFFERENCES("order_summary_view", "SELECT FROM order_cqrs.order_summary_view");
 
 static int64
 handle(const OcqBatch *batch)
 {
 	if (ocq_order_rows_append(&order_rows, batch, NULL))
 		return 1;
-	return ocq_order_rows_upsert(&order_rows, batch, NULL, NULL) +
+	return ocq_order_rows_write(&order_rows, batch, NULL, NULL) +
 		ocq_names_renew(&renew_customers, batch, OCQ_REFERENCE_CUSTOMER);
 }
 

@@ -22,6 +22,12 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
+#define INSERT_MANY \
+	"INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id," \
+	" customer_name, customer_email, status, total_amount, item_count," \
+	" created_at, updated_at, payment_status, shipped_at, items)" \
+	" SELECT * FROM " OCQ_ORDER_ROWS
+
 static OcqOrderRows order_rows = {
 	.insert_one =
 	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view (tenant_id, order_id, version, customer_id,"
@@ -39,11 +45,9 @@ static OcqOrderRows order_rows = {
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 				  TEXTOID, TIMESTAMPTZOID, JSONBOID, INT4OID),
+	.insert_many = OCQ_STATEMENT(INSERT_MANY, RECORDARRAYOID),
 	.upsert_many =
-	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id,"
-				  " customer_name, customer_email, status, total_amount, item_count,"
-				  " created_at, updated_at, payment_status, shipped_at, items)"
-				  " SELECT * FROM " OCQ_ORDER_ROWS
+	OCQ_STATEMENT(INSERT_MANY
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
 				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
 				  " customer_email = excluded.customer_email, status = excluded.status,"
@@ -73,13 +77,16 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1)"
 	"tenant_id, order_id, version, created_at, line, product_id, product_name, product_category," \
 	" quantity, unit_price, total_price"
 
-static OcqStatement insert_lines =
-OCQ_STATEMENT("INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")"
-			  " SELECT * FROM unnest($1) AS n (tenant_id text, order_id text, version int,"
-			  " created_at timestamptz, line int, product_id text, product_name text,"
-			  " product_category text, quantity int, unit_price numeric, total_price numeric)"
-			  " ON CONFLICT (tenant_id, order_id, line) DO NOTHING",
-			  RECORDARRAYOID);
+#define INSERT_LINES \
+	"INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")" \
+	" SELECT * FROM unnest($1) AS n (tenant_id text, order_id text, version int," \
+	" created_at timestamptz, line int, product_id text, product_name text," \
+	" product_category text, quantity int, unit_price numeric, total_price numeric)"
+
+static OcqStatement insert_lines = OCQ_STATEMENT(INSERT_LINES, RECORDARRAYOID);
+
+static OcqStatement insert_missing_lines =
+OCQ_STATEMENT(INSERT_LINES " ON CONFLICT (tenant_id, order_id, line) DO NOTHING", RECORDARRAYOID);
 
 /* The same for the one order that a command is appending to. */
 static OcqStatement delete_appended =
@@ -149,7 +156,9 @@ static OcqStatement behind =
 OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_view") " UNION ALL " OCQ_CHANGES_BEHIND " ORDER BY 4",
 			  INT8OID, INT8OID, TEXTARRAYOID);
 
-static OcqDifferences differences = OCQ_DIFFERENCES("order_view");
+static OcqDifferences differences =
+OCQ_ORDER_DIFFERENCES("order_view", "SELECT 1 FROM order_cqrs.order_view"
+					  " UNION ALL SELECT 1 FROM order_cqrs.order_item_view");
 
 /* LINE_COLUMNS, counted from 0. */
 enum
@@ -274,12 +283,12 @@ items_of(const Lines *lines, int first, int count)
 }
 
 static void
-insert(const Lines *lines)
+insert(OcqStatement *statement, const Lines *lines)
 {
 	Datum		records = ocq_records(lines->values[0], lines->nulls[0], lines->count,
 									  line_types, LINE_NCOLUMNS);
 
-	(void) ocq_statement_run(&insert_lines, &records, NULL);
+	(void) ocq_statement_run(statement, &records, NULL);
 }
 
 /*
@@ -409,17 +418,28 @@ append_one(const OcqBatch *batch)
 	return true;
 }
 
+/* items_of_orders keeps of each order's items the jsonb only; making it takes ten times its size. */
 static Jsonb **
 items_of_orders(const Lines *lines, const OcqOrderState *orders, int norders)
 {
 	Jsonb	  **items = palloc_array(Jsonb *, norders);
 	int			first = 0;
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(outer, "order_cqrs items of an order",
+												  ALLOCSET_DEFAULT_SIZES);
 
 	for (int i = 0; i < norders; i++)
 	{
-		items[i] = items_of(lines, first, orders[i].item_count);
+		Jsonb	   *made;
+
+		MemoryContextSwitchTo(scratch);
+		made = items_of(lines, first, orders[i].item_count);
+		MemoryContextSwitchTo(outer);
+		items[i] = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(made));
+		MemoryContextReset(scratch);
 		first += orders[i].item_count;
 	}
+	MemoryContextDelete(scratch);
 	return items;
 }
 
@@ -444,19 +464,20 @@ keep_written(Lines *lines, const OcqOrderState *orders, const bool *written, int
 }
 
 static int64
-upsert(const OcqBatch *batch)
+write_orders(const OcqBatch *batch)
 {
 	Lines		lines = lines_of(batch->orders, batch->norders);
+	Jsonb	  **items = items_of_orders(&lines, batch->orders, batch->norders);
 	bool	   *written = palloc_array(bool, batch->norders);
-	int64		changed = ocq_order_rows_upsert(&order_rows, batch,
-												items_of_orders(&lines, batch->orders, batch->norders),
-												written);
+	int64		changed = ocq_order_rows_write(&order_rows, batch, items, written);
 
-	if (changed > 0)
+	if (batch->nnew == batch->norders)
+		insert(&insert_lines, &lines);
+	else if (changed > 0)
 	{
 		keep_written(&lines, batch->orders, written, batch->norders);
 		delete_old_lines_of(batch->orders, written, batch->norders);
-		insert(&lines);
+		insert(&insert_missing_lines, &lines);
 	}
 	return changed;
 }
@@ -499,7 +520,7 @@ handle(const OcqBatch *batch)
 {
 	if (append_one(batch))
 		return 1;
-	return (batch->norders > 0 ? upsert(batch) : 0) + renew_names(batch);
+	return (batch->norders > 0 ? write_orders(batch) : 0) + renew_names(batch);
 }
 
 static void

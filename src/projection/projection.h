@@ -46,6 +46,7 @@ typedef struct OcqBatch
 {
 	OcqOrderState *orders;
 	int			norders;
+	int			nnew;			/* orders that the read tables have nothing of: the first ones */
 	OcqReferenceChange *changes;
 	int			nchanges;
 	OcqStockChange *stocks;
@@ -89,6 +90,26 @@ typedef struct OcqProjection
 	OcqDifferences *differences;
 } OcqProjection;
 
+/*
+ * For projections of orders: where the tables that rows reads are empty, as after a
+ * TRUNCATE or in a restored database, every stream differs, and nothing need be
+ * folded to know that.
+ */
+#define OCQ_ORDER_DIFFERENCES(projection, rows) \
+	{ \
+		.all = OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
+									" FROM order_cqrs." projection "_difference()"), \
+		.streams = OCQ_STATEMENT_NOARGS("SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
+										" FROM order_cqrs." projection "_difference()" \
+										" WHERE aggregate_id IS NOT NULL AND EXISTS (" rows ")" \
+										" UNION ALL" \
+										" SELECT tenant_id, aggregate_type, aggregate_id" \
+										" FROM order_cqrs.events" \
+										" WHERE aggregate_type = 'Order' AND version = 1" \
+										" AND NOT EXISTS (" rows ")" \
+										" ORDER BY 1, 2, 3") \
+	}
+
 extern const OcqProjection ocq_projection_reference;
 extern const OcqProjection ocq_projection_inventory;
 extern const OcqProjection ocq_projection_payments;
@@ -130,11 +151,12 @@ extern bool ocq_projection_is_triggered(int index);
 
 /* batch.c */
 extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to);
-extern OcqBatch ocq_batch_of_log(OcqEvents *events, int64 after);
+extern OcqBatch ocq_batch_of_log(OcqEvents *events, int64 after, bool presumes_new);
 extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch);
 
 /* handle.c */
 extern int64 ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch);
+extern int64 ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch);
 extern void ocq_projection_forget(const OcqProjection *projection, const OcqStreams *streams);
 
 /* order_rows.c */
@@ -142,6 +164,7 @@ typedef struct OcqOrderRows
 {
 	OcqStatement insert_one;
 	OcqStatement update_one;
+	OcqStatement insert_many;
 	OcqStatement upsert_many;
 } OcqOrderRows;
 
@@ -153,8 +176,8 @@ typedef struct OcqOrderRows
 	" shipped_at timestamptz, items jsonb)"
 
 extern bool ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items);
-extern int64 ocq_order_rows_upsert(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items,
-								   bool *written);
+extern int64 ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items,
+								  bool *written);
 extern int64 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind);
 extern void ocq_rows_forget(OcqStatement *statement, const OcqStreams *streams, const char *aggregate_type);
 

@@ -42,9 +42,6 @@
 /* Data of events that one transaction handles: it takes a few times that in memory. */
 #define MAX_BYTES (16 * 1024 * 1024)
 
-/* Lines of orders that are written at once: the memory for one is about 2 kB. */
-#define MAX_LINES 100000
-
 int			ocq_batch_size = 10000;
 
 /* Position of the last event of a batch of at most $4 events, and how many it has. */
@@ -71,6 +68,8 @@ typedef struct Batch
 	bool		waits;			/* for another process, if need be */
 	bool		appends_are_blocked;
 	bool		is_blocked;		/* by a command, for now */
+	bool		presumes_new;	/* that no read table knows the orders that begin in the batch */
+	bool		met_rows;		/* the presumption was wrong */
 	int64		after;
 	int64		end;
 	int64		events;
@@ -225,40 +224,7 @@ states_touched(Batch *batch)
 	batch->events = events.count;
 	if (events.count > 0 && events.items[events.count - 1].position < batch->last_event)
 		batch->end = batch->last_event = events.items[events.count - 1].position;
-	return ocq_batch_of_log(&events, batch->after);
-}
-
-/*
- * handle_states hands the states to the projection in parts, as few events may be
- * about orders of many lines.  What a part takes is freed after it.
- */
-static int64
-handle_states(const OcqProjection *projection, const OcqBatch *states)
-{
-	OcqBatch	part = {.orders = states->orders};
-	int			left = states->norders;
-	int64		changed = 0;
-
-	do
-	{
-		int			lines = 0;
-
-		for (part.norders = 0; part.norders < left && lines < MAX_LINES; part.norders++)
-			lines += part.orders[part.norders].item_count;
-		left -= part.norders;
-		if (left == 0)
-		{
-			part.changes = states->changes;
-			part.nchanges = states->nchanges;
-			part.stocks = states->stocks;
-			part.nstocks = states->nstocks;
-		}
-		SPI_connect();
-		changed += ocq_projection_handle(projection, &part);
-		SPI_finish();
-		part.orders += part.norders;
-	} while (left > 0);
-	return changed;
+	return ocq_batch_of_log(&events, batch->after, batch->presumes_new);
 }
 
 static void
@@ -270,14 +236,14 @@ handle_batch(Batch *batch)
 	{
 		OcqBatch	states = batch->is_sync ? states_behind(batch) : states_touched(batch);
 
-		changed = handle_states(batch->projection, &states);
+		changed = ocq_projection_handle_many(batch->projection, &states);
 	}
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }
 
-/* try_batch runs the batch in a subtransaction; it returns the error's message, or NULL. */
+/* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */
 static char *
-try_batch(Batch *batch)
+try_once(Batch *batch)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -306,12 +272,32 @@ try_batch(Batch *batch)
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		batch->is_blocked = ocq_is_lost_race(error->sqlerrcode);
+		batch->met_rows = batch->presumes_new && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION;
 		message = batch->is_blocked ? NULL : psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return message;
+}
+
+/*
+ * try_batch tries a second time where rows stand in the way that nobody expected.
+ * The rows of an async projection are written once, from its checkpoint on, so an
+ * order that begins after that is new and is inserted without a look, unless
+ * somebody has set the checkpoint back, or written to the table by hand.
+ */
+static char *
+try_batch(Batch *batch)
+{
+	char	   *message;
+
+	batch->presumes_new = !batch->is_sync;
+	message = try_once(batch);
+	if (!batch->met_rows)
+		return message;
+	batch->presumes_new = batch->met_rows = false;
+	return try_once(batch);
 }
 
 static OcqSyncResult
