@@ -51,7 +51,7 @@ $$;
 
 -- An index is dropped in a transaction that is rolled back. Which of the two sides is first changes from round to
 -- round.
-CREATE PROCEDURE measure_index(dropped text, rounds int) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE measure_index(dropped text, rounds int, orders int) LANGUAGE plpgsql AS $$
 DECLARE
 	w float8[];
 	wo float8[];
@@ -59,10 +59,10 @@ DECLARE
 BEGIN
 	FOR half IN 1..2 * rounds LOOP
 		IF half / 2 % 2 = 0 THEN
-			w := write_orders(50);
+			w := write_orders(orders);
 		ELSE
 			EXECUTE format('DROP INDEX order_cqrs.%I', dropped);
-			wo := write_orders(50);
+			wo := write_orders(orders);
 		END IF;
 		ROLLBACK;
 		CONTINUE WHEN half % 2 = 1;
@@ -77,12 +77,12 @@ BEGIN
 END
 $$;
 
-CREATE PROCEDURE measure_indexes(rounds int) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE measure_indexes(rounds int, orders int) LANGUAGE plpgsql AS $$
 DECLARE
 	name text;
 BEGIN
 	FOR name IN SELECT c.name FROM index_cost c ORDER BY 1 LOOP
-		CALL measure_index(name, rounds);
+		CALL measure_index(name, rounds, orders);
 	END LOOP;
 END
 $$;

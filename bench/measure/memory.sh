@@ -3,6 +3,7 @@
 # top of that. What the worker's procedures need at most is measured by the parts that run them.
 measure_memory() {
 	local commands=$((large_log / 10)) before after
+	if [[ $quick == yes ]]; then commands=1100; fi
 	make_shop memory
 	IFS='|' read -r before after < <(sql_on memory --tuples-only --no-align --set=items="$items" \
 		--set=customers="$customers" --set=commands="$commands" --file="$(peer_file memory.sql)" | paste -s -d '|')

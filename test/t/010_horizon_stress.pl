@@ -103,7 +103,7 @@ my @following = map { start_consumer($_) } sort keys %consumers;
 my $writing = start_writers();
 my ($resolving, $resolve, $complaints) = start_resolver();
 
-# The writers' output goes where ours goes: there is nothing to pump, and to pump what has just ended is an error.
+# The writers have no pipe to us: there is nothing to pump, and to pump what has just ended is an error.
 while ($writing->pumpable && time < $started + $PostgreSQL::Test::Utils::timeout_default)
 {
 	$resolve->($prepared_age);
@@ -192,12 +192,13 @@ SQL
 }
 
 # start COMMAND, REDIRECTION ... returns a program that runs beside this one and reads nothing, unless a redirection
-# says from where. It reads when it is pumped.
+# says from where. It reads when it is pumped. Nothing is a file here: of a pipe, even one that is closed before anything
+# comes, IPC::Run would say that it is pumpable until somebody pumps it, whatever has become of the program.
 sub start
 {
 	my ($command, @redirections) = @_;
 	my $timeout = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-	return IPC::Run::start($command, @redirections ? @redirections : ('<', \undef), $timeout);
+	return IPC::Run::start($command, @redirections ? @redirections : ('<', '/dev/null'), $timeout);
 }
 
 sub psql_command

@@ -145,19 +145,17 @@ sub go_way
 	{
 		my ($sql, $end) = @$step;
 		my $is_over = "EXISTS (SELECT FROM order_cqrs.order_saga WHERE order_id = '$id' AND step = '$end')";
-		my $is_stopped = "EXISTS (SELECT FROM pg_stat_activity WHERE $at_gate)";
 
 		$node->safe_psql('shop', $sql->($id));
-		$node->poll_query_until('shop', "SELECT $is_over OR $is_stopped") or return $kills;
-		if ($node->safe_psql('shop', "SELECT $is_stopped") eq 't')
+		my $pid = wait_row($node, 'shop', "SELECT pid FROM pg_stat_activity WHERE $at_gate UNION ALL SELECT 0 WHERE $is_over LIMIT 1");
+		if ($pid)
 		{
-			my $pid = worker_pid($node, 'runner', 'shop');
-			kill_process($node, $pid);
+			kill_and_start($node, $pid);
 			$kills++;
-			$node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE $at_gate AND pid <> $pid");
+			wait_row($node, 'shop', "SELECT pid FROM pg_stat_activity WHERE $at_gate AND pid <> $pid");
 			$node->safe_psql('shop', 'DELETE FROM gate');
+			$node->poll_query_until('shop', "SELECT $is_over") or return $kills;
 		}
-		$node->poll_query_until('shop', "SELECT $is_over") or return $kills;
 	}
 	return $kills;
 }
@@ -358,13 +356,14 @@ sub client_script
 	return join "\n", @script;
 }
 
-# start_client NUMBER starts a psql that sends a script; when the server goes, it is sent again from the start.
+# start_client NUMBER starts a psql that sends a script; when the server goes, it is sent again from the start, unless the
+# script is gone as well.
 sub start_client
 {
 	my ($number) = @_;
 	my $file = $node->basedir . "/client$number.sql";
 	append_to_file($file, client_script($number));
-	my $psql = 'until psql --no-psqlrc --quiet --file "$0" --dbname "$1" >/dev/null 2>&1; do sleep 0.2; done; touch "$0.sent"';
+	my $psql = 'until psql --no-psqlrc --quiet --file "$0" --dbname "$1" >/dev/null 2>&1; do test -e "$0" || exit; sleep 0.2; done; touch "$0.sent"';
 	return { sent => "$file.sent", run => IPC::Run::start([ 'sh', '-c', $psql, $file, $node->connstr('shop') ], '<', \undef) };
 }
 

@@ -23,6 +23,7 @@ my $orders = 31;    # the last is for prepared transactions
 my $node = new_server(
 	'cache',
 	'order_cqrs.cache_size' => '4MB',
+	'order_cqrs.sync_interval' => '1s',
 	restart_after_crash => 'on',
 	allows_streaming => 1);
 $node->start;

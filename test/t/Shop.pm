@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_server set_and_reload create_database open_shop items order_sql
-  loud_lines log_end kill_process wait_served wait_unserved wait_projected worker_pid untrue_rows missing_halves
+  loud_lines log_end kill_process kill_and_start wait_served wait_unserved wait_projected wait_row worker_pid untrue_rows missing_halves
   ok_shop_is_true);
 
 our @projections = qw(reference inventory payments order_view order_summary_view order_stats);
@@ -118,6 +118,18 @@ sub kill_process
 	die 'the server did not restart';
 }
 
+# kill_and_start NODE, PID kills one of the server's processes and starts the server anew. A launcher that comes with
+# the server starts the others at once; after a recovery it would leave them a moment's peace first.
+sub kill_and_start
+{
+	my ($node, $pid) = @_;
+
+	system_or_bail('pg_ctl', 'kill', 'KILL', $pid);
+	$node->stop('immediate');
+	$node->start;
+	return;
+}
+
 # loud_lines NODE, OFFSET returns what the server's log has from there on of warnings and worse. Processes that
 # were asked to go are no trouble.
 sub loud_lines
@@ -151,6 +163,21 @@ sub wait_projected
 		"SELECT sum(lag_events) = 0 FROM order_cqrs.projection_status WHERE $which");
 }
 
+# wait_row NODE, DATABASE, QUERY returns what a query returns once that is something. Nothing lies between the look that
+# waits and the one that counts.
+sub wait_row
+{
+	my ($node, $database, $query) = @_;
+
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $row = $node->safe_psql($database, $query);
+		return $row if $row ne '';
+		select undef, undef, undef, 0.1;
+	}
+	die "this never returned anything: $query";
+}
+
 # worker_pid NODE, TYPE [, DATABASE] returns the pid of the "launcher" or the "synchroniser", once there is one.
 sub worker_pid
 {
@@ -158,9 +185,7 @@ sub worker_pid
 	my $where = "backend_type = 'order_cqrs $type'"
 	  . (defined $database ? " AND datname = '$database'" : '');
 
-	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE $where")
-	  or die "there is no $type";
-	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where");
+	return wait_row($node, 'postgres', "SELECT min(pid) FROM pg_stat_activity WHERE $where HAVING count(*) = 1");
 }
 
 # untrue_rows NODE, DATABASE returns what projection_verify finds, of all projections.
