@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * json.h
- *	  Building JSON objects, a key at a time.
+ *	  Building JSON objects, a key at a time or as a whole.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_BASE_JSON_H
@@ -18,5 +18,15 @@ extern void ocq_json_push_text(JsonbParseState **state, const char *key, const t
 extern void ocq_json_push_string(JsonbParseState **state, const char *key, const char *value);
 extern void ocq_json_push_numeric(JsonbParseState **state, const char *key, Numeric value);
 extern void ocq_json_push_int64(JsonbParseState **state, const char *key, int64 value);
+
+/*
+ * Values that are put together by the caller, for JsonbValueToJsonb.  Pairs come in the
+ * order in which jsonb keeps keys: short ones first, those of one length by their bytes.
+ */
+extern JsonbValue ocq_json_text(const text *value);
+extern JsonbValue ocq_json_numeric(Numeric value);
+extern JsonbValue ocq_json_array(JsonbValue *elements, int count);
+extern JsonbValue ocq_json_object(JsonbPair *pairs, int count);
+extern JsonbPair ocq_json_pair(const char *key, JsonbValue value);
 
 #endif							/* OCQ_BASE_JSON_H */

@@ -32,7 +32,8 @@ ocq_quantity_parse(const JsonbValue *value, int32 *quantity)
 		return DatumGetBool(DirectFunctionCall2(numeric_lt, number,
 												NumericGetDatum(int64_to_numeric(0)))) ?
 			"must be greater than 0" : "is too large";
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
+	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, number)) > 0 &&
+		!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
 										  NumericGetDatum(int64_to_numeric(*quantity)))))
 		return "must be a whole number";
 	return *quantity <= 0 ? "must be greater than 0" : NULL;

@@ -48,16 +48,20 @@ reason_argument(FunctionCallInfo fcinfo, int argno)
 static Jsonb *
 make_data(const text *customer_id, const OcqOrderItems *items, bool has_reason, const text *reason)
 {
-	JsonbParseState *state = NULL;
+	JsonbPair	pairs[4];
+	int			count = 0;
+	JsonbValue	data;
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	if (customer_id != NULL)
-		ocq_json_push_text(&state, "customer_id", customer_id);
 	if (items != NULL)
-		ocq_order_items_push(&state, items);
+		pairs[count++] = ocq_json_pair("items", ocq_order_items_value(items));
 	if (has_reason)
-		ocq_json_push_text(&state, "reason", reason);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+		pairs[count++] = ocq_json_pair("reason", ocq_json_text(reason));
+	if (customer_id != NULL)
+		pairs[count++] = ocq_json_pair("customer_id", ocq_json_text(customer_id));
+	if (items != NULL)
+		pairs[count++] = ocq_json_pair("total_amount", ocq_json_numeric(items->total_amount));
+	data = ocq_json_object(pairs, count);
+	return JsonbValueToJsonb(&data);
 }
 
 static void

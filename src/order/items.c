@@ -16,11 +16,17 @@
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #define MAX_ITEMS 1000
 #define MAX_PRICE_SCALE 6
 #define MAX_PRICE_DIGITS 12		/* before the decimal point */
 #define MAX_PRICE_CHARS 64
+
+/* What can be wrong with a price, whether it is a number or a string. */
+#define PRICE_IS_NEGATIVE "must not be negative"
+#define PRICE_IS_TOO_LARGE "is too large"
+#define PRICE_IS_TOO_FINE "has too many decimal places"
 
 /* Where in the items we are, for messages. */
 typedef struct ItemPlace
@@ -125,78 +131,132 @@ is_decimal(const char *string)
 	return whole > 0 && *string == '\0';
 }
 
+/*
+ * parse_price computes with integers, which have room for all digits that a price may
+ * have, at a fraction of what numeric_in and comparisons of numerics cost.
+ */
 static Numeric
 parse_price(const JsonbValue *value, const ItemPlace *place)
 {
-	char	   *string;
+	char		string[MAX_PRICE_CHARS + 1];
+	const char *digits = string;
+	size_t		whole;
+	size_t		scale;
+	int64		units = 0;
 
 	if (value->val.string.len > MAX_PRICE_CHARS)
 		refuse_price(place, "is too long");
-	string = pnstrdup(value->val.string.val, value->val.string.len);
+	memcpy(string, value->val.string.val, value->val.string.len);
+	string[value->val.string.len] = '\0';
 	if (!is_decimal(string))
 		refuse_price(place, "must be a decimal number");
-	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(string),
-											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	if (*string == '-' && strpbrk(string, "123456789") != NULL)
+		refuse_price(place, PRICE_IS_NEGATIVE);
+
+	digits += strspn(string, "+-0");
+	whole = strcspn(digits, ".");
+	if (whole > MAX_PRICE_DIGITS)
+		refuse_price(place, PRICE_IS_TOO_LARGE);
+	scale = digits[whole] == '.' ? strlen(digits + whole + 1) : 0;
+	if (scale > MAX_PRICE_SCALE)
+		refuse_price(place, PRICE_IS_TOO_FINE);
+	for (; *digits != '\0'; digits++)
+		if (*digits != '.')
+			units = units * 10 + (*digits - '0');
+	return int64_div_fast_to_numeric(units, (int) scale);
+}
+
+/* keep_number returns a number that is made once per session. */
+static Numeric
+keep_number(Numeric *kept, int64 value)
+{
+	if (*kept == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		*kept = int64_to_numeric(value);
+		MemoryContextSwitchTo(old);
+	}
+	return *kept;
+}
+
+static void
+check_price(Numeric price, const ItemPlace *place)
+{
+	static Numeric zero = NULL;
+	static Numeric limit = NULL;
+
+	if (numeric_less(price, keep_number(&zero, 0)))
+		refuse_price(place, PRICE_IS_NEGATIVE);
+	if (!numeric_less(price, keep_number(&limit, INT64CONST(1000000000000))))
+		refuse_price(place, PRICE_IS_TOO_LARGE);
+	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(price))) > MAX_PRICE_SCALE)
+		refuse_price(place, PRICE_IS_TOO_FINE);
 }
 
 static Numeric
 read_price(const JsonbValue *value, const ItemPlace *place)
 {
-	Numeric		price;
-
-	if (value->type == jbvNumeric)
-		price = value->val.numeric;
-	else if (value->type == jbvString)
-		price = parse_price(value, place);
-	else
+	if (value->type == jbvString)
+		return parse_price(value, place);
+	if (value->type != jbvNumeric)
 		refuse_price(place, "must be a number or a decimal string");
+	check_price(value->val.numeric, place);
+	return value->val.numeric;
+}
 
-	if (numeric_less(price, int64_to_numeric(0)))
-		refuse_price(place, "must not be negative");
-	if (!numeric_less(price, int64_to_numeric(INT64CONST(1000000000000))))
-		refuse_price(place, "is too large");
-	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(price))) > MAX_PRICE_SCALE)
-		refuse_price(place, "has too many decimal places");
-	return price;
+static const char *const item_keys[] = {"product_id", "quantity", "unit_price"};
+
+static bool
+find(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, key, strlen(key), value) != NULL;
+}
+
+static bool
+is_item_key(const JsonbValue *key)
+{
+	for (size_t i = 0; i < lengthof(item_keys); i++)
+		if (ocq_json_key_is(key, item_keys[i]))
+			return true;
+	return false;
+}
+
+pg_noreturn static void
+refuse_keys(JsonbContainer *object, const ItemPlace *place)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY && !is_item_key(&value))
+			refuse_items(place, psprintf("unknown key \"%s\"",
+										 ocq_tenant_clip(value.val.string.val,
+														 value.val.string.len)));
+	for (size_t i = 0; i < lengthof(item_keys); i++)
+		if (!find(object, item_keys[i], &value))
+			refuse_items(place, psprintf("missing key \"%s\"", item_keys[i]));
+	pg_unreachable();
 }
 
 static OcqOrderItem
 read_item(JsonbContainer *object, const ItemPlace *place)
 {
-	OcqOrderItem item = {0};
-	bool		has_quantity = false;
-	JsonbIterator *iterator = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
+	OcqOrderItem item;
+	JsonbValue	product_id;
+	JsonbValue	quantity;
+	JsonbValue	unit_price;
 
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (ocq_json_key_is(&key, "product_id"))
-			item.product_id = read_product_id(&value, place);
-		else if (ocq_json_key_is(&key, "quantity"))
-		{
-			item.quantity = read_quantity(&value, place);
-			has_quantity = true;
-		}
-		else if (ocq_json_key_is(&key, "unit_price"))
-			item.unit_price = read_price(&value, place);
-		else
-			refuse_items(place, psprintf("unknown key \"%s\"",
-										 ocq_tenant_clip(key.val.string.val,
-														 key.val.string.len)));
-	}
-	if (item.product_id == NULL)
-		refuse_items(place, "missing key \"product_id\"");
-	if (!has_quantity)
-		refuse_items(place, "missing key \"quantity\"");
-	if (item.unit_price == NULL)
-		refuse_items(place, "missing key \"unit_price\"");
-
-	item.total_price = numeric_mul_opt_error(int64_to_numeric(item.quantity), item.unit_price, NULL);
+	if (!find(object, "product_id", &product_id) || !find(object, "quantity", &quantity) ||
+		!find(object, "unit_price", &unit_price) ||
+		JsonContainerSize(object) > lengthof(item_keys))
+		refuse_keys(object, place);
+	item.product_id = read_product_id(&product_id, place);
+	item.quantity = read_quantity(&quantity, place);
+	item.quantity_number = int64_to_numeric(item.quantity);
+	item.unit_price = read_price(&unit_price, place);
+	item.total_price = numeric_mul_opt_error(item.quantity_number, item.unit_price, NULL);
 	return item;
 }
 
@@ -217,7 +277,6 @@ parse_items(JsonbContainer *container, ItemPlace place)
 									  MAX_ITEMS, JsonContainerSize(container)));
 
 	result.items = palloc_array(OcqOrderItem, JsonContainerSize(container));
-	result.total_amount = int64_to_numeric(0);
 	iterator = JsonbIteratorInit(container);
 	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
 	{
@@ -229,7 +288,8 @@ parse_items(JsonbContainer *container, ItemPlace place)
 		if (element.type != jbvBinary || !JsonContainerIsObject(element.val.binary.data))
 			refuse_items(&place, "an item must be a JSON object");
 		*item = read_item(element.val.binary.data, &place);
-		result.total_amount = numeric_add_opt_error(result.total_amount, item->total_price, NULL);
+		result.total_amount = result.count == 1 ? item->total_price :
+			numeric_add_opt_error(result.total_amount, item->total_price, NULL);
 	}
 	return result;
 }
@@ -253,27 +313,27 @@ ocq_order_items_of_state(const OcqOrderState *state)
 	return parse_items(state->items, (ItemPlace) {.order_id = state->order_id, .in_event = true});
 }
 
-/* Keys come in the order that jsonb keeps them in, which saves sorting. */
-static void
-push_item(JsonbParseState **state, const OcqOrderItem *item)
+#define ITEM_PAIRS 3
+
+static JsonbValue
+item_value(const OcqOrderItem *item, JsonbPair *pairs)
 {
-	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_int64(state, "quantity", item->quantity);
-	ocq_json_push_text(state, "product_id", item->product_id);
-	ocq_json_push_numeric(state, "unit_price", item->unit_price);
-	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	pairs[0] = ocq_json_pair("quantity", ocq_json_numeric(item->quantity_number));
+	pairs[1] = ocq_json_pair("product_id", ocq_json_text(item->product_id));
+	pairs[2] = ocq_json_pair("unit_price", ocq_json_numeric(item->unit_price));
+	return ocq_json_object(pairs, ITEM_PAIRS);
 }
 
-/* ocq_order_items_push adds the keys items and total_amount to an object under construction. */
-void
-ocq_order_items_push(JsonbParseState **state, const OcqOrderItems *items)
+/* ocq_order_items_value returns the items as events have them; it points to them. */
+JsonbValue
+ocq_order_items_value(const OcqOrderItems *items)
 {
-	ocq_json_push_key(state, "items");
-	(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	JsonbValue *elements = palloc_array(JsonbValue, items->count);
+	JsonbPair  *pairs = palloc_array(JsonbPair, ITEM_PAIRS * items->count);
+
 	for (int i = 0; i < items->count; i++)
-		push_item(state, &items->items[i]);
-	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
-	ocq_json_push_numeric(state, "total_amount", items->total_amount);
+		elements[i] = item_value(&items->items[i], &pairs[ITEM_PAIRS * i]);
+	return ocq_json_array(elements, items->count);
 }
 
 /* ocq_order_items_stock returns what the items ask of the stock. */

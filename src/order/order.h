@@ -111,6 +111,7 @@ typedef struct OcqOrderItem
 {
 	text	   *product_id;
 	int32		quantity;
+	Numeric		quantity_number;	/* the same */
 	Numeric		unit_price;
 	Numeric		total_price;
 } OcqOrderItem;
@@ -124,7 +125,7 @@ typedef struct OcqOrderItems
 
 extern OcqOrderItems ocq_order_items_parse(JsonbContainer *container, const text *order_id);
 extern OcqOrderItems ocq_order_items_of_state(const OcqOrderState *state);
-extern void ocq_order_items_push(JsonbParseState **state, const OcqOrderItems *items);
+extern JsonbValue ocq_order_items_value(const OcqOrderItems *items);
 extern OcqStockLines ocq_order_items_stock(const OcqOrderItems *items);
 
 #endif							/* OCQ_ORDER_ORDER_H */

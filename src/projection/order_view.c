@@ -255,31 +255,36 @@ lines_of(const OcqOrderState *orders, int norders)
 	return lines;
 }
 
-/*
- * items_of makes the column items of an order, of count lines from a line on.  Keys
- * come in the order that jsonb keeps them in, short ones first, which saves sorting.
- */
+#define ITEM_PAIRS 6
+
+static JsonbValue
+item_value(const Lines *lines, int line, JsonbPair *pairs)
+{
+	const OcqReference *product = &lines->products[line];
+	const Datum *values = lines->values[line];
+	Numeric		quantity = int64_to_numeric(DatumGetInt32(values[LINE_QUANTITY]));
+
+	pairs[0] = ocq_json_pair("quantity", ocq_json_numeric(quantity));
+	pairs[1] = ocq_json_pair("product_id", ocq_json_text(product->id));
+	pairs[2] = ocq_json_pair("unit_price", ocq_json_numeric(DatumGetNumeric(values[LINE_UNIT_PRICE])));
+	pairs[3] = ocq_json_pair("total_price", ocq_json_numeric(DatumGetNumeric(values[LINE_TOTAL_PRICE])));
+	pairs[4] = ocq_json_pair("product_name", ocq_json_text(product->found ? product->name : NULL));
+	pairs[5] = ocq_json_pair("product_category",
+							 ocq_json_text(product->found ? product->attribute : NULL));
+	return ocq_json_object(pairs, ITEM_PAIRS);
+}
+
+/* items_of makes the column items of an order, of count lines from a line on. */
 static Jsonb *
 items_of(const Lines *lines, int first, int count)
 {
-	JsonbParseState *state = NULL;
+	JsonbValue *elements = palloc_array(JsonbValue, count);
+	JsonbPair  *pairs = palloc_array(JsonbPair, ITEM_PAIRS * count);
+	JsonbValue	items = ocq_json_array(elements, count);
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	for (int line = first; line < first + count; line++)
-	{
-		const OcqReference *product = &lines->products[line];
-		const Datum *values = lines->values[line];
-
-		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		ocq_json_push_int64(&state, "quantity", DatumGetInt32(values[LINE_QUANTITY]));
-		ocq_json_push_text(&state, "product_id", product->id);
-		ocq_json_push_numeric(&state, "unit_price", DatumGetNumeric(values[LINE_UNIT_PRICE]));
-		ocq_json_push_numeric(&state, "total_price", DatumGetNumeric(values[LINE_TOTAL_PRICE]));
-		ocq_json_push_text(&state, "product_name", product->found ? product->name : NULL);
-		ocq_json_push_text(&state, "product_category", product->found ? product->attribute : NULL);
-		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+	for (int i = 0; i < count; i++)
+		elements[i] = item_value(lines, first + i, &pairs[ITEM_PAIRS * i]);
+	return JsonbValueToJsonb(&items);
 }
 
 static void

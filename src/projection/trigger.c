@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(ocq_events_project);
 /* The columns of events that projections look at, in the order of its definition. */
 enum
 {
-	COLUMN_POSITION = 1,
+	COLUMN_POSITION,
 	COLUMN_TENANT_ID,
 	COLUMN_AGGREGATE_TYPE,
 	COLUMN_AGGREGATE_ID,
@@ -35,30 +35,25 @@ enum
 	COLUMN_EVENT_TYPE,
 	COLUMN_SCHEMA_VERSION,
 	COLUMN_DATA,
-	COLUMN_OCCURRED_AT = 14
+	COLUMN_OCCURRED_AT = 13
 };
-
-static Datum
-get_column(const TriggerData *trigger, int column)
-{
-	bool		isnull;
-
-	return slot_getattr(trigger->tg_trigslot, column, &isnull);
-}
 
 static OcqEvent
 read_event(const TriggerData *trigger)
 {
 	OcqEvent	event = {0};
+	const Datum *values;
 
-	event.position = DatumGetInt64(get_column(trigger, COLUMN_POSITION));
-	event.stream.tenant_id = DatumGetTextPP(get_column(trigger, COLUMN_TENANT_ID));
-	event.stream.aggregate_type = DatumGetTextPP(get_column(trigger, COLUMN_AGGREGATE_TYPE));
-	event.stream.aggregate_id = DatumGetTextPP(get_column(trigger, COLUMN_AGGREGATE_ID));
-	event.version = DatumGetInt32(get_column(trigger, COLUMN_VERSION));
-	event.type = DatumGetTextPP(get_column(trigger, COLUMN_EVENT_TYPE));
-	event.data = DatumGetJsonbP(get_column(trigger, COLUMN_DATA));
-	event.occurred_at = DatumGetTimestampTz(get_column(trigger, COLUMN_OCCURRED_AT));
+	slot_getallattrs(trigger->tg_trigslot);
+	values = trigger->tg_trigslot->tts_values;
+	event.position = DatumGetInt64(values[COLUMN_POSITION]);
+	event.stream.tenant_id = DatumGetTextPP(values[COLUMN_TENANT_ID]);
+	event.stream.aggregate_type = DatumGetTextPP(values[COLUMN_AGGREGATE_TYPE]);
+	event.stream.aggregate_id = DatumGetTextPP(values[COLUMN_AGGREGATE_ID]);
+	event.version = DatumGetInt32(values[COLUMN_VERSION]);
+	event.type = DatumGetTextPP(values[COLUMN_EVENT_TYPE]);
+	event.data = DatumGetJsonbP(values[COLUMN_DATA]);
+	event.occurred_at = DatumGetTimestampTz(values[COLUMN_OCCURRED_AT]);
 	return event;
 }
 
