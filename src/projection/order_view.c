@@ -423,28 +423,17 @@ append_one(const OcqBatch *batch)
 	return true;
 }
 
-/* items_of_orders keeps of each order's items the jsonb only; making it takes ten times its size. */
 static Jsonb **
 items_of_orders(const Lines *lines, const OcqOrderState *orders, int norders)
 {
 	Jsonb	  **items = palloc_array(Jsonb *, norders);
 	int			first = 0;
-	MemoryContext outer = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(outer, "order_cqrs items of an order",
-												  ALLOCSET_DEFAULT_SIZES);
 
 	for (int i = 0; i < norders; i++)
 	{
-		Jsonb	   *made;
-
-		MemoryContextSwitchTo(scratch);
-		made = items_of(lines, first, orders[i].item_count);
-		MemoryContextSwitchTo(outer);
-		items[i] = (Jsonb *) PG_DETOAST_DATUM_COPY(JsonbPGetDatum(made));
-		MemoryContextReset(scratch);
+		items[i] = items_of(lines, first, orders[i].item_count);
 		first += orders[i].item_count;
 	}
-	MemoryContextDelete(scratch);
 	return items;
 }
 

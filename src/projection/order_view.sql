@@ -44,7 +44,8 @@ CREATE TABLE order_item_view (
     PRIMARY KEY (tenant_id, order_id, line)
 );
 -- For the orders of a product, newest first, and for renaming it.
-CREATE INDEX order_item_view_product_idx ON order_item_view (tenant_id, product_id, created_at, order_id);
+CREATE INDEX order_item_view_product_idx ON order_item_view (tenant_id, product_id, created_at, order_id)
+    WITH (deduplicate_items = off);
 -- What part of the lines has a name with these letters in it.
 CREATE STATISTICS order_item_view_product_name ON lower(product_name) FROM order_item_view;
 
