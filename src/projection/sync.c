@@ -55,9 +55,9 @@ OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
 
 /* A first version is no change of a name that anybody could know. */
 static OcqStatement select_renamers =
-OCQ_STATEMENT("SELECT DISTINCT e.xmin FROM (VALUES ('Customer'), ('Product')) AS t (aggregate_type)"
-			  " JOIN order_cqrs.events e ON e.aggregate_type = t.aggregate_type"
-			  " WHERE e.version > 1 AND e.position > $1 AND e.position <= $2",
+OCQ_STATEMENT("SELECT DISTINCT xmin FROM order_cqrs.events"
+			  " WHERE aggregate_type IN ('Customer', 'Product')"
+			  " AND version > 1 AND position > $1 AND position <= $2",
 			  INT8OID, INT8OID);
 
 /* One try at a batch. */
