@@ -2,47 +2,56 @@
 # rebuild: all read tables of orders anew from the log, beside one SQL script that does it by hand. The projections are
 # rebuilt one after the other, and all at once, each in a session of its own, as whoever is in a hurry would do it.
 measure_rebuild() {
-	local statements=() projection
+	local statements=() projection round
 	need_large_log
 	for projection in $projections; do
 		statements+=("CALL order_cqrs.projection_rebuild('$projection')")
 	done
 	empty_read_tables
 	time_events rebuild 'order_cqrs one after the other' large "${statements[@]}"
-	empty_read_tables
-	time_sessions rebuild order_cqrs large "${statements[@]}"
-	time_script rebuild 'one SQL script' large rebuild.sql
-	sql_on large --file="$(peer_file rebuild_check.sql)"
-	sql_on large --command 'DROP SCHEMA by_hand CASCADE' --command 'VACUUM ANALYZE' 2>/dev/null
+	for ((round = 1; round <= rounds; round++)); do
+		empty_read_tables
+		rebuild_both_ways "$round" "${statements[@]}"
+		sql_on large --file="$(peer_file rebuild_check.sql)"
+		sql_on large --command 'DROP SCHEMA by_hand CASCADE' 2>/dev/null
+	done
+	sql_on large --command 'VACUUM ANALYZE'
 }
 
 empty_read_tables() {
 	sql_on large --command 'TRUNCATE order_cqrs.order_view, order_cqrs.order_item_view, order_cqrs.order_summary_view,
-		order_cqrs.order_stats, order_cqrs.order_product_stats, order_cqrs.order_stats_applied'
+		order_cqrs.order_stats, order_cqrs.order_product_stats, order_cqrs.order_stats_applied' --command CHECKPOINT
 }
 
-# time_sessions WORK CONTESTANT DATABASE STATEMENT... runs each statement in a session of its own, all at once.
+# rebuild_both_ways ROUND STATEMENT... has who is first change from round to round.
+rebuild_both_ways() {
+	if (($1 % 2 == 0)); then time_script rebuild "$1" 'one SQL script' large rebuild.sql; fi
+	time_sessions rebuild "$1" order_cqrs large "${@:2}"
+	if (($1 % 2 == 1)); then time_script rebuild "$1" 'one SQL script' large rebuild.sql; fi
+}
+
+# time_sessions WORK ROUND CONTESTANT DATABASE STATEMENT... runs each statement in a session of its own, all at once.
 time_sessions() {
 	local started ended statement pids=() pid
 	watch_cpu
 	started=$(date +%s%N)
-	for statement in "${@:4}"; do
-		sql_on "$3" --output=/dev/null --command="$statement" &
+	for statement in "${@:5}"; do
+		sql_on "$4" --output=/dev/null --command="$statement" &
 		pids+=($!)
 	done
 	for pid in "${pids[@]}"; do
 		wait "$pid" || die 'a session failed'
 	done
 	ended=$(date +%s%N)
-	record "$1" 1 1 "$2" events/s $((large_log * 1000000000 / (ended - started)))
+	record "$1" 1 "$2" "$3" events/s $((large_log * 1000000000 / (ended - started)))
 }
 
-# time_script WORK CONTESTANT DATABASE FILE
+# time_script WORK ROUND CONTESTANT DATABASE FILE
 time_script() {
 	local started ended
 	watch_cpu
 	started=$(date +%s%N)
-	sql_on "$3" --output=/dev/null --file="$(peer_file "$4")"
+	sql_on "$4" --output=/dev/null --file="$(peer_file "$5")"
 	ended=$(date +%s%N)
-	record "$1" 1 1 "$2" events/s $((large_log * 1000000000 / (ended - started)))
+	record "$1" 1 "$2" "$3" events/s $((large_log * 1000000000 / (ended - started)))
 }
