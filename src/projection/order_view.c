@@ -45,7 +45,7 @@ static OcqOrderRows order_rows = {
 				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 				  TEXTOID, TIMESTAMPTZOID, JSONBOID, INT4OID),
-	.insert_many = OCQ_STATEMENT(INSERT_MANY, RECORDARRAYOID),
+	.insert_many = OCQ_STATEMENT(INSERT_MANY " RETURNING tenant_id, order_id", RECORDARRAYOID),
 	.upsert_many =
 	OCQ_STATEMENT(INSERT_MANY
 				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
@@ -465,11 +465,14 @@ write_orders(const OcqBatch *batch)
 	bool	   *written = palloc_array(bool, batch->norders);
 	int64		changed = ocq_order_rows_write(&order_rows, batch, items, written);
 
+	if (changed == 0)
+		return 0;
+	if (changed < batch->norders)
+		keep_written(&lines, batch->orders, written, batch->norders);
 	if (batch->nnew == batch->norders)
 		insert(&insert_lines, &lines);
-	else if (changed > 0)
+	else
 	{
-		keep_written(&lines, batch->orders, written, batch->norders);
 		delete_old_lines_of(batch->orders, written, batch->norders);
 		insert(&insert_missing_lines, &lines);
 	}
