@@ -13,8 +13,9 @@
 #include "base/stamps.h"
 #include "projection/projection.h"
 
-/* Lines of orders that are written at once; an order has one at least. */
+/* Lines of orders that are written at once, and the same where parts are to be avoided. */
 #define LINES_OF_PART 200
+#define LINES_OF_WHOLE 100000
 
 static void
 announce(const OcqBatch *batch)
@@ -47,11 +48,15 @@ ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch)
  * is freed back to the kernel, unless it is little, and it costs more to get it anew
  * for each part than larger statements save.  Those of new orders come first, and
  * are marked as such.
+ *
+ * A sync projection whose rows are about several orders is handed as much as memory
+ * allows: commands lock such rows, too, in an order that two parts would not keep.
  */
 int64
-ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch)
+ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch, bool is_sync)
 {
 	OcqBatch	part = {.orders = batch->orders};
+	int			most_lines = is_sync && projection->shares_rows ? LINES_OF_WHOLE : LINES_OF_PART;
 	int			done = 0;
 	int64		changed = 0;
 
@@ -60,7 +65,7 @@ ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batc
 		int			end = done < batch->nnew ? batch->nnew : batch->norders;
 		int			lines = 0;
 
-		for (part.norders = 0; done < end && lines < LINES_OF_PART; part.norders++, done++)
+		for (part.norders = 0; done < end && lines < most_lines; part.norders++, done++)
 			lines += part.orders[part.norders].item_count;
 		part.nnew = end == batch->nnew ? part.norders : 0;
 		if (done == batch->norders)

@@ -294,6 +294,7 @@ const OcqProjection ocq_projection_inventory = {
 	.name = "inventory",
 	.aggregate_types = aggregate_types,
 	.always_sync = true,
+	.shares_rows = true,
 	.handle = handle,
 	.forget = forget,
 	.reconcile = reconcile,

@@ -333,7 +333,7 @@ rebuild_some(const OcqProjection *projection, const OcqStreams *streams, int fro
 	batch = ocq_batch_of_streams(&some, some.count,
 								 state.is_sync ? PG_INT64_MAX : state.last_position);
 	batch.nnew = batch.norders;
-	(void) ocq_projection_handle_many(projection, &batch);
+	(void) ocq_projection_handle_many(projection, &batch, state.is_sync);
 	ocq_scope_leave(&scope);
 	return end;
 }
@@ -363,6 +363,7 @@ ocq_projection_rebuild(PG_FUNCTION_ARGS)
 	Differing	differing = {.context = CurrentMemoryContext};
 
 	ocq_procedure_require_own_transactions(fcinfo, "projection_rebuild");
+	ocq_sync_require_read_committed();
 
 	ocq_procedure_begin(fcinfo);
 	find_differing(projection, &differing);

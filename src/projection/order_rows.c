@@ -154,8 +154,8 @@ tell_written(const OcqBatch *batch, uint64 changed, bool *written)
 }
 
 /*
- * ocq_order_rows_write writes the batch's orders where their rows are older, and
- * returns how many it has written.  items has an element for each order, or is
+ * ocq_order_rows_write writes the batch's orders where they are new or their rows are
+ * older, and returns how many it has written.  items has an element for each order, or is
  * NULL; written, if not NULL, is told which they were, by what the statements return:
  * a trigger of the user's may suppress a row, a new one too.
  */

@@ -168,6 +168,7 @@ static const char *const aggregate_types[] = {OCQ_AGGREGATE_ORDER, NULL};
 const OcqProjection ocq_projection_order_stats = {
 	.name = "order_stats",
 	.aggregate_types = aggregate_types,
+	.shares_rows = true,
 	.handle = handle,
 	.forget = forget,
 	.reconcile = reconcile,

@@ -64,8 +64,9 @@ typedef struct OcqDifferences
 
 /*
  * A projection.  handle writes a state only where the read tables have an older
- * version, so that handling anything twice changes nothing; it returns the number
- * of rows that it changed.  The row trigger and the worker call the same handle.
+ * version, so that handling anything twice changes nothing; orders that it is told
+ * are new it may insert without looking.  It returns the number of rows that it
+ * changed.  The row trigger and the worker call the same handle.
  */
 typedef struct OcqProjection
 {
@@ -73,6 +74,7 @@ typedef struct OcqProjection
 	const char *const *aggregate_types; /* ends with NULL */
 	bool		always_sync;
 	bool		answers_queries;	/* answers that are read from its tables may be cached */
+	bool		shares_rows;	/* among orders, which lock them in their order */
 	int64		(*handle) (const OcqBatch *batch);
 
 	/* forget removes what the read tables say of the streams. */
@@ -103,9 +105,9 @@ typedef struct OcqProjection
 										" FROM order_cqrs." projection "_difference()" \
 										" WHERE aggregate_id IS NOT NULL AND EXISTS (" rows ")" \
 										" UNION ALL" \
-										" SELECT tenant_id, aggregate_type, aggregate_id" \
+										" SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
 										" FROM order_cqrs.events" \
-										" WHERE aggregate_type = 'Order' AND version = 1" \
+										" WHERE aggregate_type = 'Order'" \
 										" AND NOT EXISTS (" rows ")" \
 										" ORDER BY 1, 2, 3") \
 	}
@@ -156,7 +158,8 @@ extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, O
 
 /* handle.c */
 extern int64 ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch);
-extern int64 ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch);
+extern int64 ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch,
+										bool is_sync);
 extern void ocq_projection_forget(const OcqProjection *projection, const OcqStreams *streams);
 
 /* order_rows.c */
@@ -168,7 +171,7 @@ typedef struct OcqOrderRows
 	OcqStatement upsert_many;
 } OcqOrderRows;
 
-/* The rows that upsert_many is given as its only parameter. */
+/* The rows that insert_many and upsert_many are given as their only parameter. */
 #define OCQ_ORDER_ROWS \
 	"unnest($1) AS n (tenant_id text, order_id text, version int, customer_id text," \
 	" customer_name text, customer_email text, status text, total_amount numeric," \
@@ -212,6 +215,7 @@ extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
 extern int64 ocq_sync_horizon(void);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
+extern void ocq_sync_require_read_committed(void);
 extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait);
 
 #endif							/* OCQ_PROJECTION_PROJECTION_H */

@@ -236,7 +236,7 @@ handle_batch(Batch *batch)
 	{
 		OcqBatch	states = batch->is_sync ? states_behind(batch) : states_touched(batch);
 
-		changed = ocq_projection_handle_many(batch->projection, &states);
+		changed = ocq_projection_handle_many(batch->projection, &states, batch->is_sync);
 	}
 	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }
@@ -339,6 +339,18 @@ step_from(const OcqProjection *projection, const OcqProjectionState *state, int6
 	}
 }
 
+/* ocq_sync_require_read_committed is for all that reads what others have just committed. */
+void
+ocq_sync_require_read_committed(void)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_PROJECTION_ISOLATION),
+				 errmsg("projections can be synchronised under READ COMMITTED only"),
+				 errdetail("The snapshot of this transaction is older than the horizon, so events would be skipped."),
+				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
+}
+
 /*
  * ocq_sync_step handles one batch of the projection, and leaves it to the caller
  * to commit.  horizon comes from ocq_sync_horizon, before this call.  With
@@ -352,13 +364,7 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 	OcqSyncResult result;
 	OcqScope	scope;
 
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(OCQ_ERR_PROJECTION_ISOLATION),
-				 errmsg("projections can be synchronised under READ COMMITTED only"),
-				 errdetail("The snapshot of this transaction is older than the horizon, so events would be skipped."),
-				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
-
+	ocq_sync_require_read_committed();
 	ocq_scope_enter(&scope);
 	if (!ocq_state_lock(projection, wait, &state))
 		result = OCQ_SYNC_BUSY;

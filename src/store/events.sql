@@ -18,7 +18,7 @@ CREATE TABLE events (
     PRIMARY KEY (tenant_id, aggregate_type, aggregate_id, version)
 );
 
--- No two of their entries are equal, so looking for such on each full page is in vain.
+-- Hardly ever are two of their entries equal, so looking for such on each full page is in vain.
 CREATE INDEX events_position_idx ON events (position) WITH (deduplicate_items = off);
 CREATE INDEX events_aggregate_type_position_idx ON events (aggregate_type, position) WITH (deduplicate_items = off);
 
