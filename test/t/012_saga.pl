@@ -353,6 +353,8 @@ sub client_script
 		}
 		push @script, 'SELECT pg_sleep(0.02);' if $number % 3 == 0;
 	}
+	# A crash may take the last of them with it, unless something that waits for the log comes after them.
+	push @script, 'SET synchronous_commit = on;', "SELECT pg_logical_emit_message(true, 'sent', '');";
 	return join "\n", @script;
 }
 
