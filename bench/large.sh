@@ -44,13 +44,17 @@ finish_log() {
 
 # time_events WORK CONTESTANT DATABASE STATEMENT... records events a second and the most memory that the session had.
 time_events() {
-	local started ended
+	local started
 	watch_cpu
 	started=$(date +%s%N)
 	watch_memory "$3" "${@:4}"
-	ended=$(date +%s%N)
-	record "$1" 1 1 "$2" events/s $((large_log * 1000000000 / (ended - started)))
+	record "$1" 1 1 "$2" events/s "$(events_since "$started")"
 	record memory 1 1 "$1 of $2" MB "$peak_memory"
+}
+
+# events_since NANOSECONDS prints how many events of the large log that is a second.
+events_since() {
+	echo $((large_log * 1000000000 / ($(date +%s%N) - $1)))
 }
 
 # watch_memory DATABASE STATEMENT... runs statements in one session and leaves in peak_memory the most private memory,

@@ -32,7 +32,7 @@ rebuild_both_ways() {
 
 # time_sessions WORK ROUND CONTESTANT DATABASE STATEMENT... runs each statement in a session of its own, all at once.
 time_sessions() {
-	local started ended statement pids=() pid
+	local started statement pids=() pid
 	watch_cpu
 	started=$(date +%s%N)
 	for statement in "${@:5}"; do
@@ -42,16 +42,14 @@ time_sessions() {
 	for pid in "${pids[@]}"; do
 		wait "$pid" || die 'a session failed'
 	done
-	ended=$(date +%s%N)
-	record "$1" 1 "$2" "$3" events/s $((large_log * 1000000000 / (ended - started)))
+	record "$1" 1 "$2" "$3" events/s "$(events_since "$started")"
 }
 
 # time_script WORK ROUND CONTESTANT DATABASE FILE
 time_script() {
-	local started ended
+	local started
 	watch_cpu
 	started=$(date +%s%N)
 	sql_on "$4" --output=/dev/null --file="$(peer_file "$5")"
-	ended=$(date +%s%N)
-	record "$1" 1 "$2" "$3" events/s $((large_log * 1000000000 / (ended - started)))
+	record "$1" 1 "$2" "$3" events/s "$(events_since "$started")"
 }

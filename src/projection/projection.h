@@ -92,26 +92,6 @@ typedef struct OcqProjection
 	OcqDifferences *differences;
 } OcqProjection;
 
-/*
- * For projections of orders: where the tables that rows reads are empty, as after a
- * TRUNCATE or in a restored database, every stream differs, and nothing need be
- * folded to know that.
- */
-#define OCQ_ORDER_DIFFERENCES(projection, rows) \
-	{ \
-		.all = OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
-									" FROM order_cqrs." projection "_difference()"), \
-		.streams = OCQ_STATEMENT_NOARGS("SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-										" FROM order_cqrs." projection "_difference()" \
-										" WHERE aggregate_id IS NOT NULL AND EXISTS (" rows ")" \
-										" UNION ALL" \
-										" SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-										" FROM order_cqrs.events" \
-										" WHERE aggregate_type = 'Order'" \
-										" AND NOT EXISTS (" rows ")" \
-										" ORDER BY 1, 2, 3") \
-	}
-
 extern const OcqProjection ocq_projection_reference;
 extern const OcqProjection ocq_projection_inventory;
 extern const OcqProjection ocq_projection_payments;
@@ -135,13 +115,35 @@ extern const OcqProjection ocq_projection_order_stats;
 	" WHERE e.aggregate_type IN ('Customer', 'Product') AND e.position > $1 AND e.position <= $2" \
 	" GROUP BY 1, 2, 3"
 
+#define OCQ_ALL_DIFFERENCES(projection) \
+	OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
+						 " FROM order_cqrs." projection "_difference()")
+
+#define OCQ_STREAMS_THAT_DIFFER(projection) \
+	"SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
+	" FROM order_cqrs." projection "_difference() WHERE aggregate_id IS NOT NULL"
+
 #define OCQ_DIFFERENCES(projection) \
 	{ \
-		.all = OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
-									" FROM order_cqrs." projection "_difference()"), \
-		.streams = OCQ_STATEMENT_NOARGS("SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-										" FROM order_cqrs." projection "_difference()" \
-										" WHERE aggregate_id IS NOT NULL ORDER BY 1, 2, 3") \
+		.all = OCQ_ALL_DIFFERENCES(projection), \
+		.streams = OCQ_STATEMENT_NOARGS(OCQ_STREAMS_THAT_DIFFER(projection) " ORDER BY 1, 2, 3") \
+	}
+
+/*
+ * For projections of orders: where the tables that rows reads are empty, as after a
+ * TRUNCATE or in a restored database, every stream differs, and nothing need be
+ * folded to know that.
+ */
+#define OCQ_ORDER_DIFFERENCES(projection, rows) \
+	{ \
+		.all = OCQ_ALL_DIFFERENCES(projection), \
+		.streams = OCQ_STATEMENT_NOARGS(OCQ_STREAMS_THAT_DIFFER(projection) " AND EXISTS (" rows ")" \
+										" UNION ALL" \
+										" SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
+										" FROM order_cqrs.events" \
+										" WHERE aggregate_type = 'Order'" \
+										" AND NOT EXISTS (" rows ")" \
+										" ORDER BY 1, 2, 3") \
 	}
 
 /* registry.c */
