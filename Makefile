@@ -22,6 +22,7 @@ OBJS = \
 	src/store/event_append.o \
 	src/store/horizon.o \
 	src/store/notify.o \
+	src/store/positions.o \
 	src/store/read.o \
 	src/store/stream.o \
 	src/reference/lookup.o \

@@ -126,6 +126,7 @@ request_shmem(void)
 {
 	if (previous_shmem_request_hook != NULL)
 		previous_shmem_request_hook();
+	ocq_positions_request_shmem();
 	ocq_database_request_shmem();
 	ocq_future_request_shmem();
 	ocq_cache_request_shmem();
@@ -136,6 +137,7 @@ startup_shmem(void)
 {
 	if (previous_shmem_startup_hook != NULL)
 		previous_shmem_startup_hook();
+	ocq_positions_startup_shmem();
 	ocq_database_startup_shmem();
 	ocq_future_startup_shmem();
 	ocq_cache_startup_shmem();

@@ -8,6 +8,7 @@
 #ifndef OCQ_BASE_COMPAT_H
 #define OCQ_BASE_COMPAT_H
 
+#include "access/genam.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "utils/acl.h"
@@ -25,6 +26,16 @@
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()
 #endif
+
+static inline IndexScanDesc
+ocq_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM < 180000
+	return index_beginscan(table, index, snapshot, nkeys, 0);
+#else
+	return index_beginscan(table, index, snapshot, NULL, nkeys, 0);
+#endif
+}
 
 static inline bool
 ocq_owns_database(Oid database, Oid role)

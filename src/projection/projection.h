@@ -200,6 +200,7 @@ extern void ocq_state_advance(const OcqProjection *projection, int64 position,
 extern void ocq_state_fail(const OcqProjection *projection, int64 position, const char *message);
 extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync);
 extern void ocq_state_set_status(const OcqProjection *projection, const char *status);
+extern void ocq_state_reset(const OcqProjection *projection);
 extern void ocq_state_rewind(int64 position);
 
 /* sync.c */

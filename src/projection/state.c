@@ -61,6 +61,11 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $1 - 1,"
 			  " updated_at = clock_timestamp() WHERE last_position >= $1",
 			  INT8OID);
 
+static OcqStatement reset_position =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = 0,"
+			  " updated_at = clock_timestamp() WHERE projection_name = $1",
+			  TEXTOID);
+
 static OcqStatement restore_state =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, status = $3, events_total = $4,"
 			  " repaired_total = $5, updated_at = clock_timestamp() WHERE projection_name = $1",
@@ -139,6 +144,15 @@ ocq_state_set_status(const OcqProjection *projection, const char *status)
 
 	(void) ocq_statement_run(&update_status, values, NULL);
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
+}
+
+/* ocq_state_reset has a projection begin anew, with what its read tables hold. */
+void
+ocq_state_reset(const OcqProjection *projection)
+{
+	Datum		values[] = {name_datum(projection)};
+
+	(void) ocq_statement_run(&reset_position, values, NULL);
 }
 
 /*

@@ -44,13 +44,17 @@
 
 int			ocq_batch_size = 10000;
 
-/* Position of the last event of a batch of at most $4 events, and how many it has. */
+/*
+ * Position of the last event of a batch of at most $4 events, and how many it has.  Rows
+ * are compared so that each type is counted by its own index (store/read.c).
+ */
 static OcqStatement select_batch_end =
 OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
 			  " FROM unnest($3) AS t (aggregate_type),"
 			  " LATERAL (SELECT position FROM order_cqrs.events"
-			  " WHERE aggregate_type = t.aggregate_type AND position > $1 AND position <= $2"
-			  " ORDER BY position LIMIT $4) AS e ORDER BY e.position LIMIT $4) AS b",
+			  " WHERE (aggregate_type, position) > (t.aggregate_type, $1)"
+			  " AND (aggregate_type, position) <= (t.aggregate_type, $2)"
+			  " ORDER BY aggregate_type, position LIMIT $4) AS e ORDER BY e.position LIMIT $4) AS b",
 			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
 
 /* A first version is no change of a name that anybody could know. */
@@ -352,6 +356,27 @@ ocq_sync_require_read_committed(void)
 }
 
 /*
+ * check_checkpoint has a projection begin anew whose checkpoint is of another log, such as
+ * a newer one than was restored: events at the positions up to it would be passed over.
+ */
+static void
+check_checkpoint(const OcqProjection *projection, OcqProjectionState *state)
+{
+	int64		log_end = ocq_position_log_end();
+
+	if (state->last_position <= log_end)
+		return;
+	ereport(WARNING,
+			(errcode(OCQ_ERR_CHECKPOINT_BEYOND_LOG),
+			 errmsg("the checkpoint of projection \"%s\" is beyond the end of the log", projection->name),
+			 errdetail("The checkpoint is " INT64_FORMAT ", and the log ends at " INT64_FORMAT ". All events are handled again.",
+					   state->last_position, log_end),
+			 errhint("Its read tables may show what is not in the log: call projection_verify, and projection_rebuild.")));
+	ocq_state_reset(projection);
+	state->last_position = 0;
+}
+
+/*
  * ocq_sync_step handles one batch of the projection, and leaves it to the caller
  * to commit.  horizon comes from ocq_sync_horizon, before this call.  With
  * appends_are_blocked the caller holds the barrier (horizon.c), and stream locks
@@ -370,10 +395,13 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 		result = OCQ_SYNC_BUSY;
 	else if (state.is_paused)
 		result = OCQ_SYNC_PAUSED;
-	else if (state.last_position >= horizon)
-		result = OCQ_SYNC_DONE;
 	else
-		result = step_from(projection, &state, horizon, wait, appends_are_blocked);
+	{
+		if (state.last_position > horizon)
+			check_checkpoint(projection, &state);
+		result = state.last_position >= horizon ? OCQ_SYNC_DONE :
+			step_from(projection, &state, horizon, wait, appends_are_blocked);
+	}
 	ocq_scope_leave(&scope);
 	return result;
 }

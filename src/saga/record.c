@@ -33,6 +33,10 @@ OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = $1, updated_at =
 			  " WHERE saga_name = 'order' AND last_position < $1",
 			  INT8OID);
 
+static OcqStatement reset_checkpoint =
+OCQ_STATEMENT_NOARGS("UPDATE order_cqrs.saga_state SET last_position = 0, updated_at = clock_timestamp()"
+					 " WHERE saga_name = 'order'");
+
 static OcqStatement restore_checkpoint =
 OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = greatest(last_position, $2),"
 			  " updated_at = clock_timestamp() WHERE saga_name = $1",
@@ -179,6 +183,22 @@ ocq_saga_set_checkpoint(int64 position)
 	Datum		values[] = {Int64GetDatum(position)};
 
 	(void) ocq_statement_run(&update_checkpoint, values, NULL);
+}
+
+/*
+ * ocq_saga_reset_checkpoint is for a checkpoint of another log.  Orders that the saga
+ * has seen it passes over by their versions.
+ */
+void
+ocq_saga_reset_checkpoint(int64 position, int64 log_end)
+{
+	ereport(WARNING,
+			(errcode(OCQ_ERR_CHECKPOINT_BEYOND_LOG),
+			 errmsg("the checkpoint of the saga is beyond the end of the log"),
+			 errdetail("The checkpoint is " INT64_FORMAT ", and the log ends at " INT64_FORMAT ". The saga looks over all events again.",
+					   position, log_end),
+			 errhint("Its table order_cqrs.order_saga may speak of orders that are not in the log.")));
+	(void) ocq_statement_run(&reset_checkpoint, NULL, NULL);
 }
 
 /* SPI leaves each statement in a memory context of its own. */

@@ -289,6 +289,18 @@ join(OcqSagaTasks first, OcqSagaTasks second)
 	return first;
 }
 
+/* check_checkpoint begins anew if the checkpoint is of another log. */
+static int64
+check_checkpoint(int64 checkpoint)
+{
+	int64		log_end = ocq_position_log_end();
+
+	if (checkpoint <= log_end)
+		return checkpoint;
+	ocq_saga_reset_checkpoint(checkpoint, log_end);
+	return 0;
+}
+
 /*
  * ocq_saga_collect finds what there is to do, in the context: the orders whose time
  * has come, and those of events from the checkpoint to the horizon.  The caller is in a scope,
@@ -305,6 +317,8 @@ ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context)
 	OcqSagaTasks due = ocq_saga_find_due(context);
 	OcqSagaTasks events;
 
+	if (horizon > 0 && checkpoint > horizon)
+		checkpoint = check_checkpoint(checkpoint);
 	if (checkpoint >= horizon)
 		return due;
 

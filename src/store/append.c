@@ -119,23 +119,45 @@ set_types_and_data(Datum *values, const OcqNewEvent *events, int count)
 	values[1] = ocq_array(data, NULL, count, JSONBOID);
 }
 
+static bool
+is_about(const ErrorData *error, const char *constraint)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		error->schema_name != NULL && strcmp(error->schema_name, OCQ_SCHEMA) == 0 &&
+		error->constraint_name != NULL && strcmp(error->constraint_name, constraint) == 0;
+}
+
+pg_noreturn static void
+report_position_taken(const OcqAppend *append)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not append to %s: its position in the log is taken",
+					ocq_stream_name(append->stream)),
+			 errdetail("The sequence order_cqrs.events_position_seq was set back behind the log."),
+			 errhint("Repeat the transaction: the sequence is set right before the next append.")));
+}
+
 /* report_if_taken is called with an error in flight, and returns if it is about something else. */
 static void
-report_if_taken(const OcqAppend *append, MemoryContext context)
+report_if_taken(const OcqAppend *append, bool may_report_version, MemoryContext context)
 {
 	ErrorData  *error;
-	bool		is_taken;
+	bool		version_is_taken;
+	bool		position_is_taken;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	is_taken = error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
-		error->schema_name != NULL && strcmp(error->schema_name, OCQ_SCHEMA) == 0 &&
-		error->constraint_name != NULL && strcmp(error->constraint_name, "events_pkey") == 0;
+	version_is_taken = may_report_version && is_about(error, "events_pkey");
+	position_is_taken = is_about(error, "events_position_key");
 	FreeErrorData(error);
-	if (!is_taken)
+	if (!version_is_taken && !position_is_taken)
 		return;
 	FlushErrorState();
-	append->report_taken(append);
+	if (version_is_taken)
+		append->report_taken(append);
+	ocq_positions_doubt();
+	report_position_taken(append);
 }
 
 static uint64
@@ -153,8 +175,7 @@ insert_events(const OcqAppend *append, OcqStatement *statement, Datum *values, c
 	PG_CATCH();
 	{
 		current_append = outer;
-		if (statement == &insert_one)
-			report_if_taken(append, context);
+		report_if_taken(append, statement == &insert_one, context);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -217,6 +238,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	if (envelope->metadata == NULL)
 		nulls[10] = 'n';
 
+	ocq_positions_prepare();
 	inserted = insert_events(append, statement_for(append), values, nulls);
 	if (inserted == 0)
 		return false;

@@ -8,20 +8,41 @@
  *
  * nextval() takes RowExclusiveLock on the sequence before it draws a number and
  * keeps it until the top-level transaction ends, through the abort of
- * subtransactions and through PREPARE TRANSACTION.  So whoever may still commit
- * an event at a position that has been drawn is holding that lock, and
+ * subtransactions and through PREPARE TRANSACTION.  So a transaction that may still
+ * commit an event at a position that has been drawn holds that lock, and
  *
- *	1. hwm := the last value of the sequence
+ *	1. hwm := the last value that was drawn
  *	2. holders := those whose locks on the sequence conflict with ShareLock
  *	3. wait for each of them to end
  *	4. take a new snapshot
  *
- * ends with every position <= hwm either visible or never to exist.  A
- * transaction that takes the lock after step 2 draws a number above hwm.  The
- * writer pays nothing.
+ * ends with every position <= hwm either visible or never to exist.  The writer pays
+ * nothing.  Each step relies on one lock:
  *
- * Step 1 reads the sequence's row, and does not call a sequence function, as
- * those take the very lock that step 3 waits for.
+ * Step 1 holds the content lock of the sequence's buffer in share mode, nextval() the
+ * same in exclusive mode while it draws (positions.c).  If step 1 reads hwm, then the
+ * draws of all positions <= hwm, and before them their RowExclusiveLocks, have
+ * happened; and hwm is no value that nobody has drawn yet.  It is not read by a
+ * sequence function, as those take the very lock that step 3 waits for.
+ *
+ * Step 2 sees each such lock unless it has been released.  GetLockConflicts reads the
+ * lock manager's partition, and the fast-path locks of each process under that
+ * process's own lock.  A transaction releases its locks after it has left the array of
+ * running transactions, so one that is not in the list is visible to later snapshots,
+ * or has been rolled back.  One that takes the lock after step 2 draws a number above
+ * hwm.
+ *
+ * Step 3 holds for each holder ShareLock on its virtual transaction id, or on the
+ * transaction id where it has been prepared, which the holder keeps until it is out of
+ * the array of running transactions.
+ *
+ * Step 4 is the caller's: a snapshot taken before step 3 ended misses what was waited for.
+ *
+ * What is known without waiting.  Checkpoints of projections, once they are committed,
+ * are horizons, and so is what this session has waited for before.  Rows that come past
+ * the commands, such as a restore's, can still appear below them; their transaction
+ * holds ExclusiveLock on projection_state (trigger.c), and while there is one nothing
+ * is known.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -50,9 +71,8 @@ PG_FUNCTION_INFO_V1(ocq_event_horizon);
 /* The last of the pauses, 1, 2, 4 ... ms, for which ocq_horizon_try waits. */
 #define MAX_TRY_DELAY_MS 16
 
-static OcqStatement select_last_value =
-OCQ_STATEMENT_NOARGS("SELECT CASE WHEN is_called THEN last_value ELSE 0 END"
-					 " FROM order_cqrs.events_position_seq");
+static OcqStatement select_checkpoint =
+OCQ_STATEMENT_NOARGS("SELECT max(last_position) FROM order_cqrs.projection_state");
 
 /*
  * A standby knows neither the locks of the primary's transactions nor the
@@ -67,13 +87,6 @@ refuse_on_standby(void)
 				 errmsg("the horizon is known on the primary only"),
 				 errdetail("This server is a standby, so an event that is still to be replayed could be skipped."),
 				 errhint("Connect to the primary.")));
-}
-
-static int64
-read_last_value(void)
-{
-	(void) ocq_statement_run(&select_last_value, NULL, NULL);
-	return DatumGetInt64(ocq_row_datum(0, 1));
 }
 
 /*
@@ -102,6 +115,10 @@ ocq_horizon_hold(void)
 	LockRelationOid(ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE), RowExclusiveLock);
 }
 
+/* What this session has waited for, and of which sequence; see the header. */
+static int64 waited_to = 0;
+static Oid	waited_sequence = InvalidOid;
+
 /*
  * ocq_horizon_wait returns the horizon.  What is read afterwards with a new
  * snapshot (ocq_statement_run under READ COMMITTED, else
@@ -113,9 +130,40 @@ ocq_horizon_wait(void)
 	int64		high_water_mark;
 
 	refuse_on_standby();
-	high_water_mark = read_last_value();
+	high_water_mark = ocq_position_last_drawn();
 	ocq_horizon_wait_for_appenders();
+	waited_to = high_water_mark;
+	waited_sequence = ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE);
 	return high_water_mark;
+}
+
+/* rows_come_past_commands tells whether a transaction that inserts such rows is under way. */
+static bool
+rows_come_past_commands(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, ocq_catalog_relation(OCQ_REL_PROJECTION_STATE));
+	return VirtualTransactionIdIsValid(*GetLockConflicts(&tag, RowShareLock, NULL));
+}
+
+/*
+ * ocq_horizon_known returns a horizon that is known without waiting, perhaps 0.  What is
+ * read afterwards with a new snapshot holds every event up to it.
+ */
+int64
+ocq_horizon_known(void)
+{
+	int64		known;
+
+	refuse_on_standby();
+	if (ocq_statement_run_latest(&select_checkpoint, NULL, NULL) == 0 || ocq_row_is_null(0, 1))
+		known = 0;
+	else
+		known = DatumGetInt64(ocq_row_datum(0, 1));
+	if (waited_sequence == ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE))
+		known = Max(known, waited_to);
+	return rows_come_past_commands() ? 0 : Min(known, ocq_position_last_drawn());
 }
 
 /*
@@ -172,7 +220,7 @@ ocq_horizon_try(int64 *horizon)
 	if (holders == NULL)
 	{
 		sequence = ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE);
-		high_water_mark = read_last_value();
+		high_water_mark = ocq_position_last_drawn();
 		holders = copy_holders();
 	}
 	for (long delay = 1; count_running(holders) > 0; delay *= 2)

@@ -26,22 +26,28 @@ OCQ_STATEMENT("SELECT " EVENT_COLUMNS " FROM order_cqrs.events"
 			  " WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
 			  INT8OID, INT8OID, INT4OID);
 
-/* One ordered scan for each type, so that LIMIT ends them early. */
+/*
+ * One ordered scan for each type, which LIMIT ends early.  Comparing rows leaves one
+ * index for it, whatever the statistics: by position alone a rare type would be looked
+ * for in the whole log.
+ */
+#define EVENTS_OF_TYPES(columns, types, max_count) \
+	"SELECT e.* FROM (SELECT DISTINCT u.u FROM pg_catalog.unnest(" types ") AS u) AS t (aggregate_type)," \
+	" LATERAL (SELECT " columns " FROM order_cqrs.events" \
+	" WHERE (aggregate_type, position) > (t.aggregate_type, $1)" \
+	" AND (aggregate_type, position) <= (t.aggregate_type, $2)" \
+	" ORDER BY aggregate_type, position LIMIT " max_count ") AS e" \
+	" ORDER BY e.position LIMIT " max_count
+
 static OcqStatement select_of_types =
-OCQ_STATEMENT("SELECT e.* FROM (SELECT DISTINCT u.u FROM pg_catalog.unnest($4) AS u) AS t (aggregate_type),"
-			  " LATERAL (SELECT " EVENT_COLUMNS " FROM order_cqrs.events e"
-			  " WHERE e.aggregate_type = t.aggregate_type AND position > $1 AND position <= $2"
-			  " ORDER BY position LIMIT $3) AS e ORDER BY position LIMIT $3",
+OCQ_STATEMENT(EVENTS_OF_TYPES(EVENT_COLUMNS, "$4", "$3"),
 			  INT8OID, INT8OID, INT4OID, TEXTARRAYOID);
 
 /* So many may be read beyond max_bytes. */
 #define LOG_FETCH_COUNT 200
 
-/* Events that were copied from another log may share a position: they are read together. */
 static OcqStatement select_log =
-OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
-			  " WHERE position > $1 AND position <= $2 AND aggregate_type = ANY ($3)"
-			  " ORDER BY position FETCH FIRST $4 ROWS WITH TIES",
+OCQ_STATEMENT(EVENTS_OF_TYPES(OCQ_EVENT_COLUMNS, "$3", "$4"),
 			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
 
 /* append_rows returns how many bytes of data it has added. */
@@ -115,6 +121,26 @@ max_count_argument(FunctionCallInfo fcinfo)
 	return PG_GETARG_INT32(1);
 }
 
+/*
+ * read_settled reads the answer, and waits for the horizon only if the positions that are
+ * known to be settled do not fill it: as many as max_count are needed for that.
+ */
+static uint64
+read_settled(OcqStatement *statement, Datum *values)
+{
+	int64		known = ocq_horizon_known();
+	int32		max_count = DatumGetInt32(values[2]);
+
+	if (known - DatumGetInt64(values[0]) >= max_count)
+	{
+		values[1] = Int64GetDatum(known);
+		if (ocq_statement_run_latest(statement, values, NULL) == (uint64) max_count)
+			return max_count;
+	}
+	values[1] = Int64GetDatum(ocq_horizon_wait());
+	return ocq_statement_run_latest(statement, values, NULL);
+}
+
 /* event_read(after_position bigint, max_count int, aggregate_types text[]) returns setof events */
 Datum
 ocq_event_read(PG_FUNCTION_ARGS)
@@ -130,9 +156,8 @@ ocq_event_read(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	values[1] = Int64GetDatum(ocq_horizon_wait());
-	count = ocq_statement_run_latest(PG_ARGISNULL(2) ? &select_all : &select_of_types,
-									 values, NULL);
+	ocq_position_check(DatumGetInt64(values[0]));
+	count = read_settled(PG_ARGISNULL(2) ? &select_all : &select_of_types, values);
 	for (uint64 row = 0; row < count; row++)
 		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
 	ocq_horizon_flush();

@@ -72,8 +72,19 @@ extern void (*ocq_append_wake_hook) (void);
 extern void ocq_append_wake_at_commit(void);
 extern void ocq_append_init(void);
 
+/* positions.c */
+extern void ocq_positions_request_shmem(void);
+extern void ocq_positions_startup_shmem(void);
+extern int64 ocq_position_last_drawn(void);
+extern int64 ocq_position_log_end(void);
+extern void ocq_positions_prepare(void);
+extern void ocq_positions_doubt(void);
+extern bool ocq_positions_look_after(void);
+extern void ocq_position_check(int64 position);
+
 /* horizon.c */
 extern int64 ocq_horizon_wait(void);
+extern int64 ocq_horizon_known(void);
 extern bool ocq_horizon_try(int64 *horizon);
 extern void ocq_horizon_wait_for_appenders(void);
 extern void ocq_horizon_hold(void);

@@ -4,10 +4,12 @@
  *
  * Each database that has had a process has a slot.
  *
- * Waking.  A commit sets the latches of its database's synchroniser and runner.
- * The pointers are read without a lock: latches are in shared memory that never
- * goes away, and one that has passed to another process is merely woken without
- * need.
+ * Waking.  A commit counts itself and sets the latches of its database's synchroniser
+ * and runner.  The pointers are read without a lock: latches are in shared memory that
+ * never goes away, and one that has passed to another process is merely woken without
+ * need.  A latch alone would not do: each wait for a heavyweight lock resets it.  So a
+ * process reads the count before it looks at the log, and sleeps only if the count is
+ * still the same afterwards.
  *
  * The pool.  A pool worker that finds nothing to do says that it is idle and looks
  * again before it sleeps.  A commit that has sent a future takes the mark of an
@@ -61,6 +63,7 @@ typedef struct DatabaseSlot
 
 	Process		processes[OCQ_MAX_PROCESSES];
 
+	pg_atomic_uint64 log_changes;	/* counts commits; added to by sessions, without the lock */
 	pg_atomic_uint32 has_pool_work; /* set by whoever finds no idle worker, taken by the runner */
 	pg_atomic_uint32 pool_is_short; /* set by the runner, taken by the worker that leaves for it */
 
@@ -95,6 +98,7 @@ ocq_database_request_shmem(void)
 static void
 init_slot(DatabaseSlot *slot)
 {
+	pg_atomic_init_u64(&slot->log_changes, 0);
 	pg_atomic_init_u32(&slot->has_pool_work, 0);
 	pg_atomic_init_u32(&slot->pool_is_short, 0);
 	for (int process = 0; process < OCQ_MAX_PROCESSES; process++)
@@ -272,8 +276,16 @@ ocq_database_wake(void)
 
 	if (slot == NULL)
 		return;
+	(void) pg_atomic_fetch_add_u64(&slot->log_changes, 1);
 	set_latch(slot->processes[OCQ_SYNCHRONISER].latch);
 	set_latch(slot->processes[OCQ_RUNNER].latch);
+}
+
+/* ocq_database_log_changes is for those who follow the log: what has changed is worth a look. */
+uint64
+ocq_database_log_changes(void)
+{
+	return pg_atomic_read_u64(&entered_slot->log_changes);
 }
 
 /* wake_idle wakes one pool worker of the role, or of any; it returns false if none is idle. */

@@ -386,16 +386,17 @@ ocq_runner_main(Datum arg)
 
 	for (;;)
 	{
+		uint64		log_changes = ocq_database_log_changes();
 		long		wait_ms = UPKEEP_MS;
 		bool		has_more;
 
-		/* What comes during the work causes another round. */
+		/* What comes during the work causes another round, though waits reset the latch (database.c). */
 		ResetLatch(MyLatch);
 		ocq_process_reload_if_asked();
 
 		has_more = run_bus_round(&wait_ms);
 		has_more |= run_saga_round(saga_context, &wait_ms);
-		if (has_more)
+		if (has_more || log_changes != ocq_database_log_changes())
 			continue;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 wait_ms, PG_WAIT_EXTENSION);

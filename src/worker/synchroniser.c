@@ -11,10 +11,11 @@
  * locks of the projections' rows.
  *
  * A projection that has failed is tried again after 2, 4, 8 ... seconds, at most
- * five minutes.
+ * five minutes.  One that another process has, or that has lost a race, is tried again
+ * after 50, 100, 200 ... milliseconds, at most a second: nobody wakes us for it.
  *
- * The latch is reset before the work, so that a commit during the work causes
- * another round.
+ * Commits are counted before the work, so that a commit during the work causes
+ * another round, whatever the work has waited for (database.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -40,10 +41,15 @@
 /* Waits between two rounds while a failed projection is due for another try. */
 #define RETRY_SECONDS 2
 
-/* $1: the horizon; $2: up to where sync projections are looked over. */
+/* The same while a projection is busy; it doubles. */
+#define BUSY_MS 50
+#define MAX_BUSY_MS 1000
+
+/* $1: the horizon; $2: up to where sync projections are looked over.  What is beyond is of another log. */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"
-			  " WHERE last_position < CASE WHEN mode = 'async' OR status = 'failed' THEN $1 ELSE $2 END"
+			  " WHERE (last_position < CASE WHEN mode = 'async' OR status = 'failed' THEN $1 ELSE $2 END"
+			  " OR last_position > $1)"
 			  " AND status <> 'paused' AND (status <> 'failed'"
 			  " OR updated_at + make_interval(secs => least(power(2, least(attempts, 9)), 300)) <= clock_timestamp())"
 			  " ORDER BY mode, projection_name",
@@ -67,6 +73,7 @@ typedef struct Round
 	int			ndue;
 	int			nlong;			/* of them, those with more than a batch to do */
 	bool		has_failed;
+	bool		is_busy;		/* the log is being restored, it seems */
 } Round;
 
 /* As look_over_to: up to the round's own horizon. */
@@ -115,6 +122,7 @@ find_work(Round *round, MemoryContext context)
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
 		ocq_scope_enter(&scope);
+		round->is_busy = !ocq_positions_look_after();
 		round->horizon = ocq_sync_horizon();
 		round->look_over_to = Min(round->look_over_to, round->horizon);
 		read_due(round, context);
@@ -168,6 +176,7 @@ typedef struct Outcome
 	bool		worked;			/* a batch was handled */
 	int64		look_over_to;	/* not reached yet; 0: nothing is left to look over */
 	bool		has_failed;
+	bool		is_busy;		/* there is something to do that another process prevents */
 } Outcome;
 
 /*
@@ -187,6 +196,7 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 		start_helpers(round.nlong - 1);
 
 	outcome.has_failed = round.has_failed;
+	outcome.is_busy = round.is_busy;
 	for (int i = 0; i < round.ndue; i++)
 	{
 		bool		is_sync = round.due[i].is_sync;
@@ -203,6 +213,7 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 		advanced = result == OCQ_SYNC_PROGRESS || result == OCQ_SYNC_DONE;
 		outcome.worked |= advanced;
 		outcome.has_failed |= result == OCQ_SYNC_FAILED;
+		outcome.is_busy |= result == OCQ_SYNC_BUSY;
 		if (is_sync && advanced)
 		{
 			outcome.look_over_to = round.look_over_to;
@@ -213,6 +224,17 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 	return outcome;
 }
 
+/* busy_wait returns milliseconds, more with each round in a row that was busy. */
+static long
+busy_wait(bool is_busy)
+{
+	static long wait = BUSY_MS;
+	long		this_wait = wait;
+
+	wait = is_busy ? Min(2 * wait, MAX_BUSY_MS) : BUSY_MS;
+	return this_wait;
+}
+
 /* next_wait returns milliseconds until the interval ends, or a retry is due. */
 static long
 next_wait(const Outcome *outcome, TimestampTz interval_started)
@@ -220,10 +242,13 @@ next_wait(const Outcome *outcome, TimestampTz interval_started)
 	TimestampTz end = TimestampTzPlusMilliseconds(interval_started,
 												  ocq_sync_interval * INT64CONST(1000));
 	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	long		busy = busy_wait(outcome->is_busy);
 
 	if (outcome->look_over_to > 0)
 		return 0;
-	return outcome->has_failed ? Min(wait, RETRY_SECONDS * 1000L) : wait;
+	if (outcome->has_failed)
+		wait = Min(wait, RETRY_SECONDS * 1000L);
+	return outcome->is_busy ? Min(wait, busy) : wait;
 }
 
 static bool
@@ -243,6 +268,7 @@ stay(MemoryContext context)
 	for (;;)
 	{
 		int64		look_over_to = outcome.look_over_to;
+		uint64		log_changes = ocq_database_log_changes();
 
 		ResetLatch(MyLatch);
 		ocq_process_reload_if_asked();
@@ -253,7 +279,8 @@ stay(MemoryContext context)
 			look_over_to = LOOK_OVER_ALL;
 		}
 		outcome = run_round(0, look_over_to, context);
-
+		if (log_changes != ocq_database_log_changes())
+			continue;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 next_wait(&outcome, interval_started), PG_WAIT_EXTENSION);
 	}

@@ -56,6 +56,7 @@ extern bool ocq_database_enter(Oid database, int process);
 extern bool ocq_database_has_process(Oid database, int process);
 extern bool ocq_database_may_enter(Oid database);
 extern void ocq_database_wake(void);
+extern uint64 ocq_database_log_changes(void);
 extern void ocq_database_evict(Oid database);
 extern void ocq_database_terminate_unlisted(List *databases);
 extern void ocq_database_set_launcher(void);
