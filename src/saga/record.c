@@ -64,16 +64,20 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.order_saga (tenant_id, order_id, step, att
 			  " next_attempt_at, last_error, version) VALUES ($1, $2, $3, $4, $5, $6, $7)",
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID);
 
-/* Events that the saga has seen already, because it caused them or came late, are passed over. */
+/*
+ * Events that the saga has seen already, because it caused them or came late, are passed
+ * over.  Rows are compared so that other types are not read (store/read.c).
+ */
 static OcqStatement select_events =
 OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position, e.version FROM order_cqrs.events e"
-			  " WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2"
+			  " WHERE (e.aggregate_type, e.position) > ('Order', $1)"
+			  " AND (e.aggregate_type, e.position) <= ('Order', $2)"
 			  " AND e.event_type IN ('OrderCreated', 'OrderCancelled', 'OrderCompleted',"
 			  " 'PaymentRequested', 'PaymentCompleted', 'PaymentFailed', 'PaymentRefunded',"
 			  " 'ShippingStarted')"
 			  " AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id"
 			  " AND s.order_id = e.aggregate_id AND s.version >= e.version)"
-			  " ORDER BY e.position LIMIT $3",
+			  " ORDER BY e.aggregate_type, e.position LIMIT $3",
 			  INT8OID, INT8OID, INT4OID);
 
 static OcqStatement select_due =
