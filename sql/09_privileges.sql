@@ -150,3 +150,37 @@ SELECT * FROM tools.differences();
 DROP FUNCTION tools.privileges, tools.complete;
 DROP OWNED BY regress_order_app, regress_order_other;
 DROP ROLE regress_order_app, regress_order_other;
+
+-- Nothing of a session's user runs as the owner: what he has deferred waits for his commit, whatever procedure he calls.
+CREATE ROLE regress_order_operator;
+CREATE SCHEMA operator AUTHORIZATION regress_order_operator;
+GRANT USAGE ON SCHEMA order_cqrs TO regress_order_operator;
+GRANT EXECUTE ON PROCEDURE order_cqrs.projection_sync(text), order_cqrs.projection_resume(text), order_cqrs.projection_pause(text),
+	order_cqrs.saga_run() TO regress_order_operator;
+SET SESSION AUTHORIZATION regress_order_operator;
+CREATE TABLE operator.bait (fired_as name);
+CREATE FUNCTION operator.fire() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'fired as %', current_user;
+	RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER bait AFTER INSERT ON operator.bait DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION operator.fire();
+BEGIN;
+INSERT INTO operator.bait VALUES ('me');
+CALL order_cqrs.event_append('Basket', 'bait', '[{"type": "T", "data": {}}]');
+CALL order_cqrs.order_create('bait', 'c', '[{"product_id": "p", "quantity": 1, "unit_price": 1}]');
+CALL order_cqrs.projection_sync();
+CALL order_cqrs.projection_pause('order_view');
+CALL order_cqrs.projection_resume('order_view');
+\echo not yet
+COMMIT;
+BEGIN;
+INSERT INTO operator.bait VALUES ('me');
+CALL order_cqrs.saga_run();
+ROLLBACK;
+RESET SESSION AUTHORIZATION;
+DROP SCHEMA operator CASCADE;
+REVOKE ALL ON SCHEMA order_cqrs FROM regress_order_operator;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA order_cqrs FROM regress_order_operator;
+DROP ROLE regress_order_operator;

@@ -29,6 +29,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
@@ -194,12 +195,25 @@ ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls)
 
 /*
  * ocq_check_deferred_constraints has deferred constraints and triggers fire now,
- * where their failure can be dealt with, and not at commit.
+ * where their failure can be dealt with, and not at commit.  They fire as the current
+ * user, so never call it in a scope with what a session's user has queued.
  */
 void
 ocq_check_deferred_constraints(void)
 {
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
+}
+
+/*
+ * ocq_check_own_deferred_constraints is for work that a worker or a session does in a
+ * scope.  A session's are left to its commit: among them may be its user's own, which would
+ * run as the owner here, and foreign keys that he has deferred because they do not hold yet.
+ */
+void
+ocq_check_own_deferred_constraints(void)
+{
+	if (MyBackendType == B_BG_WORKER)
+		ocq_check_deferred_constraints();
 }
 
 /* Columns are numbered from 1. */

@@ -35,6 +35,7 @@ extern uint64 ocq_statement_run_latest(OcqStatement *statement, Datum *values, c
 extern Portal ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls);
 
 extern void ocq_check_deferred_constraints(void);
+extern void ocq_check_own_deferred_constraints(void);
 
 /* Reading the rows of the last statement. */
 extern Datum ocq_row_datum(uint64 row, int column);

@@ -260,7 +260,7 @@ try_once(Batch *batch)
 		/* A connection of its own, so that the memory of one try is not missing in the next. */
 		SPI_connect();
 		handle_batch(batch);
-		ocq_check_deferred_constraints();
+		ocq_check_own_deferred_constraints();
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}

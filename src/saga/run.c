@@ -167,7 +167,7 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 	{
 		OcqSagaRecord rest = ocq_saga_advance(record);
 
-		ocq_check_deferred_constraints();
+		ocq_check_own_deferred_constraints();
 		ReleaseCurrentSubTransaction();
 		*record = rest;
 	}
