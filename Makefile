@@ -9,6 +9,7 @@ PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
 
 OBJS = \
 	src/base/catalog.o \
+	src/base/install.o \
 	src/base/json.o \
 	src/base/procedure.o \
 	src/base/scope.o \
@@ -85,6 +86,7 @@ OBJS = \
 
 # The install script is these fragments, in this order.
 SQL_FRAGMENTS = \
+	src/base/install.sql \
 	src/store/events.sql \
 	src/store/functions.sql \
 	src/reference/reference.sql \

@@ -127,6 +127,24 @@ SELECT tools.outcome('DROP EXTENSION order_cqrs');
 DROP EXTENSION order_cqrs CASCADE;
 DROP FUNCTION public.buy;
 
+-- A schema of somebody else's, or in which somebody else may create, is refused; one of the installer's own is not.
+CREATE ROLE regress_order_squatter;
+DROP SCHEMA order_cqrs;
+CREATE SCHEMA order_cqrs AUTHORIZATION regress_order_squatter;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
+ALTER SCHEMA order_cqrs OWNER TO CURRENT_USER;
+GRANT CREATE ON SCHEMA order_cqrs TO regress_order_squatter;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
+REVOKE CREATE ON SCHEMA order_cqrs FROM regress_order_squatter;
+GRANT CREATE ON SCHEMA order_cqrs TO PUBLIC;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
+REVOKE CREATE ON SCHEMA order_cqrs FROM PUBLIC;
+GRANT USAGE ON SCHEMA order_cqrs TO PUBLIC;
+CREATE EXTENSION order_cqrs CASCADE;
+DROP EXTENSION order_cqrs;
+DROP SCHEMA order_cqrs;
+DROP ROLE regress_order_squatter;
+
 -- The other tests start from here.
 CREATE EXTENSION order_cqrs CASCADE;
 SELECT count(*) FROM order_cqrs.events;

@@ -173,6 +173,31 @@ SELECT tools.refusal(overlay(:'by_time' PLACING '02' FROM 1 FOR 2));
 SELECT tools.refusal('');
 SELECT tools.refusal('o3');
 SELECT tools.refusal('0110');
+-- One that somebody has made himself, with the right check sum of all but the key that it ends with.
+CREATE FUNCTION tools.crc32c(bytes bytea) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	crc bigint := x'ffffffff'::bigint;
+BEGIN
+	FOR i IN 0 .. length(bytes) - 1 LOOP
+		crc := crc # get_byte(bytes, i);
+		FOR bit IN 1 .. 8 LOOP
+			crc := CASE WHEN crc & 1 = 1 THEN (crc >> 1) # x'82f63b78'::bigint ELSE crc >> 1 END;
+		END LOOP;
+	END LOOP;
+	RETURN crc # x'ffffffff'::bigint;
+END $$;
+CREATE FUNCTION tools.forge(cursor text, key text, tenant_id text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	bytes bytea := decode(cursor, 'hex');
+	body bytea;
+BEGIN
+	body := substring(bytes FROM 7 FOR 4) || substring(bytes FROM 11 FOR get_byte(bytes, 9)) || key::bytea;
+	RETURN encode(substring(bytes FOR 2) || decode(lpad(to_hex(tools.crc32c(substring(bytes FOR 2) || body
+		|| decode(lpad(to_hex(length(tenant_id)), 8, '0'), 'hex') || tenant_id::bytea || '\xffffffff')), 8, '0'), 'hex') || body, 'hex');
+END $$;
+SELECT key, tools.outcome(format('SELECT * FROM order_search(sort => ''-total_amount'', after => %L)', tools.forge(:'by_total', key, 'search')))
+  FROM unnest('{10,-1.5,0,nonsense,"",NaN,Infinity,1e5,1.,.5,--1,0x10}'::text[]) AS key;
+SELECT tools.outcome(format('SELECT * FROM order_search(sort => ''-total_amount'', after => %L)', tools.forge(:'by_total', repeat('9', 131073), 'search')));
 SELECT tools.refusal(upper(:'by_name'), 'customer_name');
 -- Cut anywhere, and with any one digit changed.
 SELECT DISTINCT left(tools.refusal(left(:'by_time', n), '-created_at'), 5)

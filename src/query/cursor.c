@@ -38,6 +38,10 @@
 #define CHECK_OFFSET 2
 #define ID_OFFSET 10			/* of the order's id: the least that a cursor has */
 
+/* What a numeric can have. */
+#define MAX_WHOLE_DIGITS 131072
+#define MAX_FRACTION_DIGITS 16383
+
 pg_noreturn static void
 report_invalid(const char *detail)
 {
@@ -121,6 +125,37 @@ require_length(int length, int expected)
 		report_invalid("Its sort key has a wrong length.");
 }
 
+/* is_number tells whether numeric_in takes the string: it answers others with errors of its own. */
+static bool
+is_number(const char *string)
+{
+	static const char digits[] = "0123456789";
+	size_t		count;
+
+	string += *string == '-' ? 1 : 0;
+	count = strspn(string, digits);
+	if (count == 0 || count > MAX_WHOLE_DIGITS)
+		return false;
+	string += count;
+	if (*string == '.')
+	{
+		count = strspn(++string, digits);
+		if (count == 0 || count > MAX_FRACTION_DIGITS)
+			return false;
+		string += count;
+	}
+	return *string == '\0';
+}
+
+static Datum
+get_number(const char *string)
+{
+	if (!is_number(string))
+		report_invalid("Its sort key is no number.");
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(string),
+							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
 static Datum
 get_key(StringInfo bytes, Oid type)
 {
@@ -135,9 +170,7 @@ get_key(StringInfo bytes, Oid type)
 			require_length(length, sizeof(int32));
 			return Int32GetDatum((int32) pq_getmsgint(bytes, sizeof(int32)));
 		case NUMERICOID:
-			return DirectFunctionCall3(numeric_in,
-									   CStringGetDatum(text_to_cstring(get_text(bytes, length))),
-									   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+			return get_number(text_to_cstring(get_text(bytes, length)));
 		case TEXTOID:
 			return PointerGetDatum(get_text(bytes, length));
 		default:
