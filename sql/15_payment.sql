@@ -325,6 +325,20 @@ SELECT status FROM payments WHERE tenant_id = 'payment' AND order_id = 'r5';
 CALL projection_sync();
 SELECT * FROM tools.differences();
 
+-- Money that goes back before the order is shipped takes the reservation with it.
+CALL product_put('few', 'Few', 'x');
+CALL stock_receive('few', 5);
+CALL order_create('back', 'c', tools.items('few:5'));
+CALL payment_process('back');
+CALL payment_complete('back', 'ref');
+SELECT reserved, available FROM inventory WHERE tenant_id = 'payment' AND product_id = 'few';
+CALL payment_refund('back', version => NULL);
+SELECT tools.fate('back');
+SELECT reserved, available FROM inventory WHERE tenant_id = 'payment' AND product_id = 'few';
+SELECT count(*) FROM reservations WHERE tenant_id = 'payment' AND order_id = 'back';
+CALL projection_sync();
+SELECT * FROM tools.differences();
+
 -- Events that no command appends.
 CALL order_create('m1', 'c', tools.items('p:1'));
 SELECT e, d, left(tools.outcome(format('INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)

@@ -312,7 +312,7 @@ CALL saga_run();
 CALL tools.make_due('stumbling');
 CALL saga_run();
 :sagas = 'stumbling';
--- An error of somebody else's shutdown fails the step, too.
+-- An error that says nothing about the order, such as that of a shutdown or a full disk, is no attempt.
 CREATE FUNCTION tools.fail_late() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF NEW.aggregate_id = 'late' AND NEW.event_type = 'PaymentRequested' THEN RAISE 'too late'; END IF;
@@ -354,6 +354,22 @@ CALL saga_run();
 CALL tools.make_due('slow');
 CALL saga_run();
 :sagas = 'slow';
+-- An order for which there is nothing to pay is reserved and shipped, and no payment is asked for.
+CALL order_create('gift', 'c', '[{"product_id": "scarce", "quantity": 1, "unit_price": 0}]');
+CALL saga_run();
+:sagas = 'gift';
+SELECT status, payment_status, shipped_at IS NOT NULL AS is_shipped FROM order_view WHERE tenant_id = 'saga' AND order_id = 'gift';
+-- Shipped by hand while it is compensated: that is an end, once its payment has come or its time is over.
+CALL order_create('shipped meanwhile', 'c', :'item');
+CALL saga_run();
+CALL order_complete('shipped meanwhile');
+UPDATE order_saga SET step = 'COMPENSATE', next_attempt_at = clock_timestamp() + '1 hour' WHERE order_id = 'shipped meanwhile';
+CALL shipping_start('shipped meanwhile');
+CALL saga_run();
+:sagas = 'shipped meanwhile';
+CALL payment_complete('shipped meanwhile', 'x');
+CALL saga_run();
+:sagas = 'shipped meanwhile';
 -- Compensation gives back what was paid and reserved.
 SET order_cqrs.saga_max_attempts = 1;
 INSERT INTO tools.failing VALUES ('ShippingStarted', 'paid'), ('OrderCompleted', 'paid2');

@@ -81,4 +81,18 @@ ocq_is_lost_race(int sqlstate)
 		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
+/*
+ * ocq_is_server_trouble tells whether an error says nothing about what was being worked
+ * on: resources are short, somebody has intervened, or the machine has failed.
+ */
+static inline bool
+ocq_is_server_trouble(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_OPERATOR_INTERVENTION ||
+		category == ERRCODE_SYSTEM_ERROR;
+}
+
 #endif							/* OCQ_BASE_ERRORS_H */

@@ -142,7 +142,8 @@ decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
 
 /*
  * A payment that went through although its order had been cancelled meanwhile is a
- * fact, and is refunded at once.
+ * fact, and is refunded at once.  An order whose money goes back before it has been
+ * shipped is not shipped any more, so what it holds goes back, too.
  */
 static OcqOrderDecision
 decide_payment(const OcqOrderState *state, OcqPaymentStatus to, OcqOrderEventType event)
@@ -158,6 +159,8 @@ decide_payment(const OcqOrderState *state, OcqPaymentStatus to, OcqOrderEventTyp
 	}
 	if (to == OCQ_PAYMENT_PENDING && is_cancelled)
 		return refuse(OCQ_ORDER_REFUSED_STATUS);
+	if (to == OCQ_PAYMENT_REFUNDED && state->reservation.status == OCQ_RESERVATION_HELD)
+		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RELEASED);
 	return ocq_payment_allows(state->payment.status, to) ?
 		decision : refuse(OCQ_ORDER_REFUSED_PAYMENT);
 }

@@ -17,6 +17,8 @@
 #include "saga/saga.h"
 #include "store/store.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 /* An order goes through fewer steps than this at one look. */
@@ -95,6 +97,23 @@ claim_stock(const OcqOrderState *order)
 }
 
 static void
+complete_order(const OcqOrderState *order, OcqSagaStep step)
+{
+	if (order->status == OCQ_ORDER_PENDING)
+		send(order, step, "CompleteOrder", NULL);
+	send(order, step, "StartShipping", NULL);
+}
+
+/* is_free tells whether there is nothing to pay: no provider takes a payment of 0. */
+static bool
+is_free(const OcqOrderState *order)
+{
+	Datum		zero = DirectFunctionCall1(int4_numeric, Int32GetDatum(0));
+
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(order->total_amount), zero));
+}
+
+static void
 reserve_inventory(const OcqOrderState *order)
 {
 	const OcqSagaStep step = OCQ_SAGA_RESERVE_INVENTORY;
@@ -111,15 +130,10 @@ reserve_inventory(const OcqOrderState *order)
 		if (claim.reserved.count > 0)
 			send(order, step, "ReserveInventory", NULL);
 	}
-	send(order, step, "ProcessPayment", NULL);
-}
-
-static void
-complete_order(const OcqOrderState *order)
-{
-	if (order->status == OCQ_ORDER_PENDING)
-		send(order, OCQ_SAGA_COMPLETE_ORDER, "CompleteOrder", NULL);
-	send(order, OCQ_SAGA_COMPLETE_ORDER, "StartShipping", NULL);
+	if (is_free(order))
+		complete_order(order, step);
+	else
+		send(order, step, "ProcessPayment", NULL);
 }
 
 static void
@@ -155,7 +169,7 @@ act(const OcqOrderState *order, OcqSagaStep step)
 			send(order, step, "FailPayment", REASON_TIMEOUT);
 			return true;
 		case OCQ_SAGA_COMPLETE_ORDER:
-			complete_order(order);
+			complete_order(order, step);
 			return true;
 		case OCQ_SAGA_CANCEL_ORDER:
 			release_and_cancel(order, step, psprintf(REASON_PAYMENT "%s",
@@ -183,13 +197,16 @@ fold(const OcqStream *order)
 	return ocq_order_fold(events.items, events.count);
 }
 
-/* next_step keeps to a compensation that has been decided on, until the order is at an end. */
+/*
+ * next_step keeps to a compensation that has been decided on, until the order is at an
+ * end, or has been shipped by hand, after which it cannot be cancelled.
+ */
 static OcqSagaStep
 next_step(const OcqSagaRecord *record, const OcqOrderState *order)
 {
 	OcqSagaStep step = ocq_saga_step(order);
 
-	return record->step == OCQ_SAGA_COMPENSATE && !ocq_saga_is_over(step) ?
+	return record->step == OCQ_SAGA_COMPENSATE && !ocq_saga_is_over(step) && !order->is_shipped ?
 		OCQ_SAGA_COMPENSATE : step;
 }
 

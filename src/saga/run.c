@@ -10,6 +10,7 @@
  * Whatever another transaction holds (the order's stream, rows of the stock) is not
  * waited for beyond a moment, and for a while after such a wait not at all.
  * The order's turn comes again, later each time, and it does not count as an attempt.
+ * Nor does an error that says nothing about the order, such as that of a full disk.
  *
  * Locks are taken in this order: saga_state, the stream, what the commands take.
  * Nobody who holds a stream waits for saga_state.
@@ -185,7 +186,7 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 
 		if (record->step != step_before)
 			record->attempts = 0;
-		won = !ocq_is_lost_race(error->sqlerrcode);
+		won = !ocq_is_lost_race(error->sqlerrcode) && !ocq_is_server_trouble(error->sqlerrcode);
 		if (won)
 			note_failure(record, error);
 		else
