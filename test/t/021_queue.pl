@@ -19,6 +19,7 @@ my $node = new_server(
 	'queue',
 	'order_cqrs.sync_interval' => '1h',
 	'order_cqrs.bus_workers' => 1,
+	autovacuum => 'off',
 	log_lock_waits => 'on');
 $node->start;
 create_database($node, 'shop');
@@ -74,6 +75,13 @@ sub wait_until
 {
 	my ($condition) = @_;
 	$node->poll_query_until('shop', "SELECT $condition") or die "this never became true: $condition";
+	return;
+}
+
+sub empty_pool
+{
+	set_and_reload($node, 'order_cqrs.bus_workers' => 0);
+	wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'order_cqrs pool worker')");
 	return;
 }
 
@@ -146,8 +154,7 @@ sub test_end_during_look
 	my ($waiter, $finisher, $locker) = (session('clerk'), session('clerk'), session());
 	my $pid = pid_of($waiter);
 
-	set_and_reload($node, 'order_cqrs.bus_workers' => 0);
-	wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'order_cqrs pool worker')");
+	empty_pool();
 	my $id = as_clerk(q(SET ROLE desk; SELECT command_send_async('Echo', '{}')));
 	my $other = send_echo();
 	$waiter->query_safe("SELECT order_cqrs.future_status('$other')");
@@ -179,8 +186,7 @@ sub test_terminated
 
 sub test_raised
 {
-	set_and_reload($node, 'order_cqrs.bus_workers' => 0);
-	wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'order_cqrs pool worker')");
+	empty_pool();
 	foreach my $try (1 .. 3)
 	{
 		my $id = send_echo();
@@ -197,9 +203,8 @@ sub test_raised
 # Nobody runs futures: the waiter is told so, after a while, or when his time is over.
 sub test_obstacles
 {
+	empty_pool();
 	my $id = send_echo();
-
-	wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'order_cqrs pool worker')");
 	like(refused_as_clerk("SELECT future_get('$id');"), qr/ERROR:  OC505: .* waiting\nDETAIL:  .*bus_workers is 0/,
 		'bus_workers = 0 is told');
 	like(refused_as_clerk("SELECT future_get('$id', '10 ms');"), qr/ERROR:  OC502: .*\nDETAIL:  .*bus_workers is 0/,
@@ -224,6 +229,79 @@ sub test_obstacles
 	as_clerk('CALL future_run()');
 	is($waiter->query('SELECT 1'), "{}\n1", 'a future that is run by hand is answered');
 	$waiter->quit;
+	return;
+}
+
+# fill COUNT has so many of clerk's futures wait, without telling those who count.
+sub fill
+{
+	my ($count) = @_;
+	$node->safe_psql('shop', <<"SQL");
+INSERT INTO order_cqrs.bus_future (id, kind, type, payload, tenant_id, session_role, role)
+SELECT gen_random_uuid(), 'command', 'Echo', '{}', 'default', 'clerk', 'clerk' FROM generate_series(1, $count)
+SQL
+	return;
+}
+
+# entries_read_by QUERY returns how many entries of the index of waiting futures clerk's statement reads.
+sub entries_read_by
+{
+	my ($query) = @_;
+	my $read = 'SELECT pg_stat_force_next_flush(); SELECT pg_stat_get_tuples_returned(' . "'$waiting'::regclass)";
+	my ($before, $after) = (as_clerk("$read;\n$query;\n$read") =~ /^(\d+)$/mg)[ 0, -1 ];
+	note "$query: " . ($after - $before) . ' entries read';
+	return $after - $before;
+}
+
+# A claim and a send read a few entries of the index, however many futures wait and whatever the planner knows of them.
+sub test_claims
+{
+	set_and_reload($node, 'order_cqrs.queue_capacity' => 100000);
+	wait_until("setting = '100000' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'");
+	$node->safe_psql('shop', 'DELETE FROM order_cqrs.bus_future; ANALYZE order_cqrs.bus_future');
+	fill(20000);
+	my $claims = 'CALL future_run(100)';
+	cmp_ok(entries_read_by($claims), '<', 1000, 'claims after ANALYZE of an empty queue');
+	$node->safe_psql('shop', 'ANALYZE order_cqrs.bus_future');
+	cmp_ok(entries_read_by($claims), '<', 1000, 'claims after ANALYZE of a full one');
+	$node->safe_psql('shop', q(DELETE FROM pg_statistic WHERE starelid = 'order_cqrs.bus_future'::regclass));
+	cmp_ok(entries_read_by($claims), '<', 1000, 'claims without statistics');
+
+	# Those of other roles are in the way of nobody.
+	my $id = as_clerk(q(SET ROLE desk; SELECT command_send_async('Echo', '{}')));
+	cmp_ok(entries_read_by('SET ROLE desk; CALL future_run(); RESET ROLE'), '<', 100, 'claims of one role among many futures of another');
+	is(as_clerk("SELECT future_status('$id')"), 'done', 'its future is found');
+
+	# The first send may count, or not.
+	send_echo();
+	cmp_ok(entries_read_by(q(SELECT count(command_send_async('Echo', '{}')) FROM generate_series(1, 100))), '<', 100, 'sends do not count');
+
+	# An old snapshot keeps the entries of futures that were claimed.
+	my $old = session();
+	$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+	cmp_ok(entries_read_by('CALL future_run(4000)'), '<', 1000000, 'claims do not walk over what was claimed before, again and again');
+	$old->quit;
+	$node->safe_psql('shop', 'DELETE FROM order_cqrs.bus_future');
+	return;
+}
+
+# Roles take turns, also within one session user.
+sub test_turns
+{
+	empty_pool();
+	my @ids = split /\n/, as_clerk(<<'SQL');
+SELECT command_send_async('Echo', '{}') FROM generate_series(1, 50);
+SET ROLE desk;
+SELECT command_send_async('Echo', '{}');
+SQL
+	my $last = $ids[-1];
+	set_and_reload($node, 'order_cqrs.bus_workers' => 1);
+	as_clerk("SELECT future_get('$last', '60 s')");
+	wait_until("NOT EXISTS (SELECT FROM order_cqrs.bus_future WHERE status IN ('waiting', 'running'))");
+	cmp_ok($node->safe_psql('shop', "SELECT count(*) FROM order_cqrs.bus_future AS f, order_cqrs.bus_future AS l"
+			  . " WHERE l.id = '$last' AND f.number BETWEEN l.number - 50 AND l.number AND f.started_at < l.started_at"),
+		'<', 3, 'a role with one future does not wait for all of another role');
+	set_and_reload($node, 'order_cqrs.bus_workers' => 0);
 	return;
 }
 
@@ -254,6 +332,8 @@ test_call_during_look();
 test_end_during_look();
 test_terminated();
 test_raised();
+test_turns();
+test_claims();
 test_obstacles();
 test_no_slot();
 
