@@ -292,11 +292,11 @@ report_timeout(const pg_uuid_t *id, const FutureState *state)
 }
 
 /*
- * Somebody may be about to call future_run, a slot may become free, and a database
- * may be on its way into order_cqrs.databases.  So an obstacle is an error only when
- * it has been there for so long.
+ * Somebody may be about to call future_run, a slot may become free, and processes
+ * that have crashed are started anew after some seconds.  So an obstacle is an error
+ * only when it has been there for so long.
  */
-#define OBSTACLE_MS 5000
+#define OBSTACLE_MS 10000
 
 typedef struct Patience
 {

@@ -272,8 +272,7 @@ sub test_claims
 	cmp_ok(entries_read_by('SET ROLE desk; CALL future_run(); RESET ROLE'), '<', 100, 'claims of one role among many futures of another');
 	is(as_clerk("SELECT future_status('$id')"), 'done', 'its future is found');
 
-	# The first send may count, or not.
-	send_echo();
+	as_clerk(q(SELECT count(command_send_async('Echo', '{}')) FROM generate_series(1, 2000)));
 	cmp_ok(entries_read_by(q(SELECT count(command_send_async('Echo', '{}')) FROM generate_series(1, 100))), '<', 100, 'sends do not count');
 
 	# An old snapshot keeps the entries of futures that were claimed.
