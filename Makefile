@@ -63,6 +63,8 @@ OBJS = \
 	src/query/page.o \
 	src/query/search.o \
 	src/bus/bus.o \
+	src/bus/capacity.o \
+	src/bus/claim.o \
 	src/bus/commands.o \
 	src/bus/error.o \
 	src/bus/future.o \

@@ -168,9 +168,31 @@ RESET SESSION AUTHORIZATION;
 -- The queue is bounded.  (Other tests may have left futures waiting: none here.)
 SELECT count(*) FROM bus_future WHERE status = 'waiting';
 SELECT setting AS capacity FROM pg_settings WHERE name = 'order_cqrs.queue_capacity' \gset
+-- By those that wait, and not by those that were sent once and rolled back, or deleted.
+BEGIN;
+SELECT count(command_send_async('Who', '{}')) FROM generate_series(1, :capacity);
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+SELECT count(command_send_async('Who', '{}')) FROM generate_series(1, :capacity);
+ROLLBACK TO s;
+COMMIT;
+SELECT count(command_send_async('Who', '{}')) FROM generate_series(1, :capacity);
+DELETE FROM bus_future WHERE status = 'waiting';
 SELECT count(command_send_async('Who', '{}')) FROM generate_series(1, :capacity);
 SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$);
 SELECT tools.outcome($$SELECT query_send_async('GetOrder', '{"order_id": "o1"}')$$);
+-- A cancellation that is rolled back makes no room.
+BEGIN;
+SAVEPOINT s;
+SELECT count(*) FROM (SELECT future_cancel(id) FROM bus_future WHERE status = 'waiting' LIMIT 10 OFFSET 0) AS c;
+ROLLBACK TO s;
+COMMIT;
+SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501';
+BEGIN;
+SELECT count(*) FROM (SELECT future_cancel(id) FROM bus_future WHERE status = 'waiting' LIMIT 10 OFFSET 0) AS c;
+ROLLBACK;
+SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501';
 CALL future_run(1);
 SELECT command_send_async('Who', '{}') IS NOT NULL;
 SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501';

@@ -271,6 +271,7 @@ _PG_init(void)
 	ProcessUtility_hook = process_utility;
 	ocq_append_wake_hook = ocq_database_wake;
 	ocq_future_wake_hook = ocq_database_wake_pool;
+	ocq_future_obstacle_hook = ocq_database_pool_obstacle;
 	ocq_database_init();
 	ocq_launcher_register();
 }

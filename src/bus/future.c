@@ -18,6 +18,7 @@
 #include "bus/future.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -33,10 +34,6 @@ PG_FUNCTION_INFO_V1(ocq_future_cancel);
 int			ocq_queue_capacity = 1000;
 int			ocq_result_retention = 24 * 60 * 60;
 
-static OcqStatement count_waiting =
-OCQ_STATEMENT("SELECT count(*) FROM (SELECT FROM order_cqrs.bus_future WHERE status = 'waiting' LIMIT $1) AS f",
-			  INT8OID);
-
 static OcqStatement insert_future =
 OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
 			  " (id, kind, type, payload, command_id, tenant_id, session_role, role)"
@@ -44,7 +41,7 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
 			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID);
 
 static OcqStatement select_future =
-OCQ_STATEMENT("SELECT status, role, result, error, xmin FROM order_cqrs.bus_future WHERE id = $1", UUIDOID);
+OCQ_STATEMENT("SELECT status, role, result, error, xmin, xmax FROM order_cqrs.bus_future WHERE id = $1", UUIDOID);
 
 static OcqStatement cancel_future =
 OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = 'cancelled', finished_at = clock_timestamp()"
@@ -76,25 +73,6 @@ check_role(Oid session_user, Oid role)
 				 errhint("Send it outside of SECURITY DEFINER functions, or grant the role.")));
 }
 
-/*
- * check_capacity counts no further than it has to.  Senders do not see each other
- * before they commit, so that they may exceed the capacity by what is under way;
- * a lock that would make it exact would have to be held until they commit.
- */
-static void
-check_capacity(void)
-{
-	Datum		values[] = {Int64GetDatum(ocq_queue_capacity)};
-
-	(void) ocq_statement_run(&count_waiting, values, NULL);
-	if (DatumGetInt64(ocq_row_datum(0, 1)) >= ocq_queue_capacity)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_QUEUE_FULL),
-				 errmsg("the queue of futures is full"),
-				 errdetail("%d futures are waiting, which is order_cqrs.queue_capacity.", ocq_queue_capacity),
-				 errhint("Send it again later. If that does not help, see whether workers run: order_cqrs.databases, order_cqrs.bus_workers.")));
-}
-
 static void
 insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid role)
 {
@@ -113,8 +91,9 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	check_capacity();
+	ocq_capacity_check();
 	(void) ocq_statement_run(&insert_future, values, is_command ? NULL : "    n   ");
+	ocq_future_waiting_changed(1);
 	ocq_scope_leave(&scope);
 }
 
@@ -155,6 +134,7 @@ typedef struct FutureState
 	Jsonb	   *result;			/* NULL unless done, and if the handler returned NULL */
 	Jsonb	   *error;			/* NULL unless failed */
 	bool		is_own;			/* sent by this very transaction */
+	TransactionId locker;		/* whoever runs it, unless that transaction has ended */
 } FutureState;
 
 static const pg_uuid_t *
@@ -194,6 +174,7 @@ read_row(Oid user, MemoryContext caller, FutureState *state)
 	state->result = copy_jsonb(3);
 	state->error = copy_jsonb(4);
 	state->is_own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(0, 5)));
+	state->locker = DatumGetTransactionId(ocq_row_datum(0, 6));
 	MemoryContextSwitchTo(spi);
 	return may_see(user, TextDatumGetCString(ocq_row_datum(0, 2)));
 }
@@ -220,9 +201,21 @@ read_future(const pg_uuid_t *id)
 }
 
 static bool
+is_waiting(const FutureState *state)
+{
+	return strcmp(state->status, "waiting") == 0;
+}
+
+static bool
+is_running(const FutureState *state)
+{
+	return strcmp(state->status, "running") == 0;
+}
+
+static bool
 is_finished(const FutureState *state)
 {
-	return strcmp(state->status, "waiting") != 0 && strcmp(state->status, "running") != 0;
+	return !is_waiting(state) && !is_running(state);
 }
 
 /* future_status(id uuid) */
@@ -260,7 +253,7 @@ timeout_argument(FunctionCallInfo fcinfo)
 static void
 check_can_wait(const pg_uuid_t *id, const FutureState *state)
 {
-	if (state->is_own && strcmp(state->status, "waiting") == 0)
+	if (state->is_own && is_waiting(state))
 		ereport(ERROR,
 				(errcode(OCQ_ERR_CANNOT_WAIT),
 				 errmsg("cannot wait for future %s: its sending has not been committed", uuid_string(id)),
@@ -274,25 +267,67 @@ check_can_wait(const pg_uuid_t *id, const FutureState *state)
 				 errhint("Run it with CALL future_run(), or call future_get again when future_status says that it is finished.")));
 }
 
+/* find_obstacle returns why nobody runs the future now, or NULL. */
+static const OcqObstacle *
+find_obstacle(const FutureState *state)
+{
+	if (ocq_future_obstacle_hook == NULL ||
+		(is_running(state) && TransactionIdIsInProgress(state->locker)))
+		return NULL;
+	return ocq_future_obstacle_hook();
+}
+
 pg_noreturn static void
 report_timeout(const pg_uuid_t *id, const FutureState *state)
 {
+	const OcqObstacle *obstacle = find_obstacle(state);
+
 	ereport(ERROR,
 			(errcode(OCQ_ERR_FUTURE_TIMED_OUT),
 			 errmsg("future %s is not finished yet", uuid_string(id)),
-			 errdetail("Its status is %s.", state->status),
-			 errhint("Call future_get again, with a longer timeout, or future_cancel.")));
+			 obstacle == NULL ? errdetail("Its status is %s.", state->status) :
+			 errdetail("Its status is %s. %s", state->status, obstacle->detail),
+			 obstacle == NULL ? errhint("Call future_get again, with a longer timeout, or future_cancel.") :
+			 errhint("%s", obstacle->hint)));
 }
 
+/*
+ * Somebody may be about to call future_run, a slot may become free, and processes
+ * that have crashed are started anew after some seconds.  So an obstacle is an error
+ * only when it has been there for so long.
+ */
+#define OBSTACLE_MS 10000
+
+typedef struct Patience
+{
+	const OcqObstacle *obstacle;	/* seen at every look since then */
+	TimestampTz since;
+} Patience;
+
+static void
+check_obstacle(const pg_uuid_t *id, const FutureState *state, Patience *patience)
+{
+	const OcqObstacle *obstacle = find_obstacle(state);
+
+	if (obstacle == NULL || obstacle != patience->obstacle)
+		*patience = (Patience) {obstacle, GetCurrentTimestamp()};
+	else if (TimestampDifferenceExceeds(patience->since, GetCurrentTimestamp(), OBSTACLE_MS))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_CANNOT_WAIT),
+				 errmsg("cannot wait for future %s: its status is %s", uuid_string(id), state->status),
+				 errdetail("%s", obstacle->detail),
+				 errhint("%s", obstacle->hint)));
+}
+
+/* sleep_milliseconds ends in time for a look at obstacles; it returns 0 when the timeout is over. */
 static long
-remaining_milliseconds(double timeout, TimestampTz start)
+sleep_milliseconds(double timeout, TimestampTz start)
 {
 	double		remaining = timeout - (GetCurrentTimestamp() - start) / 1000.0;
 
 	if (timeout < 0)
-		return -1;
-	/* What does not fit into an int is slept through in parts. */
-	return (long) Max(0, Min(remaining + 1, (double) PG_INT32_MAX));
+		return OBSTACLE_MS;
+	return (long) Max(0, Min(remaining + 1, OBSTACLE_MS));
 }
 
 /* wait_for returns the finished future's state, in the caller's memory. */
@@ -303,21 +338,23 @@ wait_for(const pg_uuid_t *id, double timeout)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
+	Patience	patience = {0};
 	FutureState state;
 
-	ocq_future_prepare_to_sleep(id);
 	for (;;)
 	{
-		long		remaining = remaining_milliseconds(timeout, start);
+		long		milliseconds = sleep_milliseconds(timeout, start);
+		uint64		generation = ocq_future_prepare_to_sleep(id);
 
 		MemoryContextReset(context);
 		state = read_future(id);
 		if (is_finished(&state))
 			break;
 		check_can_wait(id, &state);
-		if (remaining == 0)
+		if (milliseconds == 0)
 			report_timeout(id, &state);
-		(void) ocq_future_sleep(id, remaining);
+		check_obstacle(id, &state, &patience);
+		ocq_future_sleep(id, generation, milliseconds);
 	}
 	ocq_future_end_sleep();
 	MemoryContextSwitchTo(caller);
@@ -367,6 +404,9 @@ ocq_future_cancel(PG_FUNCTION_ARGS)
 	cancelled = ocq_statement_run(&cancel_future, values, NULL) > 0;
 	ocq_scope_leave(&scope);
 	if (cancelled)
+	{
+		ocq_future_waiting_changed(-1);
 		ocq_future_was_finished(id);
+	}
 	PG_RETURN_BOOL(cancelled);
 }

@@ -21,7 +21,7 @@ CREATE TABLE bus_future (
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 
 -- A row is in one of these at a time; together they serve every statement that does not know an id.
-CREATE INDEX bus_future_waiting_idx ON bus_future (session_role, number) WHERE status = 'waiting';
+CREATE INDEX bus_future_waiting_idx ON bus_future (session_role, role, number) WHERE status = 'waiting';
 CREATE INDEX bus_future_running_idx ON bus_future (started_at) WHERE status = 'running';
 CREATE INDEX bus_future_finished_idx ON bus_future (finished_at) WHERE status IN ('done', 'failed', 'cancelled');
 

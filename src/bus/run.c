@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * run.c
- *	  Running futures.
+ *	  Running futures that claim.c has chosen.
  *
  * Two transactions run a future.  The first claims it: it counts the attempt and
  * makes the status running, so that a crash can be told from never having begun.
@@ -35,20 +35,6 @@ PG_FUNCTION_INFO_V1(ocq_future_run);
 /* A race that was lost is run again, up to so many attempts. */
 #define MAX_ATTEMPTS 5
 
-/* $2: only futures of that role, or NULL. */
-static OcqStatement claim_next =
-OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
-			  " WHERE status = 'waiting' AND session_role = $1 AND ($2 IS NULL OR role = $2)"
-			  " ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)"
-			  " UPDATE order_cqrs.bus_future AS f SET status = 'running', attempts = attempts + 1,"
-			  " started_at = clock_timestamp()"
-			  " FROM next WHERE f.id = next.id"
-			  " RETURNING f.id, f.attempts, f.role, f.kind = 'command', f.type, f.payload,"
-			  " f.command_id, f.tenant_id,"
-			  " EXISTS (SELECT FROM order_cqrs.bus_future o WHERE o.status = 'waiting'"
-			  " AND o.session_role = $1 AND o.id <> f.id)",
-			  TEXTOID, TEXTOID);
-
 /*
  * It waits: another claim that saw the row as waiting, and found it changed when it
  * came to lock it, has locked it all the same until it commits.
@@ -62,65 +48,6 @@ static OcqStatement update_claimed =
 OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = $2, result = $3, error = $4,"
 			  " finished_at = CASE WHEN $2 <> 'waiting' THEN clock_timestamp() END WHERE id = $1",
 			  UUIDOID, TEXTOID, JSONBOID, JSONBOID);
-
-static pg_uuid_t *
-copy_uuid(int column)
-{
-	pg_uuid_t  *copy;
-
-	if (ocq_row_is_null(0, column))
-		return NULL;
-	copy = palloc(sizeof(pg_uuid_t));
-	memcpy(copy, DatumGetUUIDP(ocq_row_datum(0, column)), sizeof(pg_uuid_t));
-	return copy;
-}
-
-static void
-read_claimed(OcqFuture *future)
-{
-	future->id = *copy_uuid(1);
-	future->attempts = DatumGetInt32(ocq_row_datum(0, 2));
-	future->role = TextDatumGetCString(ocq_row_datum(0, 3));
-	future->message = (OcqMessage) {
-		.kind = DatumGetBool(ocq_row_datum(0, 4)) ? OCQ_BUS_COMMAND : OCQ_BUS_QUERY,
-			.type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 5))),
-			.payload = DatumGetJsonbPCopy(ocq_row_datum(0, 6)),
-			.id = copy_uuid(7),
-			.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 8)))
-	};
-}
-
-/*
- * ocq_future_claim takes the oldest waiting future of a session user, and of a
- * current role unless that is NULL, and fills it in, in the caller's memory.  It
- * returns false if there is none.  The caller commits.
- */
-bool
-ocq_future_claim(const char *session_role, const char *role, OcqFuture *future)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		values[] = {
-		CStringGetTextDatum(session_role), role == NULL ? (Datum) 0 : CStringGetTextDatum(role)
-	};
-	bool		found;
-	OcqScope	scope;
-
-	ocq_scope_enter(&scope);
-	found = ocq_statement_run(&claim_next, values, role == NULL ? " n" : NULL) > 0;
-	if (found)
-	{
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		read_claimed(future);
-		MemoryContextSwitchTo(spi);
-
-		/* A sender wakes one worker, however much it sends: the call is passed on. */
-		if (DatumGetBool(ocq_row_datum(0, 9)))
-			ocq_future_was_sent();
-	}
-	ocq_scope_leave(&scope);
-	return found;
-}
 
 static bool
 lock_row(const OcqFuture *future)
@@ -149,7 +76,7 @@ finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 	(void) ocq_statement_run(&update_claimed, values, nulls);
 	ocq_scope_leave(&scope);
 	if (strcmp(status, "waiting") == 0)
-		ocq_future_was_sent();
+		ocq_future_was_put_back();
 	else
 		ocq_future_was_finished(&future->id);
 }
@@ -319,6 +246,7 @@ ocq_future_run(PG_FUNCTION_ARGS)
 	ocq_procedure_require_own_transactions(fcinfo, "future_run");
 	ocq_procedure_begin(fcinfo);
 	context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future_run", ALLOCSET_DEFAULT_SIZES);
+	ocq_future_claim_anew();
 	(void) ocq_future_recover();
 	(void) ocq_future_expire();
 	SPI_commit();

@@ -48,21 +48,21 @@ OCQ_STATEMENT("WITH expired AS MATERIALIZED (SELECT id FROM order_cqrs.bus_futur
 			  " DELETE FROM order_cqrs.bus_future AS f USING expired WHERE f.id = expired.id",
 			  TIMESTAMPTZOID);
 
-/* One look into the index for each role, however many futures it has. */
+/* One probe of the index for each lane (claim.c), however many futures it has. */
 static OcqStatement select_roles =
-OCQ_STATEMENT_NOARGS("WITH RECURSIVE roles AS ("
-					 " (SELECT session_role, number FROM order_cqrs.bus_future WHERE status = 'waiting'"
-					 " ORDER BY session_role, number LIMIT 1)"
+OCQ_STATEMENT_NOARGS("WITH RECURSIVE lanes AS ("
+					 " (SELECT session_role, role, number FROM order_cqrs.bus_future WHERE status = 'waiting'"
+					 " ORDER BY session_role, role, number LIMIT 1)"
 					 " UNION ALL"
-					 " SELECT n.session_role, n.number FROM roles AS r, LATERAL"
-					 " (SELECT f.session_role, f.number FROM order_cqrs.bus_future AS f"
-					 " WHERE f.status = 'waiting' AND f.session_role > r.session_role"
-					 " ORDER BY f.session_role, f.number LIMIT 1) AS n)"
-					 " SELECT session_role FROM roles ORDER BY number");
+					 " SELECT n.session_role, n.role, n.number FROM lanes AS l, LATERAL"
+					 " (SELECT f.session_role, f.role, f.number FROM order_cqrs.bus_future AS f"
+					 " WHERE f.status = 'waiting' AND (f.session_role, f.role) > (l.session_role, l.role)"
+					 " ORDER BY f.session_role, f.role, f.number LIMIT 1) AS n)"
+					 " SELECT session_role FROM lanes GROUP BY session_role ORDER BY min(number)");
 
 static OcqStatement fail_waiting =
 OCQ_STATEMENT("WITH hopeless AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
-			  " WHERE status = 'waiting' AND session_role = $1 ORDER BY number LIMIT 500"
+			  " WHERE status = 'waiting' AND session_role = $1 ORDER BY role, number LIMIT 500"
 			  " FOR UPDATE SKIP LOCKED)"
 			  " UPDATE order_cqrs.bus_future AS f SET status = 'failed', error = $2,"
 			  " finished_at = clock_timestamp() FROM hopeless WHERE f.id = hopeless.id RETURNING f.id",
@@ -106,7 +106,7 @@ ocq_future_recover(void)
 	for (uint64 row = 0; row < rows; row++)
 	{
 		if (DatumGetBool(ocq_row_datum(row, 2)))
-			ocq_future_was_sent();
+			ocq_future_was_put_back();
 		else
 			ocq_future_was_finished(DatumGetUUIDP(ocq_row_datum(row, 1)));
 	}
@@ -160,6 +160,7 @@ fail_futures(const char *role, const char *problem)
 	Datum		values[] = {CStringGetTextDatum(role), JsonbPGetDatum(ocq_future_error_make(&error))};
 	uint64		rows = ocq_statement_run(&fail_waiting, values, NULL);
 
+	ocq_future_waiting_changed(-(int64) rows);
 	for (uint64 row = 0; row < rows; row++)
 		ocq_future_was_finished(DatumGetUUIDP(ocq_row_datum(row, 1)));
 }

@@ -6,6 +6,12 @@
  * future's id, so a wake-up may be meant for another and the waiter looks again.
  * A transaction that finishes futures wakes their waiters once it has committed;
  * one that sends futures wakes the processes that run them.
+ *
+ * A waiter puts itself on the list, looks at the future, and sleeps.  A wake-up
+ * during that look takes it off the list and sets its latch; but a look that waits
+ * for a lock, or for a buffer, resets the latch or leaves the list.  So each
+ * condition has a generation, too, which a wake-up advances: a waiter reads it
+ * before the look and compares it before it sleeps.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,6 +19,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "bus/future.h"
+#include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -21,14 +28,21 @@
 #define NUM_CONDITIONS 64
 
 /* Initialised at startup; the condition variables have locks of their own. */
+typedef struct Condition
+{
+	ConditionVariable variable;
+	pg_atomic_uint64 generation;	/* advanced by whoever wakes, before he does */
+} Condition;
+
 typedef struct SharedConditions
 {
-	ConditionVariable finished[NUM_CONDITIONS];
+	Condition	finished[NUM_CONDITIONS];
 } SharedConditions;
 
 static SharedConditions *shared = NULL; /* NULL: the library is not preloaded */
 
 void		(*ocq_future_wake_hook) (void) = NULL;
+const OcqObstacle *(*ocq_future_obstacle_hook) (void) = NULL;
 
 /* What the current transaction is to do when it has committed. */
 static bool has_sent = false;
@@ -38,6 +52,7 @@ void
 ocq_future_request_shmem(void)
 {
 	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedConditions)));
+	ocq_capacity_request_shmem();
 }
 
 void
@@ -47,10 +62,13 @@ ocq_future_startup_shmem(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	shared = ShmemInitStruct("order_cqrs futures", sizeof(SharedConditions), &found);
-	if (!found)
-		for (int i = 0; i < NUM_CONDITIONS; i++)
-			ConditionVariableInit(&shared->finished[i]);
+	for (int i = 0; i < NUM_CONDITIONS && !found; i++)
+	{
+		ConditionVariableInit(&shared->finished[i].variable);
+		pg_atomic_init_u64(&shared->finished[i].generation, 0);
+	}
 	LWLockRelease(AddinShmemInitLock);
+	ocq_capacity_startup_shmem();
 }
 
 static int
@@ -65,8 +83,12 @@ wake_waiters(uint64 conditions)
 	if (shared == NULL)
 		return;
 	for (int i = 0; i < NUM_CONDITIONS; i++)
-		if (conditions & (UINT64CONST(1) << i))
-			ConditionVariableBroadcast(&shared->finished[i]);
+	{
+		if ((conditions & (UINT64CONST(1) << i)) == 0)
+			continue;
+		(void) pg_atomic_fetch_add_u64(&shared->finished[i].generation, 1);
+		ConditionVariableBroadcast(&shared->finished[i].variable);
+	}
 }
 
 /* end_transaction may not touch catalogs nor raise errors. */
@@ -92,12 +114,22 @@ void
 ocq_future_init(void)
 {
 	RegisterXactCallback(end_transaction, NULL);
+	ocq_capacity_init();
 }
 
 void
 ocq_future_was_sent(void)
 {
 	has_sent = true;
+}
+
+/* ocq_future_was_put_back is for one that was begun and waits once more. */
+void
+ocq_future_was_put_back(void)
+{
+	ocq_future_waiting_changed(1);
+	ocq_future_claim_anew();
+	ocq_future_was_sent();
 }
 
 void
@@ -121,20 +153,30 @@ ocq_future_can_sleep(void)
 	return shared != NULL && !RecoveryInProgress();
 }
 
-/* From here on no wake-up is lost. */
-void
+/*
+ * ocq_future_prepare_to_sleep comes before each look at the future: from here on no
+ * wake-up is lost.  It returns the generation, for ocq_future_sleep.
+ */
+uint64
 ocq_future_prepare_to_sleep(const pg_uuid_t *id)
 {
-	if (ocq_future_can_sleep())
-		ConditionVariablePrepareToSleep(&shared->finished[condition_of(id)]);
+	Condition  *condition;
+
+	if (!ocq_future_can_sleep())
+		return 0;
+	condition = &shared->finished[condition_of(id)];
+	ConditionVariablePrepareToSleep(&condition->variable);
+	return pg_atomic_read_u64(&condition->generation);
 }
 
-/* ocq_future_sleep returns false if the time, which is -1 if there is no limit, has passed. */
-bool
-ocq_future_sleep(const pg_uuid_t *id, long milliseconds)
+/* ocq_future_sleep returns when there may be something to see, or the time has passed. */
+void
+ocq_future_sleep(const pg_uuid_t *id, uint64 generation, long milliseconds)
 {
-	return !ConditionVariableTimedSleep(&shared->finished[condition_of(id)], milliseconds,
-										PG_WAIT_EXTENSION);
+	Condition  *condition = &shared->finished[condition_of(id)];
+
+	if (pg_atomic_read_u64(&condition->generation) == generation)
+		(void) ConditionVariableTimedSleep(&condition->variable, milliseconds, PG_WAIT_EXTENSION);
 }
 
 void

@@ -28,6 +28,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "bus/future.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -51,7 +52,7 @@ typedef struct Process
 
 	/* Of a pool worker; written by itself, and cleared by the runner before it starts. */
 	Oid			role;			/* who it has logged in as */
-	bool		has_ended_well;
+	bool		is_proven;		/* it has come as far as to look for futures */
 
 	pg_atomic_uint32 is_idle;	/* set by a pool worker, taken by whoever wakes it */
 } Process;
@@ -66,6 +67,7 @@ typedef struct DatabaseSlot
 	pg_atomic_uint64 log_changes;	/* counts commits; added to by sessions, without the lock */
 	pg_atomic_uint32 has_pool_work; /* set by whoever finds no idle worker, taken by the runner */
 	pg_atomic_uint32 pool_is_short; /* set by the runner, taken by the worker that leaves for it */
+	pg_atomic_uint32 pool_state;	/* an OcqPoolState; set by the runner */
 
 	/* Written by the process that evicts, under the lock. */
 	TimestampTz closed_until;
@@ -101,6 +103,7 @@ init_slot(DatabaseSlot *slot)
 	pg_atomic_init_u64(&slot->log_changes, 0);
 	pg_atomic_init_u32(&slot->has_pool_work, 0);
 	pg_atomic_init_u32(&slot->pool_is_short, 0);
+	pg_atomic_init_u32(&slot->pool_state, OCQ_POOL_SERVES);
 	for (int process = 0; process < OCQ_MAX_PROCESSES; process++)
 		pg_atomic_init_u32(&slot->processes[process].is_idle, 0);
 }
@@ -303,6 +306,10 @@ wake_idle(DatabaseSlot *slot, Oid role)
 			pg_atomic_exchange_u32(&process->is_idle, 0) == 0)
 			continue;
 		set_latch(process->latch);
+
+		/* Between the two looks the place may have passed to another role, who looks in vain. */
+		if (OidIsValid(role) && process->role != role)
+			continue;
 		return true;
 	}
 	return false;
@@ -321,9 +328,48 @@ ocq_database_wake_pool(void)
 		tell_runner(slot);
 }
 
+/* ocq_database_pool_obstacle returns why no worker of the current database runs futures, or NULL. */
+const OcqObstacle *
+ocq_database_pool_obstacle(void)
+{
+	static const OcqObstacle no_runner = {
+		"No process of order_cqrs serves this database.",
+		"Run it with CALL future_run(), or have workers run it: order_cqrs.databases has to name the database,"
+		" and max_worker_processes to leave room for them."
+	};
+	static const OcqObstacle is_off = {
+		"No worker runs futures, as order_cqrs.bus_workers is 0.",
+		"Run it with CALL future_run(), or increase order_cqrs.bus_workers."
+	};
+	static const OcqObstacle has_no_slot = {
+		"No worker can be started: all background worker slots are in use.",
+		"Increase max_worker_processes, or run it with CALL future_run()."
+	};
+	DatabaseSlot *slot = own_slot();
+
+	if (slot == NULL || slot->processes[OCQ_RUNNER].pid == 0)
+		return &no_runner;
+	switch ((OcqPoolState) pg_atomic_read_u32(&slot->pool_state))
+	{
+		case OCQ_POOL_SERVES:
+			return NULL;
+		case OCQ_POOL_IS_OFF:
+			return &is_off;
+		case OCQ_POOL_HAS_NO_SLOT:
+			return &has_no_slot;
+	}
+	return NULL;
+}
+
 /*
  * What follows is called by the processes of the bus, which have entered.
  */
+
+void
+ocq_database_set_pool_state(OcqPoolState state)
+{
+	pg_atomic_write_u32(&entered_slot->pool_state, state);
+}
 
 bool
 ocq_database_has_pool_work(void)
@@ -364,7 +410,7 @@ void
 ocq_database_vacate(int process)
 {
 	entered_slot->processes[process].role = InvalidOid;
-	entered_slot->processes[process].has_ended_well = false;
+	entered_slot->processes[process].is_proven = false;
 }
 
 /* ocq_database_pool_role returns InvalidOid until the worker has logged in. */
@@ -375,9 +421,9 @@ ocq_database_pool_role(int process)
 }
 
 bool
-ocq_database_has_ended_well(int process)
+ocq_database_is_proven(int process)
 {
-	return entered_slot->processes[process].has_ended_well;
+	return entered_slot->processes[process].is_proven;
 }
 
 void
@@ -393,10 +439,18 @@ ocq_database_set_idle(bool is_idle)
 	return pg_atomic_exchange_u32(&entered_slot->processes[entered_process].is_idle, is_idle) != 0;
 }
 
-void
-ocq_database_end_well(void)
+/* ocq_database_is_marked_idle returns false once somebody has taken the mark, and so has called. */
+bool
+ocq_database_is_marked_idle(void)
 {
-	entered_slot->processes[entered_process].has_ended_well = true;
+	return pg_atomic_read_u32(&entered_slot->processes[entered_process].is_idle) != 0;
+}
+
+/* ocq_database_set_proven says that a worker for this role works: if it ends, another may follow at once. */
+void
+ocq_database_set_proven(void)
+{
+	entered_slot->processes[entered_process].is_proven = true;
 }
 
 void

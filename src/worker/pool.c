@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
@@ -117,9 +118,12 @@ run_next(MemoryContext context)
 {
 	OcqFuture	future;
 	ErrorData  *error;
+	bool		found;
 
 	MemoryContextReset(context);
-	if (!claim(&future, context))
+	found = claim(&future, context);
+	ocq_database_set_proven();
+	if (!found)
 		return false;
 
 	MemoryContextSwitchTo(context);
@@ -159,6 +163,16 @@ run_next_or_be_idle(MemoryContext context)
 	return true;
 }
 
+/*
+ * may_sleep comes right before the sleep.  A look that waits for a lock resets the
+ * latch, so whether somebody has called meanwhile is told by what he has changed.
+ */
+static bool
+may_sleep(void)
+{
+	return ocq_database_is_marked_idle() && !ConfigReloadPending;
+}
+
 /* A setting may have taken the place away. */
 static bool
 has_lost_place(int number)
@@ -187,8 +201,9 @@ serve(int number, MemoryContext context)
 		}
 		if (ocq_database_take_pool_short())
 			return;
-		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					  IDLE_SECONDS * 1000L, PG_WAIT_EXTENSION) & WL_TIMEOUT)
+		if (may_sleep() &&
+			(WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					   IDLE_SECONDS * 1000L, PG_WAIT_EXTENSION) & WL_TIMEOUT))
 			return;
 		(void) ocq_database_set_idle(false);
 	}
@@ -207,6 +222,5 @@ ocq_pool_main(Datum arg)
 	ocq_database_set_pool_role(process.role);
 
 	serve(process.number, AllocSetContextCreate(TopMemoryContext, "order_cqrs future", ALLOCSET_DEFAULT_SIZES));
-	ocq_database_end_well();
 	proc_exit(0);
 }

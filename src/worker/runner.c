@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
 #include "saga/saga.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -37,7 +38,14 @@
 /* The pool is looked after no more often than that, however much is sent. */
 #define POOL_MS 20
 
-/* A role whose worker has failed is not served for so long. */
+/* Nor for longer than a part of the time. */
+#define POOL_SHARE 10
+#define MAX_POOL_MS 1000
+
+/* While there is no slot for a worker, so often. */
+#define SLOT_MS 500
+
+/* A role whose worker has failed before it could look for futures is not served for so long. */
 #define PAUSE_MS 5000
 
 /* A place in the pool; a worker that an earlier runner has started has no handle. */
@@ -54,11 +62,17 @@ static TimestampTz last_upkeep = 0;
 static TimestampTz last_pool_round = 0;
 static TimestampTz last_warning = 0;
 
-/* reap returns whether a worker has ended since the last call. */
-static bool
+/* Of the last round of the pool. */
+static long pool_ms = POOL_MS;	/* until the next one, if there is something to do */
+static int	known_bus_workers = -1; /* the setting */
+static bool out_of_slots = false;	/* a worker could not be started */
+
+/* A worker has ended since that round. */
+static bool has_reaped = false;
+
+static void
 reap(void)
 {
-	bool		found = false;
 	pid_t		pid;
 
 	for (int i = 0; i < OCQ_MAX_BUS_WORKERS; i++)
@@ -68,11 +82,10 @@ reap(void)
 			continue;
 		pfree(places[i].handle);
 		places[i].handle = NULL;
-		if (!ocq_database_has_ended_well(OCQ_FIRST_POOL + i))
+		if (!ocq_database_is_proven(OCQ_FIRST_POOL + i))
 			places[i].pause_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
-		found = true;
+		has_reaped = true;
 	}
-	return found;
 }
 
 static bool
@@ -146,6 +159,7 @@ start(Oid role)
 		else
 		{
 			places[i].handle = NULL;
+			out_of_slots = true;
 			warn_of_slots();
 		}
 		return started;
@@ -179,6 +193,7 @@ serve_roles(List *roles)
 	bool		has_room;
 	ListCell   *cell;
 
+	out_of_slots = false;
 	foreach(cell, roles)
 	{
 		Oid			role = lfirst_oid(cell);
@@ -215,38 +230,31 @@ keep_up(TimestampTz now)
 	last_upkeep = more ? 0 : now;
 }
 
-static long
-milliseconds_until(TimestampTz start, int milliseconds, TimestampTz now)
+/* A worker that is there makes room when others wait, or goes on to their futures. */
+static bool
+has_worker(void)
 {
-	return TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(start, milliseconds));
+	for (int i = 0; i < OCQ_MAX_BUS_WORKERS; i++)
+		if (!is_free(i))
+			return true;
+	return false;
 }
 
-/*
- * run_bus_round lowers wait_ms to when it is to be called again; it returns whether
- * that is at once.
- */
-static bool
-run_bus_round(long *wait_ms)
+static void
+publish_pool_state(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	bool		has_reaped = reap();
-	bool		has_work = ocq_database_has_pool_work() || has_reaped;
+	OcqPoolState state = OCQ_POOL_SERVES;
 
-	if (!upkeep_is_due(now) && !has_work)
-	{
-		*wait_ms = Min(*wait_ms, milliseconds_until(last_upkeep, UPKEEP_MS, now));
-		return false;
-	}
-	if (!has_reaped && !TimestampDifferenceExceeds(last_pool_round, now, POOL_MS))
-	{
-		*wait_ms = Min(*wait_ms, milliseconds_until(last_pool_round, POOL_MS, now));
-		return false;
-	}
+	if (ocq_bus_workers == 0)
+		state = OCQ_POOL_IS_OFF;
+	else if (out_of_slots && !has_worker())
+		state = OCQ_POOL_HAS_NO_SLOT;
+	ocq_database_set_pool_state(state);
+}
 
-	/* Whoever sends from here on tells us again. */
-	ocq_database_take_pool_work();
-	last_pool_round = now;
-	SetCurrentStatementStartTimestamp();
+static void
+run_pool_round(TimestampTz now)
+{
 	StartTransactionCommand();
 	if (ocq_catalog_hold())
 	{
@@ -258,10 +266,55 @@ run_bus_round(long *wait_ms)
 	else
 		last_upkeep = now;
 	CommitTransactionCommand();
+	publish_pool_state();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	*wait_ms = Min(*wait_ms, UPKEEP_MS);
-	return upkeep_is_due(now);
+}
+
+static long
+milliseconds_until(TimestampTz start, long milliseconds, TimestampTz now)
+{
+	return TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(start, milliseconds));
+}
+
+/*
+ * milliseconds_to_bus_round returns when run_bus_round is to be called again.  It
+ * looks at what there is to do, and not at the latch: a wait for a lock resets that.
+ */
+static long
+milliseconds_to_bus_round(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		wait_ms = milliseconds_until(last_upkeep, UPKEEP_MS, now);
+
+	reap();
+	if (has_reaped || ConfigReloadPending || ocq_bus_workers != known_bus_workers)
+		return 0;
+	if (ocq_database_has_pool_work())
+		wait_ms = Min(wait_ms, milliseconds_until(last_pool_round, pool_ms, now));
+	if (out_of_slots)
+		wait_ms = Min(wait_ms, milliseconds_until(last_pool_round, SLOT_MS, now));
+	return wait_ms;
+}
+
+/* run_bus_round does what there is to do for futures, if it is time for that. */
+static void
+run_bus_round(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (milliseconds_to_bus_round() > 0)
+		return;
+
+	/* Whoever sends from here on tells us again. */
+	ocq_database_take_pool_work();
+	has_reaped = false;
+	known_bus_workers = ocq_bus_workers;
+	last_pool_round = now;
+	SetCurrentStatementStartTimestamp();
+	run_pool_round(now);
+	pool_ms = Min(Max(POOL_MS, POOL_SHARE * TimestampDifferenceMilliseconds(now, GetCurrentTimestamp())),
+				  MAX_POOL_MS);
 }
 
 /* How soon the saga tries again for the horizon, or for an order that another process takes. */
@@ -343,7 +396,10 @@ take(const OcqSagaTask *task, bool is_patient)
 	return result;
 }
 
-/* run_saga_round is like run_bus_round.  What it does not come to is found again by the next. */
+/*
+ * run_saga_round lowers wait_ms to when it is to be called again; it returns whether
+ * that is at once.  What it does not come to is found again by the next.
+ */
 static bool
 run_saga_round(MemoryContext context, long *wait_ms)
 {
@@ -394,8 +450,9 @@ ocq_runner_main(Datum arg)
 		ResetLatch(MyLatch);
 		ocq_process_reload_if_asked();
 
-		has_more = run_bus_round(&wait_ms);
-		has_more |= run_saga_round(saga_context, &wait_ms);
+		run_bus_round();
+		has_more = run_saga_round(saga_context, &wait_ms);
+		wait_ms = Min(wait_ms, milliseconds_to_bus_round());
 		if (has_more || log_changes != ocq_database_log_changes())
 			continue;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -61,8 +61,17 @@ extern void ocq_database_evict(Oid database);
 extern void ocq_database_terminate_unlisted(List *databases);
 extern void ocq_database_set_launcher(void);
 
-/* database.c: between those who send futures, the runner, and the pool workers */
+/* database.c: between those who send futures or wait for them, the runner, and the pool workers */
+typedef enum OcqPoolState
+{
+	OCQ_POOL_SERVES,
+	OCQ_POOL_IS_OFF,			/* order_cqrs.bus_workers is 0 */
+	OCQ_POOL_HAS_NO_SLOT		/* there is no worker, and none can be started */
+} OcqPoolState;
+
 extern void ocq_database_wake_pool(void);
+extern const struct OcqObstacle *ocq_database_pool_obstacle(void);
+extern void ocq_database_set_pool_state(OcqPoolState state);
 extern bool ocq_database_has_pool_work(void);
 extern void ocq_database_take_pool_work(void);
 extern bool ocq_database_wake_idle(Oid role);
@@ -70,9 +79,10 @@ extern void ocq_database_set_pool_short(bool is_short);
 extern bool ocq_database_take_pool_short(void);
 extern void ocq_database_vacate(int process);
 extern Oid	ocq_database_pool_role(int process);
-extern bool ocq_database_has_ended_well(int process);
+extern bool ocq_database_is_proven(int process);
 extern void ocq_database_set_pool_role(Oid role);
 extern bool ocq_database_set_idle(bool is_idle);
-extern void ocq_database_end_well(void);
+extern bool ocq_database_is_marked_idle(void);
+extern void ocq_database_set_proven(void);
 
 #endif							/* OCQ_WORKER_WORKER_H */
