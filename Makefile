@@ -26,6 +26,7 @@ OBJS = \
 	src/store/read.o \
 	src/store/stream.o \
 	src/store/stream_read.o \
+	src/store/subscription.o \
 	src/reference/lookup.o \
 	src/reference/commands.o \
 	src/fulfilment/inventory_check.o \

@@ -42,6 +42,10 @@ extern int32 ocq_event_max_count(FunctionCallInfo fcinfo, int argno);
 extern void ocq_event_rows_begin(FunctionCallInfo fcinfo);
 extern void ocq_event_rows_put(FunctionCallInfo fcinfo, uint64 rows);
 
+/* subscription.c */
+extern bool ocq_log_is_subscribed(void);
+extern void ocq_log_warn_if_subscribed(void);
+
 /*
  * append.c
  *
