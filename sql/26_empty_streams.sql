@@ -162,6 +162,14 @@ CALL projection_rebuild('order_summary_view');
 CALL projection_rebuild('order_stats');
 SELECT * FROM tools.differences();
 
+-- A row that a trigger drops is not there either.
+CREATE FUNCTION tools.answer(jsonb, jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION tools.drop_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER drops BEFORE INSERT ON bus_registration FOR EACH ROW EXECUTE FUNCTION tools.drop_row();
+SELECT tools.outcome($$SELECT order_cqrs.query_handler_register('Dropped', 'tools.answer(jsonb,jsonb)')$$);
+DROP TRIGGER drops ON bus_registration;
+DROP FUNCTION tools.drop_row, tools.answer;
+
 DROP TABLE tools.kept;
 DROP VIEW tools.left_alone;
 DROP FUNCTION tools.insert_event;
