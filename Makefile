@@ -21,11 +21,14 @@ OBJS = \
 	src/store/append_only.o \
 	src/store/command.o \
 	src/store/event_append.o \
+	src/store/event_rows.o \
 	src/store/horizon.o \
 	src/store/notify.o \
 	src/store/positions.o \
 	src/store/read.o \
 	src/store/stream.o \
+	src/store/stream_read.o \
+	src/store/subscription.o \
 	src/reference/lookup.o \
 	src/reference/commands.o \
 	src/fulfilment/inventory_check.o \

@@ -48,6 +48,7 @@ GRANT EXECUTE ON FUNCTION
     order_get(text, text),
     order_history(text, text),
     order_as_of(text, timestamptz, text),
+    stream_read(text, text, int, int, text),
     inventory_check(jsonb, text, text),
     command_send(text, jsonb, uuid, text),
     query_send(text, jsonb, text),

@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "base/errors.h"
 #include "base/procedure.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -27,6 +29,21 @@ ocq_procedure_require_own_transactions(FunctionCallInfo fcinfo, const char *proc
 				 errmsg("%s cannot run inside a transaction block", procedure),
 				 errdetail("It has transactions of its own, so that what it locks is never locked for long."),
 				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
+}
+
+/*
+ * ocq_procedure_require_primary is for all that writes.  On a standby a procedure that
+ * happens to find nothing to do would report success.
+ */
+void
+ocq_procedure_require_primary(const char *procedure)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(OCQ_ERR_READ_ONLY_SERVER),
+				 errmsg("%s cannot run on a standby", procedure),
+				 errdetail("It writes, and this server replays what its primary writes."),
+				 errhint("Connect to the primary.")));
 }
 
 /* ocq_procedure_begin connects to SPI; SPI_finish ends it. */

@@ -281,7 +281,12 @@ register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 	char	   *present;
 
 	ocq_scope_enter(&scope);
-	(void) ocq_statement_run(&insert_handler, values, NULL);
+	if (ocq_statement_run(&insert_handler, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_HANDLER_REFUSED),
+				 errmsg("the handler of %s \"%s\" was not registered", ocq_bus_kind_name(kind), text_to_cstring(type)),
+				 errdetail("The row was not inserted."),
+				 errhint("Look for a trigger or a rule on order_cqrs.bus_registration that drops rows.")));
 	present = TextDatumGetCString(ocq_row_datum(0, 1));
 	if (strcmp(present, signature) != 0)
 		ereport(ERROR,

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "base/errors.h"
 #include "base/json.h"
 #include "base/statement.h"
 #include "bus/bus.h"
@@ -188,11 +189,21 @@ act(const OcqOrderState *order, OcqSagaStep step)
 	pg_unreachable();
 }
 
+/*
+ * fold raises OCQ_ERR_INCOMPLETE_STREAM if the log does not have the whole order: its
+ * state is not known then, and no step may be derived from it.
+ */
 static OcqOrderState
 fold(const OcqStream *order)
 {
 	OcqEvents	events = ocq_stream_read(order);
 
+	if (events.count == 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INCOMPLETE_STREAM),
+				 errmsg("%s has no events", ocq_stream_name(order)),
+				 errdetail("The order has a row in order_cqrs.order_saga."),
+				 errhint("Restore its events from a backup, or delete that row if they were erased for good.")));
 	ocq_stream_check_complete(events.items, events.count);
 	return ocq_order_fold(events.items, events.count);
 }

@@ -148,6 +148,49 @@ note_lost_race(OcqSagaRecord *record, const ErrorData *error)
 }
 
 /*
+ * note_incomplete is for an order whose events the log does not have, or not all of
+ * them: a restore may be under way.  That is no failure of the step, so it does not
+ * count as an attempt and never leads to compensation.  The order is looked at again
+ * after twice the time that has passed since the last look.  Only the first look in a
+ * row warns.
+ */
+static void
+note_incomplete(OcqSagaRecord *record, const ErrorData *error)
+{
+	char	   *problem = describe(error);
+	bool		is_known = record->last_error != NULL && strcmp(record->last_error, problem) == 0;
+	int64		waited = is_known ?
+		TimestampDifferenceMilliseconds(record->updated_at, GetCurrentTimestamp()) : 0;
+
+	look_again_in(record, Max(ocq_saga_retry_delay, Min(2 * waited, MAX_BACKOFF_MS)));
+	record->last_error = problem;
+	if (!is_known)
+		ereport(WARNING,
+				(errcode(OCQ_ERR_INCOMPLETE_STREAM),
+				 errmsg("the saga leaves order \"%s\" alone: %s",
+						text_to_cstring(record->order.aggregate_id), error->message),
+				 errdetail("The order belongs to tenant \"%s\". The saga looks at it again by itself.",
+						   text_to_cstring(record->order.tenant_id)),
+				 error->hint != NULL ? errhint("%s", error->hint) : 0));
+}
+
+/* note_error returns false if the error says nothing about the order, such as a lost race. */
+static bool
+note_error(OcqSagaRecord *record, const ErrorData *error)
+{
+	if (ocq_is_lost_race(error->sqlerrcode) || ocq_is_server_trouble(error->sqlerrcode))
+	{
+		note_lost_race(record, error);
+		return false;
+	}
+	if (error->sqlerrcode == OCQ_ERR_INCOMPLETE_STREAM)
+		note_incomplete(record, error);
+	else
+		note_failure(record, error);
+	return true;
+}
+
+/*
  * try_advance runs the steps in a subtransaction; the record says what became of it.
  * It returns false if it has lost a race.
  */
@@ -186,11 +229,7 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 
 		if (record->step != step_before)
 			record->attempts = 0;
-		won = !ocq_is_lost_race(error->sqlerrcode) && !ocq_is_server_trouble(error->sqlerrcode);
-		if (won)
-			note_failure(record, error);
-		else
-			note_lost_race(record, error);
+		won = note_error(record, error);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -373,6 +412,7 @@ ocq_saga_run(PG_FUNCTION_ARGS)
 {
 	OcqSagaTasks tasks;
 
+	ocq_procedure_require_primary("saga_run");
 	refuse_stale_snapshot();
 	ocq_procedure_begin(fcinfo);
 	do
@@ -402,6 +442,7 @@ ocq_saga_retry(PG_FUNCTION_ARGS)
 	OcqSagaRecord record;
 	OcqScope	scope;
 
+	ocq_procedure_require_primary("saga_retry");
 	ocq_procedure_require_own_transactions(fcinfo, "saga_retry");
 	order.tenant_id = ocq_tenant_resolve(fcinfo, 1);
 	order.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER);

@@ -53,7 +53,7 @@ static OcqStatement insert_many =
 OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
 			  " event_type, data, command_id, correlation_id, causation_id, actor, metadata,"
 			  " occurred_at)"
-			  " SELECT $1, $2, $3, $4 + n.ordinality::pg_catalog.int4 - 1, n.event_type, n.data,"
+			  " SELECT $1, $2, $3, $4 + (n.ordinality::pg_catalog.int4 - 1), n.event_type, n.data,"
 			  " $7, $8, $9, $10, $11, $12"
 			  " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY"
 			  " AS n (event_type, data, ordinality)"
@@ -203,6 +203,20 @@ ocq_append_report_lost(const OcqStream *stream, int wanted, int appended)
 			 errhint("Look for a trigger or a rule on order_cqrs.events that drops rows.")));
 }
 
+/* check_room raises an error if versions beyond the greatest int would be needed. */
+static void
+check_room(const OcqAppend *append)
+{
+	if (append->after_version <= PG_INT32_MAX - append->count)
+		return;
+	ereport(ERROR,
+			(errcode(OCQ_ERR_STREAM_FULL),
+			 errmsg("%s is full", ocq_stream_name(append->stream)),
+			 errdetail("It is at version %d of at most %d; the number of events to append is %d.",
+					   append->after_version, PG_INT32_MAX, append->count),
+			 errhint("Go on in a stream with another id.")));
+}
+
 /*
  * ocq_append appends the events and returns true.  If their first version has been
  * taken it does nothing and returns false, or, if it may, calls report_taken.  The
@@ -218,6 +232,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	char		nulls[13] = "            ";
 	uint64		inserted;
 
+	check_room(append);
 	values[0] = PointerGetDatum(stream->tenant_id);
 	values[1] = PointerGetDatum(stream->aggregate_type);
 	values[2] = PointerGetDatum(stream->aggregate_id);

@@ -31,6 +31,13 @@ CREATE FUNCTION event_read(after_position bigint, max_count int DEFAULT 1000, ag
 COMMENT ON FUNCTION event_read(bigint, int, text[])
     IS 'Events after a position, in position order and never beyond the horizon; NULL types means all';
 
+CREATE FUNCTION stream_read(aggregate_type text, aggregate_id text, after_version int DEFAULT 0,
+        max_count int DEFAULT 1000, tenant_id text DEFAULT NULL)
+    RETURNS SETOF events
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_stream_read_function';
+COMMENT ON FUNCTION stream_read(text, text, int, int, text)
+    IS 'Events of one stream after a version, in version order; none if there is no such stream';
+
 CREATE VIEW event_horizon_wait AS
     SELECT a.pid, x.gid AS prepared_transaction, a.usename AS user_name, a.application_name, a.state,
            coalesce(a.xact_start, x.prepared) AS since,

@@ -10,19 +10,14 @@
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "store/store.h"
 #include "utils/array.h"
-#include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(ocq_event_read);
 
-#define EVENT_COLUMNS \
-	"position, tenant_id, aggregate_type, aggregate_id, version, event_type, schema_version," \
-	" data, command_id, correlation_id, causation_id, actor, metadata, occurred_at"
-
+/* The columns are whatever the table has by now: see event_rows.c. */
 static OcqStatement select_all =
-OCQ_STATEMENT("SELECT " EVENT_COLUMNS " FROM order_cqrs.events"
+OCQ_STATEMENT("SELECT * FROM order_cqrs.events"
 			  " WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
 			  INT8OID, INT8OID, INT4OID);
 
@@ -40,7 +35,7 @@ OCQ_STATEMENT("SELECT " EVENT_COLUMNS " FROM order_cqrs.events"
 	" ORDER BY e.position LIMIT " max_count
 
 static OcqStatement select_of_types =
-OCQ_STATEMENT(EVENTS_OF_TYPES(EVENT_COLUMNS, "$4", "$3"),
+OCQ_STATEMENT(EVENTS_OF_TYPES("*", "$4", "$3"),
 			  INT8OID, INT8OID, INT4OID, TEXTARRAYOID);
 
 /* So many may be read beyond max_bytes. */
@@ -109,16 +104,17 @@ position_argument(FunctionCallInfo fcinfo)
 	return PG_GETARG_INT64(0);
 }
 
-static int32
-max_count_argument(FunctionCallInfo fcinfo)
+/* ocq_event_max_count is the argument max_count of a function that returns events. */
+int32
+ocq_event_max_count(FunctionCallInfo fcinfo, int argno)
 {
-	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1)
+	if (PG_ARGISNULL(argno) || PG_GETARG_INT32(argno) < 1)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_INVALID_ARGUMENT),
 				 errmsg("max_count must be at least 1"),
 				 errdetail("It bounds the number of events that one call returns."),
 				 errhint("Leave it out to read up to 1000 events.")));
-	return PG_GETARG_INT32(1);
+	return PG_GETARG_INT32(argno);
 }
 
 /*
@@ -145,21 +141,19 @@ read_settled(OcqStatement *statement, Datum *values)
 Datum
 ocq_event_read(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum		values[4];
 	OcqScope	scope;
 	uint64		count;
 
 	values[0] = Int64GetDatum(position_argument(fcinfo));
-	values[2] = Int32GetDatum(max_count_argument(fcinfo));
+	values[2] = Int32GetDatum(ocq_event_max_count(fcinfo, 1));
 	values[3] = PG_GETARG_DATUM(2);
 
-	InitMaterializedSRF(fcinfo, 0);
+	ocq_event_rows_begin(fcinfo);
 	ocq_scope_enter(&scope);
 	ocq_position_check(DatumGetInt64(values[0]));
 	count = read_settled(PG_ARGISNULL(2) ? &select_all : &select_of_types, values);
-	for (uint64 row = 0; row < count; row++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+	ocq_event_rows_put(fcinfo, count);
 	ocq_horizon_flush();
 	ocq_scope_leave(&scope);
 	return (Datum) 0;

@@ -7,6 +7,7 @@
 #define OCQ_STORE_STORE_H
 
 #include "base/compat.h"
+#include "fmgr.h"
 #include "store/event.h"
 
 /* stream.c */
@@ -35,6 +36,15 @@ extern char *ocq_stream_name(const OcqStream *stream);
 
 /* read.c */
 extern OcqEvents ocq_log_read(Datum aggregate_types, int64 after, int64 up_to, Size max_bytes);
+extern int32 ocq_event_max_count(FunctionCallInfo fcinfo, int argno);
+
+/* event_rows.c: for functions that return setof events */
+extern void ocq_event_rows_begin(FunctionCallInfo fcinfo);
+extern void ocq_event_rows_put(FunctionCallInfo fcinfo, uint64 rows);
+
+/* subscription.c */
+extern bool ocq_log_is_subscribed(void);
+extern void ocq_log_warn_if_subscribed(void);
 
 /*
  * append.c

@@ -314,7 +314,7 @@ ocq_stream_check_complete(const OcqEvent *events, int count)
 {
 	if (!ocq_stream_is_complete(events, count))
 		ereport(ERROR,
-				(errcode(OCQ_ERR_MALFORMED_EVENT),
+				(errcode(OCQ_ERR_INCOMPLETE_STREAM),
 				 errmsg("%s has a gap", ocq_stream_name(&events[0].stream)),
 				 errdetail("Its versions are not 1 to %d.", count),
 				 errhint("Restore the missing events from a backup.")));

@@ -120,6 +120,8 @@ find_work(Round *round, MemoryContext context)
 	is_present = ocq_catalog_hold();
 	if (is_present)
 	{
+		if (round->look_over_to > 0)
+			ocq_log_warn_if_subscribed();
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: waiting for the horizon");
 		ocq_scope_enter(&scope);
 		round->is_busy = !ocq_positions_look_after();

@@ -30,7 +30,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
     ARRAY['customer_put', 'product_put', 'order_create', 'order_update', 'order_cancel', 'order_complete',
         'stock_receive', 'inventory_reserve', 'inventory_adjust', 'inventory_release', 'payment_process',
         'payment_complete', 'payment_fail', 'payment_refund', 'shipping_start', 'event_append', 'order_next_id',
-        'order_get', 'order_history', 'order_as_of', 'customer_orders', 'order_search', 'order_search_count',
+        'order_get', 'order_history', 'order_as_of', 'stream_read', 'customer_orders', 'order_search', 'order_search_count',
         'inventory_check', 'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get',
         'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers', 'cache_counters'],
     'it may call the commands and the queries of orders, and the buses');
@@ -68,6 +68,7 @@ SELECT lives_ok($$SELECT order_cqrs.order_as_of('o1', clock_timestamp())$$, 'ord
 SELECT is(count(*), 2::bigint, 'customer_orders') FROM order_cqrs.customer_orders('ada');
 SELECT is(count(*), 2::bigint, 'order_search') FROM order_cqrs.order_search(product_name => 'pen', customer_name => 'ada');
 SELECT is(order_cqrs.order_search_count(exact => true), 2::bigint, 'order_search_count');
+SELECT is(count(*), 1::bigint, 'stream_read') FROM order_cqrs.stream_read('Cart', 'c');
 SELECT is(actor, session_user::text, 'the actor is the session''s user') FROM order_cqrs.order_history('o1') LIMIT 1;
 SELECT is(order_cqrs.command_send('PutProduct', '{"product_id": "ink", "name": "Ink", "category": "Writing"}')->>'version', '1',
     'command_send');

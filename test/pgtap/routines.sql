@@ -99,6 +99,8 @@ INSERT INTO others VALUES
         ' product_category text DEFAULT NULL::text, min_items integer DEFAULT NULL::integer,'
         ' max_items integer DEFAULT NULL::integer,'
         ' exact boolean DEFAULT false, tenant_id text DEFAULT NULL::text', 'bigint'),
+    ('stream_read', 'f', 'aggregate_type text, aggregate_id text, after_version integer DEFAULT 0,'
+        ' max_count integer DEFAULT 1000, tenant_id text DEFAULT NULL::text', 'SETOF order_cqrs.events'),
     ('event_read', 'f', 'after_position bigint, max_count integer DEFAULT 1000,'
         ' aggregate_types text[] DEFAULT NULL::text[]', 'SETOF order_cqrs.events'),
     ('cache_clear', 'p', '', NULL),

@@ -99,7 +99,7 @@ SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale',
 SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
 SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
     'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
-    'last_error', 'failed_position', 'attempts']);
+    'last_error', 'failed_position', 'attempts', 'problem']);
 SELECT columns_are('order_cqrs', 'event_horizon_wait', ARRAY['pid', 'prepared_transaction', 'user_name',
     'application_name', 'state', 'since', 'waited']);
 

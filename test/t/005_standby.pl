@@ -51,6 +51,8 @@ sub test_queries
 		'o7|Ada Lovelace|2', 'order_get');
 	is($standby->safe_psql('shop', "SELECT string_agg(event_type, ' ') FROM order_cqrs.order_history('o1')"),
 		'OrderCreated OrderCompleted', 'order_history');
+	is($standby->safe_psql('shop', "SELECT string_agg(event_type, ' ') FROM order_cqrs.stream_read('Order', 'o1')"),
+		'OrderCreated OrderCompleted', 'stream_read');
 	is( $standby->safe_psql('shop', "SELECT status, customer_name FROM order_cqrs.order_as_of('o1', (SELECT occurred_at FROM order_cqrs.order_history('o1') WHERE version = 1))"),
 		'PENDING|Ada', 'order_as_of');
 	is($standby->safe_psql('shop', "SELECT order_id FROM order_cqrs.order_search(sort => 'created_at', page_size => 1)"),
@@ -73,13 +75,22 @@ sub test_refusals
 	isnt(error_of('SELECT order_cqrs.event_horizon()'), '', 'event_horizon is refused');
 	isnt(error_of('SELECT count(*) FROM order_cqrs.event_read(0)'), '', 'event_read is refused');
 
-	foreach my $command (order_sql('no'), "CALL order_cqrs.order_complete('o2')", 'CALL order_cqrs.projection_sync()',
-		"CALL order_cqrs.projection_pause('order_view')",
-		"CALL order_cqrs.projection_set_mode('order_view', 'async')")
+	foreach my $command (order_sql('no'), "CALL order_cqrs.order_complete('o2')")
 	{
 		my ($name) = $command =~ /cqrs\.(\w+)/;
 		like(error_of($command), qr/^(?:25006|OC\w{3})$/, "$name is refused");
 	}
+
+	# Most of them would find nothing to do, and say nothing.
+	foreach my $call ('projection_sync()', "projection_rebuild('order_view')", "projection_pause('order_view')",
+		"projection_resume('order_view')", "projection_set_mode('order_view', 'async')", 'saga_run()',
+		"saga_retry('o1')", 'future_run()')
+	{
+		is(error_of("CALL order_cqrs.$call"), 'OC310', "$call is refused");
+	}
+	my ($status, $output, $error) = $standby->psql('shop', "CALL order_cqrs.projection_rebuild('order_view')");
+	like($error, qr/ERROR:  projection_rebuild cannot run on a standby\nDETAIL:  .*\nHINT:  Connect to the primary\./,
+		'and the message says so');
 }
 
 sub test_promotion
