@@ -25,7 +25,7 @@ create_database($node, 'shop');
 open_shop($node, 'shop');
 ok(wait_served($node, 'shop'), 'there is a worker');
 
-my $psql = sprintf 'psql --no-psqlrc --quiet --dbname "%s" --command', $node->connstr('shop');
+my $psql = sprintf 'psql --no-psqlrc --quiet --tuples-only --dbname "%s"', $node->connstr('shop');
 
 # ok_shows NAME, ORDER, CUSTOMER, PRODUCT passes once the read tables and the answers show these names of the order's.
 sub ok_shows
@@ -52,6 +52,26 @@ sub rename_sql
 	  . "CALL order_cqrs.product_put('pen', 'Pen $number', 'Writing');\n";
 }
 
+# script_that_creates ORDER returns a file; when its script ends, the worker has seen the order, and has nothing to do.
+sub script_that_creates
+{
+	my ($order) = @_;
+	my ($fh, $file) = File::Temp::tempfile(DIR => PostgreSQL::Test::Utils::tempdir());
+
+	print $fh order_sql($order), <<'SQL';
+DO $$
+BEGIN
+    LOOP
+        EXIT WHEN (SELECT last_position = (SELECT max(position) FROM order_cqrs.events)
+                     FROM order_cqrs.projection_state WHERE projection_name = 'order_stats');
+        COMMIT;
+    END LOOP;
+END $$;
+SQL
+	close $fh;
+	return $file;
+}
+
 $node->safe_psql('shop', order_sql('early'));
 
 # The worker has looked over all when it came; what follows it does not find by its interval.
@@ -61,9 +81,8 @@ my $number = 1;
 foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
 {
 	my $order = 'younger' . ++$number;
-	my $create = order_sql($order) =~ s/"/\\"/gr;
 	$node->safe_psql('shop', "BEGIN ISOLATION LEVEL $level;\nSELECT count(*) FROM order_cqrs.customers;\n"
-		  . "\\! $psql \"$create\"\n" . rename_sql($number) . 'COMMIT;');
+		  . "\\! $psql --file " . script_that_creates($order) . "\n" . rename_sql($number) . 'COMMIT;');
 	ok_shows("an order that is younger than the rename's snapshot, under $level", $order, "Ada $number", "Pen $number");
 	ok_shows("an order that is not, under $level", 'early', "Ada $number", "Pen $number");
 }
@@ -78,31 +97,33 @@ is($node->safe_psql('shop', 'SELECT sum(repaired_total), sum(renewed_total) > 0 
 	'0|t', 'names were renewed, and nothing was wrong');
 
 # A transaction is visible a moment before all sessions hear of its changes at its commit. COMMIT PREPARED removes the files of
-# dropped tables in between, so a thousand of them make a long moment. A session that has kept a name while the rename was
-# not committed writes an order in it. Whether that was in the moment is seen by the COMMIT PREPARED, which goes on.
+# dropped tables in between, so a thousand of them make a long moment. In it a session writes an order whose product's name it
+# has kept, from before the rename, or since but before it was committed. That it was in the moment is seen by the COMMIT
+# PREPARED, which goes on.
 $node->safe_psql('shop', q(ALTER SYSTEM SET order_cqrs.databases = ''; SELECT pg_reload_conf()));
 ok(wait_unserved($node, 'shop'), 'the worker is gone, and cannot mend what others do');
 
-sub update_sql
+# write_in_moment BEFORE, AFTER renames to the next number, with statements before and after that, and returns whether the order
+# was written in time.
+sub write_in_moment
 {
-	my ($quantity) = @_;
-	return "CALL order_cqrs.order_update('early', " . items('pen', $quantity, 1) . ');';
-}
+	my ($before, $after) = @_;
+	my $update = "CALL order_cqrs.order_update('early', " . items('pen', ++$number, 1) . ');';
+	my ($fh, $file) = File::Temp::tempfile(DIR => PostgreSQL::Test::Utils::tempdir());
 
-my $was_in_time = '';
-foreach (1 .. 10)
-{
-	$number++;
-	my $create = order_sql("keeps_names$number");
-	my $update = update_sql($number);
-	$was_in_time = $node->safe_psql('shop', <<"SQL");
+	print $fh <<"SQL";
 SELECT format('CREATE TABLE dropped_%s ()', i) FROM generate_series(1, 1000) i \\gexec
 BEGIN;
 CALL order_cqrs.product_put('pen', 'Pen $number', 'Writing');
 SELECT format('DROP TABLE dropped_%s', i) FROM generate_series(1, 1000) i \\gexec
 PREPARE TRANSACTION 'rename';
-$create
-\\! $psql "COMMIT PREPARED 'rename'" &
+SQL
+	close $fh;
+	my $was_in_time = $node->safe_psql('shop', <<"SQL");
+$before
+\\! $psql --file $file
+$after
+\\! $psql --command "COMMIT PREPARED 'rename'" &
 DO \$\$
 BEGIN
     LOOP
@@ -112,12 +133,23 @@ BEGIN
 END \$\$;
 SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COMMIT PREPARED%';
 SQL
-	$node->poll_query_until('shop', 'SELECT count(*) = 0 FROM pg_prepared_xacts');
-	last if $was_in_time eq '1';
+	$node->poll_query_until('shop', "SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE 'COMMIT PREPARED%'");
+	return $was_in_time;
 }
-is($was_in_time, 1, 'an order was written between a rename and its announcement');
-is($node->safe_psql('shop', "SELECT items -> 0 ->> 'product_name' FROM order_cqrs.order_get('early')"),
-	"Pen $number", 'it shows the new name');
+
+foreach my $when ('before the rename', 'before its commit')
+{
+	my $was_in_time = 0;
+
+	for (my $try = 1; $try <= 10 && !$was_in_time; $try++)
+	{
+		my @create = (order_sql("keeper$number"), '');
+		$was_in_time = write_in_moment($when eq 'before the rename' ? @create : reverse @create);
+	}
+	is($was_in_time, 1, "an order was written between a rename and its announcement, with a name kept $when");
+	is($node->safe_psql('shop', "SELECT items -> 0 ->> 'product_name' FROM order_cqrs.order_get('early')"),
+		"Pen $number", 'it shows the new name');
+}
 
 $node->stop;
 done_testing();
