@@ -220,19 +220,22 @@ states_touched(Batch *batch)
 }
 
 /*
- * renew_names hands over the changes of names, which leave the batch.  That a rename
- * does not reach all rows is nothing wrong: the trigger cannot see an order that is
- * being written, or is younger than the snapshot of the rename.
+ * take_names takes the changes of names out of a batch.  That a rename does not reach
+ * all rows is nothing wrong: the trigger cannot see an order that is being written, or
+ * is younger than the snapshot of the rename.
  */
-static int64
-renew_names(const OcqProjection *projection, OcqBatch *states)
+static OcqBatch
+take_names(const OcqProjection *projection, OcqBatch *states)
 {
-	OcqBatch	names = {.changes = states->changes, .nchanges = states->nchanges};
+	OcqBatch	names = {0};
 
-	if (!projection->shows_names || states->nchanges == 0)
-		return 0;
-	states->nchanges = 0;
-	return ocq_projection_handle_many(projection, &names, true);
+	if (projection->shows_names)
+	{
+		names.changes = states->changes;
+		names.nchanges = states->nchanges;
+		states->nchanges = 0;
+	}
+	return names;
 }
 
 static void
@@ -244,9 +247,10 @@ handle_batch(Batch *batch)
 	if (batch->events > 0 && batch->is_sync)
 	{
 		OcqBatch	states = states_behind(batch);
+		OcqBatch	names = take_names(batch->projection, &states);
 
-		renewed = renew_names(batch->projection, &states);
 		repaired = ocq_projection_handle_many(batch->projection, &states, true);
+		renewed = ocq_projection_handle_many(batch->projection, &names, true);
 	}
 	else if (batch->events > 0)
 	{
