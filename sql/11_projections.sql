@@ -101,7 +101,7 @@ SELECT tools.fingerprint() = :'before' AS nothing_left_behind;
 -- A paused sync projection stands still while commands and the others go on,
 -- and is true again when it is resumed.
 CALL projection_sync();
-SELECT repaired_total AS before FROM projection_state WHERE projection_name = 'order_view' \gset
+SELECT repaired_total AS before, renewed_total AS renewed_before FROM projection_state WHERE projection_name = 'order_view' \gset
 CALL projection_pause('order_view');
 CALL projection_pause('order_view');
 CALL order_create('paused1', 'c', :'item', version => NULL);
@@ -119,7 +119,8 @@ CALL projection_resume('order_view');
 SELECT order_id, status, total_amount, customer_name FROM order_view WHERE tenant_id = 'projections' AND order_id IN ('o2', 'o3', 'paused1') ORDER BY 1;
 SELECT DISTINCT customer_name, customer_email FROM order_view WHERE tenant_id = 'projections';
 SELECT DISTINCT product_name, product_category FROM order_item_view WHERE tenant_id = 'projections';
-SELECT repaired_total > :before AS repaired FROM projection_state WHERE projection_name = 'order_view';
+-- Nothing was wrong.
+SELECT repaired_total - :before AS repaired, renewed_total > :renewed_before AS renewed FROM projection_state WHERE projection_name = 'order_view';
 :states
 SELECT * FROM tools.differences();
 CALL order_complete('paused1');

@@ -16,7 +16,7 @@ CALL projection_sync();
 SELECT * FROM tools.differences();
 
 -- The trigger is disabled for a while: the sync tables miss what happens.
-CREATE TEMP TABLE repaired AS SELECT projection_name, repaired_total FROM projection_state;
+CREATE TEMP TABLE repaired AS SELECT projection_name, repaired_total, renewed_total FROM projection_state;
 ALTER TABLE events DISABLE TRIGGER events_project;
 CALL order_create('o4', 'd', '[{"product_id": "p", "quantity": 1, "unit_price": 1}, {"product_id": "q", "quantity": 2, "unit_price": 1}]', version => NULL);
 CALL order_update('o1', '[{"product_id": "q", "quantity": 3, "unit_price": 1}]', version => NULL);
@@ -47,12 +47,12 @@ SELECT order_id, status, version, customer_name, customer_email, total_amount FR
 SELECT order_id, line, product_name, product_category, quantity FROM order_item_view WHERE tenant_id = 'repair' ORDER BY 1, 2;
 SELECT order_id, status, version, customer_name FROM order_summary_view WHERE tenant_id = 'repair' ORDER BY 1;
 SELECT customer_id, name, version FROM customers WHERE tenant_id = 'repair' ORDER BY 1;
--- Counted: o2 and o4, and besides the new names in o1; three rows of reference;
--- never anything of an async projection.
-SELECT projection_name, s.repaired_total - r.repaired_total AS repaired
+-- Counted as repaired: o2 and o4, and three rows of reference; as renewed: the new names in o1; and never anything of an
+-- async projection.
+SELECT projection_name, s.repaired_total - r.repaired_total AS repaired, s.renewed_total - r.renewed_total AS renewed
   FROM projection_state s JOIN repaired r USING (projection_name) ORDER BY 1;
 CALL projection_sync();
-SELECT projection_name, s.repaired_total - r.repaired_total AS repaired
+SELECT projection_name, s.repaired_total - r.repaired_total AS repaired, s.renewed_total - r.renewed_total AS renewed
   FROM projection_state s JOIN repaired r USING (projection_name) ORDER BY 1;
 CALL order_create('o9', 'e', :'item', version => NULL);
 

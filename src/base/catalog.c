@@ -25,6 +25,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/sinval.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -151,4 +152,20 @@ void
 ocq_catalog_announce(OcqRelation relation)
 {
 	CacheInvalidateRelcacheByRelid(ocq_catalog_relation(relation));
+}
+
+/*
+ * ocq_catalog_announce_now does so at once, for copies that must be gone before the
+ * caller's change is visible.  Whoever makes a copy meanwhile has to see to that
+ * himself.
+ */
+void
+ocq_catalog_announce_now(OcqRelation relation)
+{
+	SharedInvalidationMessage message = {0};
+
+	message.rc.id = SHAREDINVALRELCACHE_ID;
+	message.rc.dbId = MyDatabaseId;
+	message.rc.relId = ocq_catalog_relation(relation);
+	SendSharedInvalidMessages(&message, 1);
 }

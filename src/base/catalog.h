@@ -26,5 +26,6 @@ extern Oid	ocq_catalog_owner(void);
 extern Oid	ocq_catalog_relation(OcqRelation relation);
 extern uint64 ocq_catalog_generation(OcqRelation relation);
 extern void ocq_catalog_announce(OcqRelation relation);
+extern void ocq_catalog_announce_now(OcqRelation relation);
 
 #endif							/* OCQ_BASE_CATALOG_H */

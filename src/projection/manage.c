@@ -135,6 +135,25 @@ set_status(const OcqProjection *projection, const char *status)
 	return state;
 }
 
+/* catch_up makes a sync projection true again that was paused. */
+static void
+catch_up(FunctionCallInfo fcinfo, const OcqProjection *projection, bool was_paused)
+{
+	int64		horizon;
+	OcqScope	scope;
+
+	/* Those who appended while it was paused may go on to append without it. */
+	wait_for_appenders();
+	horizon = horizon_now();
+	if (was_paused)
+	{
+		ocq_scope_enter(&scope);
+		ocq_state_set_paused_to(projection, horizon);
+		ocq_scope_leave(&scope);
+	}
+	(void) synchronise(fcinfo, projection, horizon);
+}
+
 /* projection_pause(projection_name text) */
 Datum
 ocq_projection_pause(PG_FUNCTION_ARGS)
@@ -164,11 +183,7 @@ ocq_projection_resume(PG_FUNCTION_ARGS)
 	ocq_append_wake_at_commit();
 	ocq_procedure_commit(fcinfo);
 	if (before.is_sync)
-	{
-		/* Those who appended while it was paused may go on to append without it. */
-		wait_for_appenders();
-		(void) synchronise(fcinfo, projection, horizon_now());
-	}
+		catch_up(fcinfo, projection, before.is_paused);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -33,7 +33,7 @@ COMMENT ON FUNCTION projection_verify(text)
 CREATE VIEW projection_status AS
     SELECT s.projection_name, s.mode, s.status, s.last_position,
            l.events AS lag_events, coalesce(pg_catalog.round(l.seconds, 3), 0) AS lag_seconds,
-           s.last_processed_time, s.last_event_count, s.events_total, s.repaired_total,
+           s.last_processed_time, s.last_event_count, s.events_total, s.repaired_total, s.renewed_total,
            s.last_error, s.failed_position, s.attempts,
            (SELECT pg_catalog.format('events is filled by a subscription (%s): read tables are not made from it',
                        pg_catalog.string_agg(b.subname, ', ' ORDER BY b.subname))
@@ -55,4 +55,6 @@ COMMENT ON VIEW projection_status IS 'How the projections are doing';
 COMMENT ON COLUMN projection_status.lag_events IS 'Committed events beyond the checkpoint; of a sync projection, events that the worker has not looked over yet';
 COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';
 COMMENT ON COLUMN projection_status.problem IS 'Why the projection cannot do its work on this server; NULL if all is well';
+COMMENT ON COLUMN projection_status.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';
+COMMENT ON COLUMN projection_status.renewed_total IS 'Rows of a sync projection that were written as a name in them had changed, or after a pause';
 COMMENT ON COLUMN projection_status.last_error IS 'SQLSTATE and message of the failure, NULL if there is none';

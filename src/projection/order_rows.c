@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 
 #define NPARAMS 14
 
@@ -191,7 +192,8 @@ ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items, b
  * number of rows that it changed.
  *
  * The names are today's and not the event's, which may be older than what a row
- * shows.
+ * shows.  The caller holds the streams' locks, so no others can become today's before
+ * it has ended; those that have become so before are asked for.
  */
 int64
 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind)
@@ -211,6 +213,7 @@ ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind
 	if (count == 0)
 		return 0;
 
+	AcceptInvalidationMessages();
 	ocq_reference_lookup(kind, references, count);
 	for (int column = 0; column < 4; column++)
 		columns[column] = palloc_array(Datum, count);

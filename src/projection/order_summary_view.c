@@ -93,6 +93,7 @@ const OcqProjection ocq_projection_order_summary_view = {
 	.name = "order_summary_view",
 	.aggregate_types = aggregate_types,
 	.answers_queries = true,
+	.shows_names = true,
 	.handle = handle,
 	.forget = forget,
 	.behind = &behind,

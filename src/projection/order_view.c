@@ -535,6 +535,7 @@ const OcqProjection ocq_projection_order_view = {
 	.name = "order_view",
 	.aggregate_types = aggregate_types,
 	.answers_queries = true,
+	.shows_names = true,
 	.handle = handle,
 	.forget = forget,
 	.behind = &behind,

@@ -75,6 +75,7 @@ typedef struct OcqProjection
 	bool		always_sync;
 	bool		answers_queries;	/* answers that are read from its tables may be cached */
 	bool		shares_rows;	/* among orders, which lock them in their order */
+	bool		shows_names;	/* of customers or products, which have no version in its rows */
 	int64		(*handle) (const OcqBatch *batch);
 
 	/* forget removes what the read tables say of the streams. */
@@ -108,7 +109,7 @@ extern const OcqProjection ocq_projection_order_stats;
 	" AND (v.version IS NULL OR v.version < e.version)" \
 	" GROUP BY 1, 2, 3"
 
-/* For projections that show names: every change is handled, as names have no version. */
+/* For projections that show names: every change is handled. */
 #define OCQ_CHANGES_BEHIND \
 	"SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)" \
 	" FROM order_cqrs.events e" \
@@ -196,9 +197,10 @@ typedef struct OcqProjectionState
 
 extern bool ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *state);
 extern void ocq_state_advance(const OcqProjection *projection, int64 position,
-							  int64 events, int64 repaired);
+							  int64 events, int64 repaired, int64 renewed);
 extern void ocq_state_fail(const OcqProjection *projection, int64 position, const char *message);
 extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync);
+extern void ocq_state_set_paused_to(const OcqProjection *projection, int64 position);
 extern void ocq_state_set_status(const OcqProjection *projection, const char *status);
 extern void ocq_state_reset(const OcqProjection *projection);
 extern void ocq_state_rewind(int64 position);
@@ -216,6 +218,7 @@ typedef enum OcqSyncResult
 extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
 
 extern int64 ocq_sync_horizon(void);
+extern int64 ocq_sync_renamed_to(int64 horizon);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
 extern void ocq_sync_require_read_committed(void);

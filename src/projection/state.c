@@ -34,10 +34,16 @@ static OcqStatement update_position =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $2,"
 			  " last_processed_time = CASE WHEN $3 > 0 THEN clock_timestamp() ELSE last_processed_time END,"
 			  " last_event_count = CASE WHEN $3 > 0 THEN $3 ELSE last_event_count END,"
-			  " events_total = events_total + $3, repaired_total = repaired_total + $4,"
+			  " events_total = events_total + $3,"
+			  " repaired_total = repaired_total + CASE WHEN $2 > paused_to THEN $4 ELSE 0 END,"
+			  " renewed_total = renewed_total + $5 + CASE WHEN $2 > paused_to THEN 0 ELSE $4 END,"
 			  " status = 'running', last_error = NULL, failed_position = NULL, attempts = 0,"
 			  " updated_at = clock_timestamp() WHERE projection_name = $1",
-			  TEXTOID, INT8OID, INT8OID, INT8OID);
+			  TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID);
+
+static OcqStatement update_paused_to =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET paused_to = $2 WHERE projection_name = $1",
+			  TEXTOID, INT8OID);
 
 static OcqStatement update_failure =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = 'failed', last_error = $3,"
@@ -50,8 +56,11 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, updated_at = cl
 			  " WHERE projection_name = $1",
 			  TEXTOID, TEXTOID);
 
+/* How far it was paused is not known before appenders have heard that it is no longer. */
 static OcqStatement update_status =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = NULL,"
+			  " paused_to = CASE WHEN status = 'paused' AND mode = 'sync'"
+			  " THEN 9223372036854775807 ELSE paused_to END,"
 			  " failed_position = NULL, attempts = 0, updated_at = clock_timestamp()"
 			  " WHERE projection_name = $1",
 			  TEXTOID, TEXTOID);
@@ -68,8 +77,9 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = 0,"
 
 static OcqStatement restore_state =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, status = $3, events_total = $4,"
-			  " repaired_total = $5, updated_at = clock_timestamp() WHERE projection_name = $1",
-			  TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID);
+			  " repaired_total = $5, renewed_total = $6, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
+			  TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID);
 
 static Datum
 name_datum(const OcqProjection *projection)
@@ -103,13 +113,17 @@ ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *s
 	return true;
 }
 
-/* ocq_state_advance moves the checkpoint after success. */
+/*
+ * ocq_state_advance moves the checkpoint after success.  Rows that were behind are
+ * counted as repaired, as something was wrong, unless the projection was paused.
+ */
 void
-ocq_state_advance(const OcqProjection *projection, int64 position, int64 events, int64 repaired)
+ocq_state_advance(const OcqProjection *projection, int64 position, int64 events, int64 repaired,
+				  int64 renewed)
 {
 	Datum		values[] = {
 		name_datum(projection), Int64GetDatum(position),
-		Int64GetDatum(events), Int64GetDatum(repaired)
+		Int64GetDatum(events), Int64GetDatum(repaired), Int64GetDatum(renewed)
 	};
 
 	(void) ocq_statement_run(&update_position, values, NULL);
@@ -135,6 +149,15 @@ ocq_state_set_mode(const OcqProjection *projection, bool is_sync)
 
 	(void) ocq_statement_run(&update_mode, values, NULL);
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
+}
+
+/* ocq_state_set_paused_to says up to where events may be missing as the projection was paused. */
+void
+ocq_state_set_paused_to(const OcqProjection *projection, int64 position)
+{
+	Datum		values[] = {name_datum(projection), Int64GetDatum(position)};
+
+	(void) ocq_statement_run(&update_paused_to, values, NULL);
 }
 
 void
@@ -194,12 +217,12 @@ ocq_projection_state_restore(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	TupleDesc	descriptor;
-	Datum		values[5];
-	char		nulls[6] = "     ";
+	Datum		values[6];
+	char		nulls[7] = "      ";
 	OcqScope	scope;
 	uint64		updated;
 	static const char *const columns[] = {
-		"projection_name", "mode", "status", "events_total", "repaired_total"
+		"projection_name", "mode", "status", "events_total", "repaired_total", "renewed_total"
 	};
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||

@@ -16,6 +16,8 @@ CREATE TABLE projection_state (
     last_event_count bigint NOT NULL DEFAULT 0,
     events_total bigint NOT NULL DEFAULT 0,
     repaired_total bigint NOT NULL DEFAULT 0,
+    renewed_total bigint NOT NULL DEFAULT 0,
+    paused_to bigint NOT NULL DEFAULT 0,
     last_error text,
     failed_position bigint,
     attempts int NOT NULL DEFAULT 0,
@@ -30,7 +32,9 @@ COMMENT ON COLUMN projection_state.last_position IS 'Checkpoint: every event up 
 COMMENT ON COLUMN projection_state.last_processed_time IS 'When the worker last handled events';
 COMMENT ON COLUMN projection_state.last_event_count IS 'How many it handled then';
 COMMENT ON COLUMN projection_state.events_total IS 'How many it has handled in all';
-COMMENT ON COLUMN projection_state.repaired_total IS 'Rows of a sync projection that the worker found behind and wrote';
+COMMENT ON COLUMN projection_state.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';
+COMMENT ON COLUMN projection_state.renewed_total IS 'Rows of a sync projection that were written as a name in them had changed, or after a pause';
+COMMENT ON COLUMN projection_state.paused_to IS 'Position up to which a sync projection may lack events because it was paused';
 COMMENT ON COLUMN projection_state.last_error IS 'SQLSTATE and message of the failure, NULL if there is none';
 COMMENT ON COLUMN projection_state.failed_position IS 'Position of the event that could not be handled';
 COMMENT ON COLUMN projection_state.attempts IS 'Failed attempts in a row';

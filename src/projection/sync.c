@@ -4,7 +4,8 @@
  *
  * An async projection handles every stream that the batch's events touch.  For a
  * sync projection, whose trigger has done the work, the streams of which the read
- * tables lack an event are handled, and counted as repaired.
+ * tables lack an event are handled, and counted as repaired; so are changes of names,
+ * which are counted as renewed.
  *
  * A step is the body of a transaction: the rows and the checkpoint change
  * together, so that each event takes effect once, whatever crashes.  It holds the
@@ -57,12 +58,15 @@ OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
 			  " ORDER BY aggregate_type, position LIMIT $4) AS e ORDER BY e.position LIMIT $4) AS b",
 			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
 
-/* A first version is no change of a name that anybody could know. */
-static OcqStatement select_renamers =
-OCQ_STATEMENT("SELECT DISTINCT xmin FROM order_cqrs.events"
-			  " WHERE aggregate_type IN ('Customer', 'Product')"
-			  " AND version > 1 AND position > $1 AND position <= $2",
-			  INT8OID, INT8OID);
+static OcqStatement select_renamed_to =
+OCQ_STATEMENT("SELECT coalesce(max(e.position), 0)"
+			  " FROM (SELECT min(last_position) AS position FROM order_cqrs.projection_state"
+			  " WHERE mode = 'sync' AND status = 'running') AS s,"
+			  " unnest('{Customer,Product}'::text[]) AS t (aggregate_type),"
+			  " LATERAL (SELECT position FROM order_cqrs.events"
+			  " WHERE aggregate_type = t.aggregate_type AND position > s.position AND position <= $1"
+			  " ORDER BY position DESC LIMIT 1) AS e",
+			  INT8OID);
 
 /* One try at a batch. */
 typedef struct Batch
@@ -81,43 +85,31 @@ typedef struct Batch
 } Batch;
 
 /*
- * wait_for_announcements returns when the transactions that have renamed customers
- * or products, up to the horizon, have told all sessions.  Their events can be
- * seen a moment before that; the lock on their transaction id is held until after
- * it.  Once is enough for each.  (Positions begin anew with the extension.)
- */
-static void
-wait_for_announcements(int64 horizon)
-{
-	static int64 waited_to = 0;
-	Datum		values[] = {
-		Int64GetDatum(waited_to <= horizon ? waited_to : 0), Int64GetDatum(horizon)
-	};
-	uint64		rows = ocq_statement_run(&select_renamers, values, NULL);
-
-	for (uint64 row = 0; row < rows; row++)
-	{
-		TransactionId xid = DatumGetTransactionId(ocq_row_datum(row, 1));
-
-		if (TransactionIdIsNormal(xid) && !TransactionIdIsCurrentTransactionId(xid))
-			XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	}
-	waited_to = horizon;
-	AcceptInvalidationMessages();
-}
-
-/*
- * ocq_sync_horizon returns the horizon for projections.  What it does beyond
- * waiting for appenders once is for names: see reference/lookup.c.
+ * ocq_sync_horizon returns the horizon for projections.  Why it waits for appenders
+ * twice is for names: see reference/lookup.c.
  */
 int64
 ocq_sync_horizon(void)
 {
 	int64		horizon = ocq_horizon_wait();
 
-	wait_for_announcements(horizon);
 	ocq_horizon_wait_for_appenders();
+	AcceptInvalidationMessages();
 	return horizon;
+}
+
+/*
+ * ocq_sync_renamed_to returns the position of the last change of a customer or product,
+ * up to the horizon, that a sync projection has not been looked over for, or 0.  A row
+ * may show the old name until then, so that must not wait for the interval's end.
+ */
+int64
+ocq_sync_renamed_to(int64 horizon)
+{
+	Datum		values[] = {Int64GetDatum(horizon)};
+
+	(void) ocq_statement_run(&select_renamed_to, values, NULL);
+	return DatumGetInt64(ocq_row_datum(0, 1));
 }
 
 static Datum
@@ -231,18 +223,46 @@ states_touched(Batch *batch)
 	return ocq_batch_of_log(&events, batch->after, batch->presumes_new);
 }
 
+/*
+ * take_names takes the changes of names out of a batch.  That a rename does not reach
+ * all rows is nothing wrong: the trigger cannot see an order that is being written, or
+ * is younger than the snapshot of the rename.
+ */
+static OcqBatch
+take_names(const OcqProjection *projection, OcqBatch *states)
+{
+	OcqBatch	names = {0};
+
+	if (projection->shows_names)
+	{
+		names.changes = states->changes;
+		names.nchanges = states->nchanges;
+		states->nchanges = 0;
+	}
+	return names;
+}
+
 static void
 handle_batch(Batch *batch)
 {
-	int64		changed = 0;
+	int64		repaired = 0;
+	int64		renewed = 0;
 
-	if (batch->events > 0)
+	if (batch->events > 0 && batch->is_sync)
 	{
-		OcqBatch	states = batch->is_sync ? states_behind(batch) : states_touched(batch);
+		OcqBatch	states = states_behind(batch);
+		OcqBatch	names = take_names(batch->projection, &states);
 
-		changed = ocq_projection_handle_many(batch->projection, &states, batch->is_sync);
+		repaired = ocq_projection_handle_many(batch->projection, &states, true);
+		renewed = ocq_projection_handle_many(batch->projection, &names, true);
 	}
-	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
+	else if (batch->events > 0)
+	{
+		OcqBatch	states = states_touched(batch);
+
+		(void) ocq_projection_handle_many(batch->projection, &states, false);
+	}
+	ocq_state_advance(batch->projection, batch->end, batch->events, repaired, renewed);
 }
 
 /* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */

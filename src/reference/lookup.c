@@ -6,17 +6,34 @@
  * table copies their names.  A session keeps those that it has seen, so that a
  * command need not look them up again.
  *
- * Why a name copied to a read table never stays stale.  Say T2 renames a
- * customer with the event at position p2, and T1 writes a row with the old name.
- * The writer of "customers" announces the change (catalog.h), and other sessions
- * drop their copies when they next take a lock.  T2 announces after its commit can
- * be seen, and before it gives up the lock on its transaction id.  The worker,
- * before it handles p2, waits for that lock, and then for all appenders.  T1 drew
- * its position, and with it took a lock, before it looked up the name.  If it did
- * so before T2's announcement, the worker has waited for T1 too, and renews the
- * name in its row when it handles p2.  If it did so after, T1 had dropped its
- * copies.  For an async projection T1 is the worker itself, which handles p2 with
- * this batch or a later one.
+ * Why no copy outlives a change.  Say T renames a customer.  It locks the table
+ * (RowExclusiveLock, held until it ends), writes the new name, and then announces the
+ * change to all sessions at once, and once more when it commits.  Sessions hear of
+ * announcements when they take a lock that they do not have, or ask.  The second one
+ * comes too late for some: T's rows are visible a moment before it, in which others
+ * must not use the old name any more.  The first one comes in time, if nobody makes
+ * a new copy of the old name between the two.  So a session keeps what it reads only
+ * if, before it took its snapshot, no transaction that was not visible yet held the
+ * table's lock.
+ *
+ * Proof: let a session use an old copy after T is visible, and after it has asked
+ * for announcements since then.  It has asked since T's first announcement, so it made
+ * the copy after that (or it would have dropped it, or not kept it, as the generation
+ * had moved while it read).  So T held the lock before the copy was read, and, as the
+ * copy is an old one, was not visible when it was read: it was not kept.
+ *
+ * Why a name copied to a read table does not stay stale.  Say T has its event at
+ * position p, and W writes a row with the old name.  The worker, before it handles p,
+ * waits for the horizon, so for T, and then for all appenders.  W drew its position,
+ * and with it took a lock, before it looked up the name.  If it did so before T was
+ * visible, the worker has waited for W, too, and renews the name in its row when it
+ * handles p, as soon as it wakes (synchroniser.c).  If it did so after, W has the new
+ * name.  For an async projection W is the worker itself, which handles p with this
+ * batch or a later one.
+ *
+ * Orders that have a row do not wait for the worker.  Who writes names into one locks
+ * it first, asks for announcements, and then looks up the names; T, too, locks the
+ * rows that it renews.  One of the two comes second and knows what the first has done.
  *
  * A lookup that misses the copy reads with the latest snapshot, as the argument
  * also has to hold under REPEATABLE READ.
@@ -31,10 +48,13 @@
 #include "base/catalog.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "reference/reference.h"
+#include "storage/lock.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 
 /* One session keeps about this much at most; then it starts over. */
@@ -82,15 +102,32 @@ ocq_reference_init(void)
 }
 
 /*
- * ocq_reference_changed is called by the writer of customers and products; with
- * announce if it may have changed or removed a row that others keep a copy of.
+ * ocq_reference_changed is called by the writer of customers and products, after it has
+ * written; with announce if it may have changed or removed a row that others keep a
+ * copy of.
  */
 void
 ocq_reference_changed(bool announce)
 {
 	changed_in_transaction = true;
-	if (announce)
-		ocq_catalog_announce(OCQ_REL_CUSTOMERS);
+	if (!announce)
+		return;
+	ocq_catalog_announce_now(OCQ_REL_CUSTOMERS);
+	ocq_catalog_announce(OCQ_REL_CUSTOMERS);
+}
+
+/* is_being_changed tells whether a transaction that is not visible yet may have written the table. */
+static bool
+is_being_changed(OcqReferenceKind kind)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId,
+						 ocq_catalog_relation(kind == OCQ_REFERENCE_CUSTOMER ?
+											  OCQ_REL_CUSTOMERS : OCQ_REL_PRODUCTS));
+	holders = GetLockConflicts(&tag, ShareLock, NULL);
+	return VirtualTransactionIdIsValid(holders[0]);
 }
 
 static void
@@ -225,7 +262,7 @@ read_missing(OcqReferenceKind kind, OcqReference *references, int count)
 void
 ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count)
 {
-	bool		keeping = !changed_in_transaction;
+	bool		keeping;
 	int			old_count;
 	uint64		generation;
 
@@ -245,9 +282,11 @@ ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count)
 	if (old_count == count)
 		return;
 
+	keeping = !changed_in_transaction && !is_being_changed(kind);
 	read_missing(kind, references, count);
 
 	/* A change that was announced while we read may or may not be in what we read. */
+	AcceptInvalidationMessages();
 	if (!keeping || generation != ocq_catalog_generation(OCQ_REL_CUSTOMERS))
 		return;
 	for (int i = 0; i < count; i++)

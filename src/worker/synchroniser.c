@@ -5,7 +5,8 @@
  * It wakes when a command commits, and every order_cqrs.sync_interval.  In each
  * round it takes the async projections to the horizon.  After an interval it
  * looks over the sync ones, too, up to where the horizon was then, and one batch
- * to a round, so that the async ones do not fall behind meanwhile.  If more than
+ * to a round, so that the async ones do not fall behind meanwhile; and at once up to
+ * a change of a name, as rows may show the old one until then.  If more than
  * one projection has more than a batch to do, it starts helpers, which run the
  * same rounds and end when there is nothing left.  They share the work by the
  * locks of the projections' rows.
@@ -126,7 +127,8 @@ find_work(Round *round, MemoryContext context)
 		ocq_scope_enter(&scope);
 		round->is_busy = !ocq_positions_look_after();
 		round->horizon = ocq_sync_horizon();
-		round->look_over_to = Min(round->look_over_to, round->horizon);
+		round->look_over_to = Max(Min(round->look_over_to, round->horizon),
+								  ocq_sync_renamed_to(round->horizon));
 		read_due(round, context);
 		ocq_scope_leave(&scope);
 	}

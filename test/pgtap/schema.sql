@@ -35,7 +35,7 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.events')$$, ARRAY[
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.projection_state')$$, ARRAY[
     'projection_name text C', 'mode text', 'status text', 'last_position bigint',
     'last_processed_time timestamp with time zone null', 'last_event_count bigint', 'events_total bigint',
-    'repaired_total bigint', 'last_error text null', 'failed_position bigint null', 'attempts integer',
+    'repaired_total bigint', 'renewed_total bigint', 'paused_to bigint', 'last_error text null', 'failed_position bigint null', 'attempts integer',
     'updated_at timestamp with time zone'],
     'columns of projection_state');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.customers')$$, ARRAY[
@@ -99,7 +99,7 @@ SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale',
 SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
 SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
     'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
-    'last_error', 'failed_position', 'attempts', 'problem']);
+    'renewed_total', 'last_error', 'failed_position', 'attempts', 'problem']);
 SELECT columns_are('order_cqrs', 'event_horizon_wait', ARRAY['pid', 'prepared_transaction', 'user_name',
     'application_name', 'state', 'since', 'waited']);
 
