@@ -244,7 +244,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				environment, receiver, completion);
 	if (wakes)
 	{
-		ocq_database_wake();
+		ocq_database_wake(true);	/* nobody knows what was in it */
 		ocq_future_committed_prepared();
 	}
 }

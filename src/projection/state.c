@@ -199,7 +199,7 @@ ocq_state_rewind(int64 position)
 	/* Against the row locks of those who move checkpoints; then look where they are. */
 	LockRelationOid(ocq_catalog_relation(OCQ_REL_PROJECTION_STATE), ExclusiveLock);
 	(void) ocq_statement_run_latest(&rewind_positions, values, NULL);
-	ocq_append_wake_at_commit();
+	ocq_append_look_over_at_commit();
 	rewound_by = GetTopTransactionId();
 	rewound_in = GetCurrentSubTransactionId();
 	rewound_to = position;

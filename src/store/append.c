@@ -28,10 +28,11 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-void		(*ocq_append_wake_hook) (void) = NULL;
+void		(*ocq_append_wake_hook) (bool looks_over) = NULL;
 
 static const OcqAppend *current_append = NULL;
 static bool wake_at_commit = false;
+static bool look_over_at_commit = false;
 
 #define INSERT_ONE(on_conflict) \
 	OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version," \
@@ -74,12 +75,14 @@ static void
 end_transaction(XactEvent event, void *arg)
 {
 	bool		wakes = wake_at_commit;
+	bool		looks_over = look_over_at_commit;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	wake_at_commit = false;
+	look_over_at_commit = false;
 	if (wakes && event == XACT_EVENT_COMMIT && ocq_append_wake_hook != NULL)
-		ocq_append_wake_hook();
+		ocq_append_wake_hook(looks_over);
 }
 
 void
@@ -93,6 +96,14 @@ void
 ocq_append_wake_at_commit(void)
 {
 	wake_at_commit = true;
+}
+
+/* ocq_append_look_over_at_commit has the worker look over the sync projections, too, and at once. */
+void
+ocq_append_look_over_at_commit(void)
+{
+	wake_at_commit = true;
+	look_over_at_commit = true;
 }
 
 static void

@@ -78,8 +78,9 @@ extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appe
 extern const OcqAppend *ocq_append_current(void);
 
 /* Wakes the worker of this database; set by the worker room. */
-extern void (*ocq_append_wake_hook) (void);
+extern void (*ocq_append_wake_hook) (bool looks_over);
 extern void ocq_append_wake_at_commit(void);
+extern void ocq_append_look_over_at_commit(void);
 extern void ocq_append_init(void);
 
 /* positions.c */

@@ -65,6 +65,7 @@ typedef struct DatabaseSlot
 	Process		processes[OCQ_MAX_PROCESSES];
 
 	pg_atomic_uint64 log_changes;	/* counts commits; added to by sessions, without the lock */
+	pg_atomic_uint32 is_to_look_over;	/* set by commits, taken by the synchroniser */
 	pg_atomic_uint32 has_pool_work; /* set by whoever finds no idle worker, taken by the runner */
 	pg_atomic_uint32 pool_is_short; /* set by the runner, taken by the worker that leaves for it */
 	pg_atomic_uint32 pool_state;	/* an OcqPoolState; set by the runner */
@@ -101,6 +102,7 @@ static void
 init_slot(DatabaseSlot *slot)
 {
 	pg_atomic_init_u64(&slot->log_changes, 0);
+	pg_atomic_init_u32(&slot->is_to_look_over, 0);
 	pg_atomic_init_u32(&slot->has_pool_work, 0);
 	pg_atomic_init_u32(&slot->pool_is_short, 0);
 	pg_atomic_init_u32(&slot->pool_state, OCQ_POOL_SERVES);
@@ -271,14 +273,19 @@ own_slot(void)
 	return slot;
 }
 
-/* ocq_database_wake wakes those of the current database who follow the log. */
+/*
+ * ocq_database_wake wakes those of the current database who follow the log.  With
+ * looks_over sync projections may be behind, too.
+ */
 void
-ocq_database_wake(void)
+ocq_database_wake(bool looks_over)
 {
 	DatabaseSlot *slot = own_slot();
 
 	if (slot == NULL)
 		return;
+	if (looks_over)
+		pg_atomic_write_u32(&slot->is_to_look_over, 1);
 	(void) pg_atomic_fetch_add_u64(&slot->log_changes, 1);
 	set_latch(slot->processes[OCQ_SYNCHRONISER].latch);
 	set_latch(slot->processes[OCQ_RUNNER].latch);
@@ -289,6 +296,13 @@ uint64
 ocq_database_log_changes(void)
 {
 	return pg_atomic_read_u64(&entered_slot->log_changes);
+}
+
+/* ocq_database_take_look_over tells whether somebody has asked for it since the last call. */
+bool
+ocq_database_take_look_over(void)
+{
+	return pg_atomic_exchange_u32(&entered_slot->is_to_look_over, 0) != 0;
 }
 
 /* wake_idle wakes one pool worker of the role, or of any; it returns false if none is idle. */

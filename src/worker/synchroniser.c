@@ -3,13 +3,13 @@
  *	  The process that takes a database's projections to the horizon.
  *
  * It wakes when a command commits, and every order_cqrs.sync_interval.  In each
- * round it takes the async projections to the horizon.  After an interval it
- * looks over the sync ones, too, up to where the horizon was then, and one batch
- * to a round, so that the async ones do not fall behind meanwhile; and at once up to
- * a change of a name, as rows may show the old one until then.  If more than
- * one projection has more than a batch to do, it starts helpers, which run the
- * same rounds and end when there is nothing left.  They share the work by the
- * locks of the projections' rows.
+ * round it takes the async projections to the horizon.  It looks over the sync ones,
+ * too, after an interval, and at once when rows have come past the commands: up to
+ * where the horizon was then, and one batch to a round, so that the async ones do not
+ * fall behind meanwhile.  It also does so at once up to a change of a name, as rows may
+ * show the old one until then.  If more than one projection has more than a batch to
+ * do, it starts helpers, which run the same rounds and end when there is nothing left.
+ * They share the work by the locks of the projections' rows.
  *
  * A projection that has failed is tried again after 2, 4, 8 ... seconds, at most
  * five minutes.  One that another process has, or that has lost a race, is tried again
@@ -277,7 +277,7 @@ stay(MemoryContext context)
 		ResetLatch(MyLatch);
 		ocq_process_reload_if_asked();
 
-		if (look_over_to == 0 && interval_is_over(interval_started))
+		if (ocq_database_take_look_over() || (look_over_to == 0 && interval_is_over(interval_started)))
 		{
 			interval_started = GetCurrentTimestamp();
 			look_over_to = LOOK_OVER_ALL;
