@@ -43,7 +43,8 @@ sub as_clerk
 sub refused_as_clerk
 {
 	my ($query) = @_;
-	my ($status, $output, $error) = $node->psql('shop', "\\set VERBOSITY verbose\nSET search_path = order_cqrs;\n$query",
+	my ($status, $output, $error) = $node->psql('shop',
+		"\\set VERBOSITY verbose\nSET search_path = order_cqrs;\nSET statement_timeout = '60s';\n$query",
 		extra_params => [ '--username', 'clerk', '--quiet' ]);
 	return $error;
 }
