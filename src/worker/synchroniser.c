@@ -218,11 +218,10 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 		outcome.worked |= advanced;
 		outcome.has_failed |= result == OCQ_SYNC_FAILED;
 		outcome.is_busy |= result == OCQ_SYNC_BUSY;
-		if (is_sync && advanced)
-		{
+		if (is_sync && (advanced || result == OCQ_SYNC_BUSY))
 			outcome.look_over_to = round.look_over_to;
+		if (is_sync && advanced)
 			break;
-		}
 	}
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return outcome;
@@ -248,7 +247,7 @@ next_wait(const Outcome *outcome, TimestampTz interval_started)
 	long		wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 	long		busy = busy_wait(outcome->is_busy);
 
-	if (outcome->look_over_to > 0)
+	if (outcome->look_over_to > 0 && !outcome->is_busy)
 		return 0;
 	if (outcome->has_failed)
 		wait = Min(wait, RETRY_SECONDS * 1000L);
