@@ -23,6 +23,7 @@ OBJS = \
 	src/store/horizon.o \
 	src/store/notify.o \
 	src/store/read.o \
+	src/store/restore.o \
 	src/store/stream.o \
 	src/reference/lookup.o \
 	src/reference/commands.o \
@@ -49,6 +50,7 @@ OBJS = \
 	src/projection/payments.o \
 	src/projection/reference.o \
 	src/projection/registry.o \
+	src/projection/restored.o \
 	src/projection/state.o \
 	src/projection/sync.o \
 	src/projection/trigger.o \
@@ -107,6 +109,7 @@ SQL_FRAGMENTS = \
 	src/bus/handlers.sql \
 	src/bus/future.sql \
 	src/saga/saga.sql \
+	src/store/restore.sql \
 	src/grants.sql
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql

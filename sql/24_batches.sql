@@ -1,4 +1,4 @@
--- Batches of an async projection: how much data one takes, and events that share a position.
+-- Batches of an async projection: how much data one takes.
 SET search_path = order_cqrs, public;
 SET order_cqrs.tenant_id = 'batches';
 \pset format unaligned
@@ -47,24 +47,6 @@ SELECT status, last_position - :start AS last, failed_position - :start AS faile
 ALTER TABLE order_stats_applied DROP CONSTRAINT not_this_one;
 CALL projection_sync('order_stats');
 :stats
-SELECT * FROM tools.differences();
-
--- Orders that were copied from another database have the positions that they had there.  A portion ends between
--- two events of one position, and another with the last of its data.
-CALL projection_sync();
-SELECT event_horizon() AS start \gset
-CALL tools.draw_positions(303);
-BEGIN;
-SELECT tools.insert_orders('batches', 'single', :start + 1, 1, 0);
-SELECT tools.insert_orders('batches', 'ours', :start + 2, 300, 0);
-SELECT tools.insert_orders('others', 'theirs', :start + 2, 300, 100000);
-COMMIT;
-CALL projection_sync('order_stats');
-SELECT last_event_count AS in_the_last_batch, last_position = event_horizon() AS at_horizon
-  FROM projection_state WHERE projection_name = 'order_stats';
-:stats
-SELECT sum(orders) FROM order_stats WHERE tenant_id = 'others';
-CALL projection_sync();
 SELECT * FROM tools.differences();
 
 -- Few events about orders of many lines are written in parts, and each order once.

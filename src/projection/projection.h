@@ -201,6 +201,10 @@ extern void ocq_state_fail(const OcqProjection *projection, int64 position, cons
 extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync);
 extern void ocq_state_set_status(const OcqProjection *projection, const char *status);
 extern void ocq_state_rewind(int64 position);
+extern void ocq_state_rewind_again(void);
+
+/* restored.c */
+extern bool ocq_restored_leave_out(void);
 
 /* sync.c */
 typedef enum OcqSyncResult
@@ -217,6 +221,7 @@ extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
 extern int64 ocq_sync_horizon(void);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
+extern void ocq_sync_restored(const OcqProjection *projection, int64 up_to);
 extern void ocq_sync_require_read_committed(void);
 extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait);
 

@@ -67,6 +67,7 @@ typedef struct Batch
 	bool		is_sync;
 	bool		waits;			/* for another process, if need be */
 	bool		appends_are_blocked;
+	bool		is_restored;	/* by the transaction that we are in; nothing was wrong */
 	bool		is_blocked;		/* by a command, for now */
 	bool		presumes_new;	/* that no read table knows the orders that begin in the batch */
 	bool		met_rows;		/* the presumption was wrong */
@@ -238,7 +239,10 @@ handle_batch(Batch *batch)
 
 		changed = ocq_projection_handle_many(batch->projection, &states, batch->is_sync);
 	}
-	ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
+	if (batch->is_restored)
+		ocq_state_advance(batch->projection, batch->end, 0, 0);
+	else
+		ocq_state_advance(batch->projection, batch->end, batch->events, batch->is_sync ? changed : 0);
 }
 
 /* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */
@@ -256,7 +260,9 @@ try_once(Batch *batch)
 		/* A connection of its own, so that the memory of one try is not missing in the next. */
 		SPI_connect();
 		handle_batch(batch);
-		ocq_check_deferred_constraints();
+		/* Those of a transaction that is not ours are not to fire in our scope. */
+		if (!batch->is_restored)
+			ocq_check_deferred_constraints();
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -302,7 +308,7 @@ try_batch(Batch *batch)
 
 static OcqSyncResult
 step_from(const OcqProjection *projection, const OcqProjectionState *state, int64 horizon,
-		  bool wait, bool appends_are_blocked)
+		  bool wait, bool appends_are_blocked, bool is_restored)
 {
 	int64		most = state->is_sync ? Min(ocq_batch_size, REPAIR_BATCH_SIZE) : ocq_batch_size;
 
@@ -313,6 +319,7 @@ step_from(const OcqProjection *projection, const OcqProjectionState *state, int6
 			.is_sync = state->is_sync,
 			.waits = wait,
 			.appends_are_blocked = appends_are_blocked,
+			.is_restored = is_restored,
 			.after = state->last_position
 		};
 		char	   *message;
@@ -373,7 +380,29 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 	else if (state.last_position >= horizon)
 		result = OCQ_SYNC_DONE;
 	else
-		result = step_from(projection, &state, horizon, wait, appends_are_blocked);
+		result = step_from(projection, &state, horizon, wait, appends_are_blocked, false);
 	ocq_scope_leave(&scope);
 	return result;
+}
+
+/*
+ * ocq_sync_restored takes a projection, if it is sync, to an event of the transaction that
+ * the caller is in.  The caller holds the barrier, and ExclusiveLock on projection_state.
+ */
+void
+ocq_sync_restored(const OcqProjection *projection, int64 up_to)
+{
+	OcqSyncResult result;
+
+	do
+	{
+		OcqProjectionState state;
+		OcqScope	scope;
+
+		ocq_scope_enter(&scope);
+		(void) ocq_state_lock(projection, true, &state);
+		result = !state.is_sync || state.is_paused || state.last_position >= up_to ? OCQ_SYNC_DONE :
+			step_from(projection, &state, up_to, false, true, true);
+		ocq_scope_leave(&scope);
+	} while (result == OCQ_SYNC_PROGRESS);
 }

@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "saga/saga.h"
+#include "store/store.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
@@ -37,6 +38,10 @@ static OcqStatement restore_checkpoint =
 OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = greatest(last_position, $2),"
 			  " updated_at = clock_timestamp() WHERE saga_name = $1",
 			  TEXTOID, INT8OID);
+
+static OcqStatement select_last_event =
+OCQ_STATEMENT("SELECT position FROM order_cqrs.events WHERE position <= $1 ORDER BY position DESC LIMIT 1",
+			  INT8OID);
 
 static OcqStatement select_record =
 OCQ_STATEMENT("SELECT step, attempts, next_attempt_at <= clock_timestamp(), next_attempt_at,"
@@ -81,6 +86,9 @@ static OcqStatement select_next =
 OCQ_STATEMENT_NOARGS("SELECT next_attempt_at FROM order_cqrs.order_saga"
 					 " WHERE next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1");
 
+/* While it is true, rows of order_saga come from us. */
+static bool is_writing = false;
+
 /* ocq_saga_read finds a record, or makes one that does not exist yet. */
 OcqSagaRecord
 ocq_saga_read(const OcqStream *order)
@@ -122,7 +130,16 @@ ocq_saga_write(const OcqSagaRecord *record)
 		nulls[4] = 'n';
 	if (record->last_error == NULL)
 		nulls[5] = 'n';
-	(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
+	is_writing = true;
+	PG_TRY();
+	{
+		(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		is_writing = false;
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -179,6 +196,16 @@ ocq_saga_set_checkpoint(int64 position)
 	Datum		values[] = {Int64GetDatum(position)};
 
 	(void) ocq_statement_run(&update_checkpoint, values, NULL);
+}
+
+/* ocq_saga_follow_log moves the checkpoint to the last event up to a position. */
+void
+ocq_saga_follow_log(int64 position)
+{
+	Datum		values[] = {Int64GetDatum(position)};
+
+	if (ocq_statement_run(&select_last_event, values, NULL) > 0)
+		ocq_saga_set_checkpoint(DatumGetInt64(ocq_row_datum(0, 1)));
 }
 
 /* SPI leaves each statement in a memory context of its own. */
@@ -265,7 +292,7 @@ has_record(const TriggerData *trigger)
 
 /*
  * saga_restore() is the BEFORE INSERT row trigger on saga_state and order_saga.  An
- * INSERT of a row that is there comes from the restore of a dump.
+ * INSERT that is not ours comes from the restore of a dump.
  */
 Datum
 ocq_saga_restore(PG_FUNCTION_ARGS)
@@ -283,6 +310,8 @@ ocq_saga_restore(PG_FUNCTION_ARGS)
 				 errmsg("saga_restore() must be called as a BEFORE INSERT row trigger")));
 
 	ocq_scope_enter(&scope);
+	if (!is_writing)
+		ocq_restore_mark();
 	is_there = strcmp(RelationGetRelationName(trigger->tg_relation), "saga_state") == 0 ?
 		restore_state(trigger) : has_record(trigger);
 	ocq_scope_leave(&scope);

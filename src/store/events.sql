@@ -15,11 +15,10 @@ CREATE TABLE events (
     actor text NOT NULL,
     metadata jsonb,
     occurred_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, aggregate_type, aggregate_id, version)
+    PRIMARY KEY (tenant_id, aggregate_type, aggregate_id, version),
+    -- No two of their entries are equal, so looking for such on each full page is in vain.
+    UNIQUE (position) WITH (deduplicate_items = off)
 );
-
--- Hardly ever are two of their entries equal, so looking for such on each full page is in vain.
-CREATE INDEX events_position_idx ON events (position) WITH (deduplicate_items = off);
 CREATE INDEX events_aggregate_type_position_idx ON events (aggregate_type, position) WITH (deduplicate_items = off);
 
 COMMENT ON TABLE events IS 'Every event of every aggregate; rows are only ever added, by commands';

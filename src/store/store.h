@@ -72,6 +72,14 @@ extern void (*ocq_append_wake_hook) (void);
 extern void ocq_append_wake_at_commit(void);
 extern void ocq_append_init(void);
 
+/* restore.c */
+extern int	ocq_restore_timeout;	/* GUC order_cqrs.restore_timeout, in seconds */
+
+extern void ocq_restore_mark(void);
+extern void ocq_restore_mark_log(void);
+extern bool ocq_restore_is_under_way(void);
+extern void ocq_restore_look_after(void);
+
 /* horizon.c */
 extern int64 ocq_horizon_wait(void);
 extern bool ocq_horizon_try(int64 *horizon);

@@ -132,7 +132,7 @@ SELECT set_eq($$
        AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
                     AND a.attname NOT IN ('tenant_id', 'order_id', 'customer_id'))$$, ARRAY[]::text[],
     'no index of order_view has a column that events change: its updates are HOT');
-SELECT has_index('order_cqrs', 'events', 'events_position_idx', '"position"', 'events can be read by position');
+SELECT has_index('order_cqrs', 'events', 'events_position_key', '"position"', 'events can be read by position');
 SELECT has_index('order_cqrs', 'events', 'events_aggregate_type_position_idx', ARRAY['aggregate_type', '"position"'],
     'events of a type can be read by position');
 SELECT index_is_unique('order_cqrs', 'events', 'events_pkey', 'a version is there once');
