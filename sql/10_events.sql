@@ -133,6 +133,7 @@ SELECT count(*) FROM event_read(:start, 100000, '{NULL,order}');
 SELECT count(*) FROM event_read(:start, 100000, '{nothing}');
 SELECT count(*) FROM event_read(:start, 100000, '{{Basket},{order}}');
 SELECT count(*) FROM event_read(:start, aggregate_types => '{Order}', max_count => 5);
+SELECT count(*) FROM event_read(9223372036854775807);
 SELECT count(*) FROM event_read(event_horizon());
 SELECT tools.outcomes('SELECT * FROM event_read(NULL)', 'SELECT * FROM event_read(0, 0)', 'SELECT * FROM event_read(0, -1)',
 	'SELECT * FROM event_read(0, NULL)', 'SELECT event_read(NULL, 1, NULL)');

@@ -18,6 +18,7 @@
 #include "bus/future.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "store/store.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -114,7 +115,7 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 
 	ocq_scope_enter(&scope);
 	check_capacity();
-	(void) ocq_statement_run(&insert_future, values, is_command ? NULL : "    n   ");
+	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n   ");
 	ocq_scope_leave(&scope);
 }
 

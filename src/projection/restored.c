@@ -56,7 +56,7 @@ ocq_restored_leave_out(void)
 	if (++rows <= MANY || IsolationUsesXactSnapshot())
 		return false;
 	if (rows == MANY + 1)
-		ocq_restore_mark_log();
+		ocq_restore_mark_many();
 	return true;
 }
 
@@ -98,7 +98,7 @@ begin_anew(void)
 }
 
 /*
- * restore_project() is the deferred row trigger on restore_state for rows of kind 'log'.
+ * restore_project() is the deferred row trigger on restore_state for marks of many events.
  * There may be several in a transaction; the first does it all.
  */
 Datum

@@ -105,7 +105,7 @@ ocq_events_project(PG_FUNCTION_ARGS)
 			ocq_event_report_malformed(&event, "has no valid version");
 		ocq_horizon_hold();
 		ocq_state_rewind(event.position);
-		ocq_restore_mark();
+		ocq_restore_mark("events");
 		if (!ocq_restored_leave_out())
 			project(&event, NULL);
 	}

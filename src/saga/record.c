@@ -86,9 +86,6 @@ static OcqStatement select_next =
 OCQ_STATEMENT_NOARGS("SELECT next_attempt_at FROM order_cqrs.order_saga"
 					 " WHERE next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1");
 
-/* While it is true, rows of order_saga come from us. */
-static bool is_writing = false;
-
 /* ocq_saga_read finds a record, or makes one that does not exist yet. */
 OcqSagaRecord
 ocq_saga_read(const OcqStream *order)
@@ -125,21 +122,19 @@ ocq_saga_write(const OcqSagaRecord *record)
 		Int32GetDatum(record->version)
 	};
 	char		nulls[] = "       ";
+	static OcqContent content;
 
 	if (!record->has_next)
 		nulls[4] = 'n';
 	if (record->last_error == NULL)
 		nulls[5] = 'n';
-	is_writing = true;
-	PG_TRY();
+	if (record->exists)
 	{
-		(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
+		(void) ocq_statement_run(&update_record, values, nulls);
+		return;
 	}
-	PG_FINALLY();
-	{
-		is_writing = false;
-	}
-	PG_END_TRY();
+	ocq_restore_has_content(&content, "order_saga");
+	(void) ocq_restore_run_own(&insert_record, values, nulls);
 }
 
 /*
@@ -310,8 +305,8 @@ ocq_saga_restore(PG_FUNCTION_ARGS)
 				 errmsg("saga_restore() must be called as a BEFORE INSERT row trigger")));
 
 	ocq_scope_enter(&scope);
-	if (!is_writing)
-		ocq_restore_mark();
+	if (!ocq_restore_is_own_row())
+		ocq_restore_mark(RelationGetRelationName(trigger->tg_relation));
 	is_there = strcmp(RelationGetRelationName(trigger->tg_relation), "saga_state") == 0 ?
 		restore_state(trigger) : has_record(trigger);
 	ocq_scope_leave(&scope);

@@ -196,6 +196,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	Datum		values[12];
 	char		nulls[13] = "            ";
 	uint64		inserted;
+	static OcqContent content;
 
 	values[0] = PointerGetDatum(stream->tenant_id);
 	values[1] = PointerGetDatum(stream->aggregate_type);
@@ -217,6 +218,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	if (envelope->metadata == NULL)
 		nulls[10] = 'n';
 
+	ocq_restore_has_content(&content, "events");
 	inserted = insert_events(append, statement_for(append), values, nulls);
 	if (inserted == 0)
 		return false;

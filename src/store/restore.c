@@ -3,32 +3,34 @@
  *	  Restores of dumps: the saga and futures wait until one has ended.
  *
  * pg_dump saves the log, the saga's tables and the futures, and a restore commits them
- * one after the other, in parallel or serially.  Projections can follow that.  The saga
- * cannot: an order whose events are there and whose row in order_saga is yet to come
- * looks like a new one.  Nor can futures, which would run on an empty log.
+ * one after the other, in any order if it is parallel.  Projections can follow that.
+ * The saga cannot: an order whose events are there and whose row in order_saga is yet to
+ * come looks like a new one.  Nor can futures, which would run on an empty log.
  *
- * The order of the rows.  pg_dump writes the rows of an extension's table after those of
- * the tables that it refers to by foreign keys, and pg_restore keeps to that, also in
- * parallel.  restore_state refers to all that the saga and futures need, and bus_future
- * refers to restore_state.  So the row of kind 'end', which is in each dump, arrives
- * after the former, and futures arrive after that.
+ * The beginning.  Rows of these tables that do not come from our own statements leave a
+ * mark, in their own transaction: whoever sees the rows sees the mark.
  *
- * The beginning.  Rows of events or of the saga that come past the commands leave a mark,
- * in their own transaction: whoever sees the rows sees the mark.  The arrival of the row
- * of kind 'end' removes the marks.
+ * The end.  restore_state says which of the tables have had rows, and is a part of the
+ * dump; when its rows arrive it is known what to expect.  Each COPY is one transaction,
+ * so the restore has ended when each part that is expected has arrived.  Only where a part comes in
+ * pieces (pg_dump --inserts) is a pause needed to tell.
+ *
+ * Foreign keys would not do: pg_dump orders the rows of an extension's tables by
+ * them, but does not tell pg_restore, which then restores them side by side.
  *
  * Without triggers (pg_restore --disable-triggers) there are no marks.  But ALTER TABLE
- * ... ENABLE TRIGGER ALL turns events_append_only, which fires always, into an ordinary
- * trigger, and nothing of ours does that.  So while it is not what it was, a restore is
- * or was under way.  The row of kind 'end' arrives as a second one.
+ * ... ENABLE TRIGGER ALL turns triggers that fire always into ordinary ones, and nothing of
+ * ours does that.  So while one of the tables has such a trigger, a restore is or was
+ * under way.  It has ended when the dump's rows of restore_state are there, and rows of
+ * each table that they name.
  *
  * The sequence of positions is set apart from the tables, in a serial restore after all
  * of them.  While it is behind the log, nothing should be appended.
  *
- * Neither is more than a sign: an INSERT by hand, or a restore that has failed, has no
+ * None of this is more than a sign: an INSERT by hand, or a restore that has failed, has no
  * end.  So a sign holds for order_cqrs.restore_timeout, and longer only while there is a
- * transaction that began to write meanwhile.  The runner looks after that: it keeps the
- * time of the signs that leave no mark in rows of restore_state, too.
+ * transaction that began to write meanwhile.  The runner looks after that, and keeps the
+ * time of the signs that leave no mark.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -51,7 +53,8 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(ocq_restore_ended);
+PG_FUNCTION_INFO_V1(ocq_restore_arrive);
+PG_FUNCTION_INFO_V1(ocq_restore_expect);
 PG_FUNCTION_INFO_V1(ocq_restore_end);
 
 /* A restore that takes no longer is not worth a warning. */
@@ -64,136 +67,255 @@ PG_FUNCTION_INFO_V1(ocq_restore_end);
 
 int			ocq_restore_timeout = 300;
 
-/* A mark serves the transactions of some seconds, as a restore may commit each row. */
+/*
+ * $1: part.  A mark serves the transactions of some seconds, as a restore may commit each
+ * row; the pause that ends one is longer.
+ */
 static OcqStatement insert_mark =
-OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.restore_state (kind, holds, marked_at)"
-					 " SELECT 'rows', true, clock_timestamp() WHERE NOT EXISTS"
-					 " (SELECT FROM order_cqrs.restore_state WHERE kind IN ('rows', 'log') AND holds"
-					 " AND marked_at > clock_timestamp() - interval '10 seconds')");
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at, in_pieces)"
+			  " SELECT 'arrived', $1, true, clock_timestamp(), EXISTS"
+			  " (SELECT FROM order_cqrs.restore_state WHERE kind = 'arrived' AND part = $1 AND holds)"
+			  " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'arrived' AND part = $1"
+			  " AND holds AND marked_at > clock_timestamp() - interval '2 seconds')",
+			  TEXTOID);
 
-static OcqStatement insert_log_mark =
-OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.restore_state (kind, holds, marked_at)"
-					 " VALUES ('log', true, clock_timestamp())");
+static OcqStatement insert_many =
+OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at, is_many)"
+					 " VALUES ('arrived', 'events', true, clock_timestamp(), true)");
+
+static OcqStatement insert_expected =
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at)"
+			  " VALUES ('expected', $1, true, clock_timestamp())",
+			  TEXTOID);
+
+/* Not unique, so that two sessions that are the first to append do not wait for each other. */
+static OcqStatement insert_content =
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part) SELECT 'content', $1"
+			  " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'content' AND part = $1)",
+			  TEXTOID);
 
 static OcqStatement delete_marks =
-OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('rows', 'log')");
+OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected')");
 
-/* The rows of kind 'end' but for one. */
-static OcqStatement delete_second_ends =
-OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind = 'end' AND ctid <>"
-					 " (SELECT ctid FROM order_cqrs.restore_state WHERE kind = 'end' ORDER BY ctid LIMIT 1)");
+#define MARKS " FROM order_cqrs.restore_state AS r WHERE r.kind IN ('arrived', 'expected') AND r.holds"
 
-static OcqStatement insert_end =
-OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.restore_state (kind, holds) SELECT 'end', false"
-					 " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'end')");
+/* Whether something is expected, all of that has arrived, and nothing is about to follow. */
+#define IS_COMPLETE \
+	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
+	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'expected' AND NOT EXISTS" \
+	" (SELECT FROM order_cqrs.restore_state AS a WHERE a.kind = 'arrived' AND a.part = r.part AND a.holds))" \
+	" AND NOT EXISTS (SELECT" MARKS " AND r.in_pieces AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
 
-static OcqStatement select_end =
-OCQ_STATEMENT_NOARGS("SELECT FROM order_cqrs.restore_state WHERE kind = 'end'");
+static OcqStatement delete_complete =
+OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND " IS_COMPLETE);
 
-/* Whether there is a mark that holds, and of which other signs it is known that they do not. */
+/* Whether marks hold, of which other signs it is known that they do not, and the oldest that holds. */
 static OcqStatement select_marks =
-OCQ_STATEMENT_ON_ALL("SELECT coalesce(bool_or(holds AND kind IN ('rows', 'log')), false),"
-					 " coalesce(bool_or(NOT holds AND kind = 'triggers'), false),"
-					 " coalesce(bool_or(NOT holds AND kind = 'sequence'), false),"
-					 " min(marked_at) FILTER (WHERE holds) FROM order_cqrs.restore_state");
+OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS ") AND NOT " IS_COMPLETE ","
+					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'triggers' AND NOT holds),"
+					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'sequence' AND NOT holds),"
+					 " (SELECT min(marked_at) FROM order_cqrs.restore_state WHERE holds)");
+
+/* Whether the rows of a dump that came without triggers are there, as far as one can tell. */
+static OcqStatement select_is_doubled =
+OCQ_STATEMENT_ON_ALL("SELECT (SELECT count(*) > 1 FROM order_cqrs.restore_state"
+					 " WHERE kind = 'content' AND part = 'saga_state')"
+					 " AND NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'content' AND CASE part"
+					 " WHEN 'events' THEN NOT EXISTS (SELECT FROM order_cqrs.events)"
+					 " WHEN 'order_saga' THEN NOT EXISTS (SELECT FROM order_cqrs.order_saga)"
+					 " WHEN 'bus_registration' THEN NOT EXISTS (SELECT FROM order_cqrs.bus_registration)"
+					 " ELSE false END)");
+
+static OcqStatement delete_doubles =
+OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state AS r WHERE kind = 'content' AND EXISTS"
+					 " (SELECT FROM order_cqrs.restore_state AS s"
+					 " WHERE s.kind = 'content' AND s.part = r.part AND s.ctid < r.ctid)");
 
 static OcqStatement select_is_behind =
 OCQ_STATEMENT_NOARGS("SELECT e.position > CASE WHEN s.is_called THEN s.last_value ELSE 0 END"
 					 " FROM (SELECT position FROM order_cqrs.events ORDER BY position DESC LIMIT 1) AS e,"
 					 " order_cqrs.events_position_seq AS s");
 
-/* $1: kind; $2: whether it holds */
+/* $1: part; $2: whether it holds */
 static OcqStatement insert_sign =
-OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, holds, marked_at)"
-			  " SELECT $1, $2, clock_timestamp() WHERE NOT EXISTS"
-			  " (SELECT FROM order_cqrs.restore_state WHERE kind = $1)",
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at)"
+			  " SELECT 'sign', $1, $2, clock_timestamp() WHERE NOT EXISTS"
+			  " (SELECT FROM order_cqrs.restore_state WHERE kind = 'sign' AND part = $1)",
 			  TEXTOID, BOOLOID);
 
 static OcqStatement release_sign =
-OCQ_STATEMENT("UPDATE order_cqrs.restore_state SET holds = false WHERE kind = $1 AND holds", TEXTOID);
+OCQ_STATEMENT("UPDATE order_cqrs.restore_state SET holds = false WHERE kind = 'sign' AND part = $1 AND holds",
+			  TEXTOID);
 
 static OcqStatement delete_sign =
-OCQ_STATEMENT("DELETE FROM order_cqrs.restore_state WHERE kind = $1", TEXTOID);
+OCQ_STATEMENT("DELETE FROM order_cqrs.restore_state WHERE kind = 'sign' AND part = $1", TEXTOID);
 
-/* A transaction that began to write before the sign's time was over may be the restore's. */
+/*
+ * $1: seconds.  All signs are one restore's, so the last one counts.  A transaction that
+ * began to write before the time was over may be the restore's.
+ */
 static OcqStatement expire_signs =
-OCQ_STATEMENT("UPDATE order_cqrs.restore_state AS r SET holds = false"
-			  " WHERE holds AND marked_at < clock_timestamp() - make_interval(secs => $1)"
+OCQ_STATEMENT("WITH last AS MATERIALIZED (SELECT max(marked_at) + make_interval(secs => $1) AS time"
+			  " FROM order_cqrs.restore_state WHERE holds)"
+			  " UPDATE order_cqrs.restore_state AS r SET holds = false FROM last"
+			  " WHERE holds AND last.time < clock_timestamp()"
 			  " AND NOT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
 			  " WHERE l.locktype = 'relation' AND l.database = a.datid AND l.granted"
 			  " AND l.relation IN ('order_cqrs.events'::regclass, 'order_cqrs.order_saga'::regclass)"
 			  " AND l.mode = 'RowExclusiveLock' AND a.backend_type = 'client backend'"
-			  " AND a.xact_start < r.marked_at + make_interval(secs => $1))",
+			  " AND a.xact_start < last.time)",
 			  FLOAT8OID);
 
-static OcqStatement delete_expired_marks =
-OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('rows', 'log') AND NOT holds");
+static OcqStatement delete_expired =
+OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND NOT holds");
 
 static OcqStatement select_disabled =
-OCQ_STATEMENT_NOARGS("SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', ' ORDER BY 1)"
+OCQ_STATEMENT_NOARGS("SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', '"
+					 " ORDER BY t.tgrelid::regclass::text, t.tgname)"
 					 " FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid"
 					 " WHERE t.tgenabled = 'D' AND NOT t.tgisinternal"
 					 " AND p.pronamespace = 'order_cqrs'::regnamespace");
 
-static OcqStatement enable_guard =
-OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.events ENABLE ALWAYS TRIGGER events_append_only");
+/* A trigger that fires always, and so guards a table. */
+typedef struct Guard
+{
+	OcqRelation relation;
+	const char *name;
+	OcqStatement enable;
+} Guard;
+
+static Guard guards[] = {
+	{
+		OCQ_REL_EVENTS, "events_append_only",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.events ENABLE ALWAYS TRIGGER events_append_only")
+	},
+	{
+		OCQ_REL_ORDER_SAGA, "saga_restore",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.order_saga ENABLE ALWAYS TRIGGER saga_restore")
+	},
+	{
+		OCQ_REL_BUS_FUTURE, "restore_arrive",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.bus_future ENABLE ALWAYS TRIGGER restore_arrive")
+	}
+};
+
+static bool own_rows = false;
 
 /*
  * Marks.
  */
 
 /*
- * ocq_restore_mark is called for each row of events or of the saga that comes past the
- * commands, in a scope.
+ * ocq_restore_run_own runs a statement whose rows are no restore's.  Within it no code of
+ * users inserts into the same tables.
  */
-void
-ocq_restore_mark(void)
+uint64
+ocq_restore_run_own(OcqStatement *statement, Datum *values, const char *nulls)
 {
-	static SubTransactionId marked_in = InvalidSubTransactionId;
-	static TransactionId marked_by = InvalidTransactionId;
+	uint64		count = 0;
 
-	if (marked_by == GetTopTransactionIdIfAny() && marked_in == GetCurrentSubTransactionId())
-		return;
-	(void) ocq_statement_run_latest(&insert_mark, NULL, NULL);
-	marked_by = GetTopTransactionId();
-	marked_in = GetCurrentSubTransactionId();
+	own_rows = true;
+	PG_TRY();
+	{
+		count = ocq_statement_run(statement, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		own_rows = false;
+	}
+	PG_END_TRY();
+	return count;
 }
 
 /*
- * ocq_restore_mark_log does the same for many rows of events, which nobody has projected
+ * ocq_restore_has_content notes that a dump will hold rows of a table.  It is called when
+ * rows are inserted, in a scope, and asks the database until it is certain: its own note
+ * may be undone.
+ */
+void
+ocq_restore_has_content(OcqContent *content, const char *part)
+{
+	Oid			extension = ocq_catalog_relation(OCQ_REL_EVENTS);
+	Datum		values[1];
+
+	if (content->noted_in == extension)
+		return;
+	values[0] = CStringGetTextDatum(part);
+	if (ocq_restore_run_own(&insert_content, values, NULL) > 0)
+		content->noted_by = GetTopTransactionId();
+	else if (content->noted_by != GetTopTransactionIdIfAny() || content->noted_by == InvalidTransactionId)
+		content->noted_in = extension;
+}
+
+/*
+ * ocq_restore_mark is called for each row of a table that comes past the commands, in a
+ * scope.
+ */
+void
+ocq_restore_mark(const char *part)
+{
+	static SubTransactionId marked_in = InvalidSubTransactionId;
+	static TransactionId marked_by = InvalidTransactionId;
+	static char marked_part[NAMEDATALEN];
+	Datum		values[1];
+
+	if (marked_by == GetTopTransactionIdIfAny() && marked_in == GetCurrentSubTransactionId() &&
+		strcmp(marked_part, part) == 0)
+		return;
+	values[0] = CStringGetTextDatum(part);
+	(void) ocq_restore_run_own(&insert_content, values, NULL);
+	(void) ocq_statement_run_latest(&insert_mark, values, NULL);
+	ocq_append_wake_at_commit();
+	marked_by = GetTopTransactionId();
+	marked_in = GetCurrentSubTransactionId();
+	strlcpy(marked_part, part, sizeof(marked_part));
+}
+
+/*
+ * ocq_restore_mark_many does the same for many rows of events, which nobody has projected
  * yet: before the transaction ends, projection/restored.c does.
  */
 void
-ocq_restore_mark_log(void)
+ocq_restore_mark_many(void)
 {
-	(void) ocq_statement_run(&insert_log_mark, NULL, NULL);
+	(void) ocq_statement_run(&insert_many, NULL, NULL);
 }
 
 /*
  * Signs.
  */
 
-/* guard_state returns how events_append_only fires, as pg_trigger has it, or 0 if there is no such trigger. */
+/* guard_state returns how a trigger fires, as pg_trigger has it; one that is not there guards nothing. */
 static char
-guard_state(void)
+guard_state(const Guard *guard)
 {
-	Relation	events = relation_open(ocq_catalog_relation(OCQ_REL_EVENTS), AccessShareLock);
-	TriggerDesc *triggers = events->trigdesc;
-	char		state = 0;
+	Relation	relation = relation_open(ocq_catalog_relation(guard->relation), AccessShareLock);
+	TriggerDesc *triggers = relation->trigdesc;
+	char		state = TRIGGER_FIRES_ALWAYS;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (strcmp(triggers->triggers[i].tgname, "events_append_only") == 0)
+		if (strcmp(triggers->triggers[i].tgname, guard->name) == 0)
 			state = triggers->triggers[i].tgenabled;
-	relation_close(events, AccessShareLock);
+	relation_close(relation, AccessShareLock);
 	return state;
 }
 
 static bool
 is_unguarded(void)
 {
-	char		state = guard_state();
+	for (int i = 0; i < (int) lengthof(guards); i++)
+		if (guard_state(&guards[i]) != TRIGGER_FIRES_ALWAYS)
+			return true;
+	return false;
+}
 
-	return state != 0 && state != TRIGGER_FIRES_ALWAYS;
+static bool
+has_disabled_guard(void)
+{
+	for (int i = 0; i < (int) lengthof(guards); i++)
+		if (guard_state(&guards[i]) == TRIGGER_DISABLED)
+			return true;
+	return false;
 }
 
 static bool
@@ -249,20 +371,20 @@ ocq_restore_is_under_way(void)
  * Looking after the signs.
  */
 
-/* note_sign keeps the time since when there is a sign of a kind. */
+/* note_sign keeps the time since when there is a sign. */
 static void
-note_sign(const char *kind, bool is_there)
+note_sign(const char *part, bool is_there)
 {
-	Datum		values[] = {CStringGetTextDatum(kind), BoolGetDatum(true)};
+	Datum		values[] = {CStringGetTextDatum(part), BoolGetDatum(true)};
 
 	(void) ocq_statement_run_latest(is_there ? &insert_sign : &delete_sign, values, NULL);
 }
 
 /* release_sign_if has a sign hold no longer, for as long as it is there. */
 static void
-release_sign_if(const char *kind, bool is_there)
+release_sign_if(const char *part, bool is_there)
 {
-	Datum		values[] = {CStringGetTextDatum(kind), BoolGetDatum(false)};
+	Datum		values[] = {CStringGetTextDatum(part), BoolGetDatum(false)};
 
 	if (!is_there)
 		return;
@@ -281,9 +403,9 @@ is_time(TimestampTz *last, int milliseconds)
 	return true;
 }
 
-/* enable_guard_soon returns false if it could not have the lock. */
+/* enable_soon returns false if it could not have the lock. */
 static bool
-enable_guard_soon(void)
+enable_soon(Guard *guard)
 {
 	volatile bool done = true;
 	MemoryContext context = CurrentMemoryContext;
@@ -296,7 +418,7 @@ enable_guard_soon(void)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		(void) ocq_statement_run(&enable_guard, NULL, NULL);
+		(void) ocq_statement_run(&guard->enable, NULL, NULL);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -316,19 +438,26 @@ enable_guard_soon(void)
 }
 
 /*
- * mend_guard has events_append_only fire always again.  One that is disabled was
- * disabled by somebody, and is left to him.
+ * mend_guards has triggers fire always again.  One that is disabled was disabled by
+ * somebody, and is left to him.  One at a time, as each locks its table until the
+ * transaction ends.
  */
 static void
-mend_guard(void)
+mend_guards(void)
 {
-	if (guard_state() == TRIGGER_DISABLED || !is_unguarded() || !enable_guard_soon())
+	for (int i = 0; i < (int) lengthof(guards); i++)
+	{
+		char		state = guard_state(&guards[i]);
+
+		if (state == TRIGGER_FIRES_ALWAYS || state == TRIGGER_DISABLED || !enable_soon(&guards[i]))
+			continue;
+		ereport(WARNING,
+				(errcode(OCQ_ERR_TRIGGER_DISABLED),
+				 errmsg("trigger %s did not fire in replica sessions and has been set right", guards[i].name),
+				 errdetail("ALTER TABLE ... ENABLE TRIGGER ALL, which pg_restore --disable-triggers runs, makes it an ordinary one."),
+				 errhint("If rows were restored without triggers, call projection_verify for each projection.")));
 		return;
-	ereport(WARNING,
-			(errcode(OCQ_ERR_TRIGGER_DISABLED),
-			 errmsg("trigger events_append_only did not fire in replica sessions and has been set right"),
-			 errdetail("ALTER TABLE ... ENABLE TRIGGER ALL, which pg_restore --disable-triggers runs, makes it an ordinary one."),
-			 errhint("If rows were restored without triggers, call projection_verify for each projection.")));
+	}
 }
 
 static void
@@ -343,7 +472,7 @@ warn_of_disabled_triggers(void)
 			(errcode(OCQ_ERR_TRIGGER_DISABLED),
 			 errmsg("triggers of order_cqrs are disabled: %s", TextDatumGetCString(ocq_row_datum(0, 1))),
 			 errdetail("Projections fall behind the events, or events can be changed."),
-			 errhint("Enable them: ALTER TABLE ... ENABLE TRIGGER, of events_append_only ENABLE ALWAYS TRIGGER.")));
+			 errhint("Enable them: ALTER TABLE ... ENABLE TRIGGER ....")));
 }
 
 static void
@@ -362,13 +491,16 @@ warn_of_hold(TimestampTz since)
 					 ocq_restore_timeout)));
 }
 
-/* finish removes what a restore without triggers has left behind. */
+/* finish_without_triggers ends a restore that has left no marks. */
 static void
-finish(void)
+finish_without_triggers(void)
 {
-	if (ocq_statement_run_latest(&delete_second_ends, NULL, NULL) == 0)
+	if (has_disabled_guard())
+		return;					/* COPY is under way */
+	(void) ocq_statement_run_latest(&select_is_doubled, NULL, NULL);
+	if (!DatumGetBool(ocq_row_datum(0, 1)))
 		return;
-	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
+	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
 	release_sign_if("triggers", is_unguarded());
 }
 
@@ -386,31 +518,29 @@ ocq_restore_look_after(void)
 	ocq_scope_enter(&scope);
 	note_sign("triggers", is_unguarded());
 	note_sign("sequence", sequence_is_behind());
-	finish();
+	(void) ocq_statement_run_latest(&delete_complete, NULL, NULL);
+	finish_without_triggers();
 	if (ocq_statement_run_latest(&expire_signs, values, NULL) > 0)
-		(void) ocq_statement_run_latest(&delete_expired_marks, NULL, NULL);
+		(void) ocq_statement_run_latest(&delete_expired, NULL, NULL);
 	marks = read_marks();
 	if (marks.since != 0)
 		warn_of_hold(marks.since);
 	else
 	{
-		mend_guard();
+		mend_guards();
 		warn_of_disabled_triggers();
 	}
 	ocq_scope_leave(&scope);
 }
 
 /*
- * restore_ended() is the BEFORE INSERT row trigger on restore_state for rows of kind
- * 'end': all that precedes it in a dump has been committed, or is a part of the same
- * transaction.
+ * Triggers.
  */
-Datum
-ocq_restore_ended(PG_FUNCTION_ARGS)
+
+static TriggerData *
+check_called_before_insert(FunctionCallInfo fcinfo, const char *name)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	OcqScope	scope;
-	bool		is_there;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
@@ -418,16 +548,55 @@ ocq_restore_ended(PG_FUNCTION_ARGS)
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("restore_ended() must be called as a BEFORE INSERT row trigger")));
+				 errmsg("%s() must be called as a BEFORE INSERT row trigger", name)));
+	return trigger;
+}
 
+/* restore_arrive() is the BEFORE INSERT row trigger on bus_future and bus_registration. */
+Datum
+ocq_restore_arrive(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = check_called_before_insert(fcinfo, "restore_arrive");
+	OcqScope	scope;
+
+	if (!own_rows)
+	{
+		ocq_scope_enter(&scope);
+		ocq_restore_mark(RelationGetRelationName(trigger->tg_relation));
+		ocq_scope_leave(&scope);
+	}
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+bool
+ocq_restore_is_own_row(void)
+{
+	return own_rows;
+}
+
+/*
+ * restore_expect() is the BEFORE INSERT row trigger on restore_state for what a dump
+ * says of its content.  Our own statements say it of this database.
+ */
+Datum
+ocq_restore_expect(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = check_called_before_insert(fcinfo, "restore_expect");
+	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
+	OcqScope	scope;
+	Datum		values[1];
+	bool		isnull;
+
+	if (own_rows)
+		return PointerGetDatum(trigger->tg_trigtuple);
 	ocq_scope_enter(&scope);
-	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
-	is_there = ocq_statement_run_latest(&select_end, NULL, NULL) > 0;
+	values[0] = SPI_getbinval(trigger->tg_trigtuple, descriptor, SPI_fnumber(descriptor, "part"), &isnull);
+	(void) ocq_statement_run(&insert_expected, values, NULL);
 	ocq_append_wake_at_commit();
 	ocq_scope_leave(&scope);
 
-	/* NULL instead of the row: there is nothing left to insert. */
-	return PointerGetDatum(is_there ? NULL : trigger->tg_trigtuple);
+	/* NULL instead of the row: it says nothing of this database yet. */
+	return PointerGetDatum(NULL);
 }
 
 /* restore_end() */
@@ -438,9 +607,9 @@ ocq_restore_end(PG_FUNCTION_ARGS)
 
 	ocq_scope_enter(&scope);
 	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
+	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
 	release_sign_if("triggers", is_unguarded());
 	release_sign_if("sequence", sequence_is_behind());
-	(void) ocq_statement_run_latest(&insert_end, NULL, NULL);
 	ocq_append_wake_at_commit();
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();

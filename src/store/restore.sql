@@ -1,47 +1,46 @@
 -- Restores: what says that one is under way.
 
 CREATE TABLE restore_state (
-    kind text COLLATE "C" NOT NULL CHECK (kind IN ('end', 'rows', 'log', 'triggers', 'sequence')),
-    holds boolean NOT NULL,
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('content', 'expected', 'arrived', 'sign')),
+    part text COLLATE "C" NOT NULL,
+    holds boolean NOT NULL DEFAULT false,
     marked_at timestamptz,
-    -- These are always NULL. pg_dump writes the rows of a table after those of the tables that it refers to.
-    number int UNIQUE,
-    position bigint REFERENCES events (position),
-    tenant_id text COLLATE "C",
-    order_id text COLLATE "C",
-    saga_name text COLLATE "C" REFERENCES saga_state,
-    handler_kind text,
-    handler_type text COLLATE "C",
-    FOREIGN KEY (tenant_id, order_id) REFERENCES order_saga,
-    FOREIGN KEY (handler_kind, handler_type) REFERENCES bus_registration
+    in_pieces boolean NOT NULL DEFAULT false,
+    is_many boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE restore_state IS 'Signs that a dump is being restored; while one of them holds, the saga and futures wait';
+COMMENT ON TABLE restore_state IS 'What a dump holds, and signs that one is being restored: while they hold, the saga and futures wait';
 COMMENT ON COLUMN restore_state.kind
-    IS 'rows, log: events or saga rows came past the commands; triggers, sequence: events are not guarded, or ahead of their sequence; end: the row that each dump holds and that ends a restore';
+    IS 'content: a table that a dump of this database has rows of; expected: the same of a dump that is being restored; arrived: rows came past the commands; sign: another sign of a restore';
+COMMENT ON COLUMN restore_state.part
+    IS 'Name of a table; of a sign triggers (they do not fire always) or sequence (it is behind the events)';
 COMMENT ON COLUMN restore_state.holds IS 'Whether the saga and futures wait because of it';
 COMMENT ON COLUMN restore_state.marked_at IS 'When it was seen; it holds for order_cqrs.restore_timeout at most';
-COMMENT ON COLUMN restore_state.number IS 'NULL';
-COMMENT ON COLUMN restore_state.position IS 'NULL; has this table restored after events';
-COMMENT ON COLUMN restore_state.tenant_id IS 'NULL, like order_id';
-COMMENT ON COLUMN restore_state.order_id IS 'NULL; has this table restored after order_saga';
-COMMENT ON COLUMN restore_state.saga_name IS 'NULL; has this table restored after saga_state';
-COMMENT ON COLUMN restore_state.handler_kind IS 'NULL, like handler_type';
-COMMENT ON COLUMN restore_state.handler_type IS 'NULL; has this table restored after bus_registration';
+COMMENT ON COLUMN restore_state.in_pieces IS 'Whether the rows came in several transactions';
+COMMENT ON COLUMN restore_state.is_many IS 'Whether events came that are projected in batches when the transaction ends';
 
-INSERT INTO restore_state (kind, holds) VALUES ('end', false);
+INSERT INTO restore_state (kind, part) VALUES ('content', 'saga_state');
 
-SELECT pg_extension_config_dump('restore_state', $$WHERE kind = 'end'$$);
+SELECT pg_extension_config_dump('restore_state', $$WHERE kind = 'content'$$);
 
--- Futures come last of all.
-ALTER TABLE bus_future ADD COLUMN restored_after int REFERENCES restore_state (number);
-COMMENT ON COLUMN bus_future.restored_after IS 'NULL; has this table restored after all that futures need';
+CREATE FUNCTION restore_expect() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_expect';
+COMMENT ON FUNCTION restore_expect() IS 'Row trigger that takes what a dump says of its content for what is to come';
 
-CREATE FUNCTION restore_ended() RETURNS trigger
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_ended';
-COMMENT ON FUNCTION restore_ended() IS 'Row trigger that ends the state of a restore when the last of the rows that the saga and futures need arrives';
+CREATE TRIGGER restore_expect BEFORE INSERT ON restore_state
+    FOR EACH ROW WHEN (NEW.kind = 'content') EXECUTE FUNCTION restore_expect();
 
-CREATE TRIGGER restore_ended BEFORE INSERT ON restore_state
-    FOR EACH ROW WHEN (NEW.kind = 'end') EXECUTE FUNCTION restore_ended();
+CREATE FUNCTION restore_arrive() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_arrive';
+COMMENT ON FUNCTION restore_arrive() IS 'Row trigger that marks rows which came past the commands';
+
+CREATE TRIGGER restore_arrive BEFORE INSERT ON bus_registration
+    FOR EACH ROW EXECUTE FUNCTION restore_arrive();
+CREATE TRIGGER restore_arrive BEFORE INSERT ON bus_future
+    FOR EACH ROW EXECUTE FUNCTION restore_arrive();
+
+-- That they do not fire always any more tells of ALTER TABLE ... ENABLE TRIGGER ALL, and so of a restore without triggers.
+ALTER TABLE bus_future ENABLE ALWAYS TRIGGER restore_arrive;
+ALTER TABLE order_saga ENABLE ALWAYS TRIGGER saga_restore;
 
 CREATE FUNCTION restore_project() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_project';
@@ -49,7 +48,7 @@ COMMENT ON FUNCTION restore_project() IS 'Deferred row trigger that has the sync
 
 CREATE CONSTRAINT TRIGGER restore_project AFTER INSERT ON restore_state
     DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW WHEN (NEW.kind = 'log') EXECUTE FUNCTION restore_project();
+    FOR EACH ROW WHEN (NEW.is_many) EXECUTE FUNCTION restore_project();
 
 CREATE PROCEDURE restore_end()
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_end';

@@ -7,6 +7,7 @@
 #define OCQ_STORE_STORE_H
 
 #include "base/compat.h"
+#include "base/statement.h"
 #include "store/event.h"
 
 /* stream.c */
@@ -75,8 +76,18 @@ extern void ocq_append_init(void);
 /* restore.c */
 extern int	ocq_restore_timeout;	/* GUC order_cqrs.restore_timeout, in seconds */
 
-extern void ocq_restore_mark(void);
-extern void ocq_restore_mark_log(void);
+/* Whether it is known that a dump of this database says that it holds rows of a table. */
+typedef struct OcqContent
+{
+	Oid			noted_in;		/* the extension, by one of its relations */
+	TransactionId noted_by;		/* a transaction that may be rolled back */
+} OcqContent;
+
+extern uint64 ocq_restore_run_own(OcqStatement *statement, Datum *values, const char *nulls);
+extern bool ocq_restore_is_own_row(void);
+extern void ocq_restore_has_content(OcqContent *content, const char *part);
+extern void ocq_restore_mark(const char *part);
+extern void ocq_restore_mark_many(void);
 extern bool ocq_restore_is_under_way(void);
 extern void ocq_restore_look_after(void);
 
