@@ -53,6 +53,11 @@ OCQ_STATEMENT("SELECT max(b.position), count(*) FROM (SELECT e.position"
 			  " ORDER BY position LIMIT $4) AS e ORDER BY e.position LIMIT $4) AS b",
 			  INT8OID, INT8OID, TEXTARRAYOID, INT8OID);
 
+/* It has no rows if there are events. */
+static OcqStatement select_end_of_empty_log =
+OCQ_STATEMENT_NOARGS("SELECT max(last_position) FROM order_cqrs.projection_state"
+					 " HAVING NOT EXISTS (SELECT FROM order_cqrs.events)");
+
 /* A first version is no change of a name that anybody could know. */
 static OcqStatement select_renamers =
 OCQ_STATEMENT("SELECT DISTINCT xmin FROM order_cqrs.events"
@@ -104,8 +109,10 @@ wait_for_announcements(int64 horizon)
 }
 
 /*
- * ocq_sync_horizon returns the horizon for projections.  What it does beyond
- * waiting for appenders once is for names: see reference/lookup.c.
+ * ocq_sync_horizon returns the horizon for projections.  In an empty log it is no further
+ * than checkpoints are: a restore may set the sequence first, and bring the events without
+ * firing the trigger that sets checkpoints back.  What it does beyond waiting for appenders
+ * once is for names: see reference/lookup.c.
  */
 int64
 ocq_sync_horizon(void)
@@ -114,6 +121,8 @@ ocq_sync_horizon(void)
 
 	wait_for_announcements(horizon);
 	ocq_horizon_wait_for_appenders();
+	if (ocq_statement_run(&select_end_of_empty_log, NULL, NULL) > 0)
+		horizon = Min(horizon, DatumGetInt64(ocq_row_datum(0, 1)));
 	return horizon;
 }
 

@@ -116,7 +116,10 @@ OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS ") AND NOT " IS_COMPLETE ","
 					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'sequence' AND NOT holds),"
 					 " (SELECT min(marked_at) FROM order_cqrs.restore_state WHERE holds)");
 
-/* Whether the rows of a dump that came without triggers are there, as far as one can tell. */
+/*
+ * Whether the rows of a dump that came without triggers are there, as far as one can tell,
+ * and commands would find in the sync read tables what they check against.
+ */
 static OcqStatement select_is_doubled =
 OCQ_STATEMENT_ON_ALL("SELECT (SELECT count(*) > 1 FROM order_cqrs.restore_state"
 					 " WHERE kind = 'content' AND part = 'saga_state')"
@@ -124,7 +127,10 @@ OCQ_STATEMENT_ON_ALL("SELECT (SELECT count(*) > 1 FROM order_cqrs.restore_state"
 					 " WHEN 'events' THEN NOT EXISTS (SELECT FROM order_cqrs.events)"
 					 " WHEN 'order_saga' THEN NOT EXISTS (SELECT FROM order_cqrs.order_saga)"
 					 " WHEN 'bus_registration' THEN NOT EXISTS (SELECT FROM order_cqrs.bus_registration)"
-					 " ELSE false END)");
+					 " ELSE false END)"
+					 " AND NOT EXISTS (SELECT FROM order_cqrs.projection_state"
+					 " WHERE mode = 'sync' AND status = 'running'"
+					 " AND last_position < (SELECT max(position) FROM order_cqrs.events))");
 
 static OcqStatement delete_doubles =
 OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state AS r WHERE kind = 'content' AND EXISTS"

@@ -46,7 +46,7 @@ OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_c
 			  " WHERE last_position < CASE WHEN mode = 'async' OR status = 'failed' THEN $1 ELSE $2 END"
 			  " AND status <> 'paused' AND (status <> 'failed'"
 			  " OR updated_at + make_interval(secs => least(power(2, least(attempts, 9)), 300)) <= clock_timestamp())"
-			  " ORDER BY mode, projection_name",
+			  " ORDER BY mode, projection_name <> 'reference', projection_name",
 			  INT8OID, INT8OID);
 
 static OcqStatement count_failed =
@@ -208,6 +208,10 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 			outcome.look_over_to = round.look_over_to;
 			break;
 		}
+
+		/* The others take names from its tables. */
+		if (round.due[i].projection == &ocq_projection_reference && result == OCQ_SYNC_BUSY)
+			break;
 	}
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return outcome;
