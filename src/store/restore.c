@@ -192,16 +192,16 @@ typedef struct Guard
 
 static Guard guards[] = {
 	{
-		OCQ_REL_EVENTS, "events_append_only",
-		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.events ENABLE ALWAYS TRIGGER events_append_only")
-	},
-	{
 		OCQ_REL_ORDER_SAGA, "saga_restore",
 		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.order_saga ENABLE ALWAYS TRIGGER saga_restore")
 	},
 	{
 		OCQ_REL_BUS_FUTURE, "restore_arrive",
 		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.bus_future ENABLE ALWAYS TRIGGER restore_arrive")
+	},
+	{
+		OCQ_REL_EVENTS, "events_append_only",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.events ENABLE ALWAYS TRIGGER events_append_only")
 	}
 };
 
@@ -445,7 +445,7 @@ enable_soon(Guard *guard)
 
 /*
  * mend_guards has triggers fire always again.  One that is disabled was disabled by
- * somebody, and is left to him.  One at a time, as each locks its table until the
+ * somebody, and is left to him.  events is the last, as each table stays locked until the
  * transaction ends.
  */
 static void
@@ -462,7 +462,6 @@ mend_guards(void)
 				 errmsg("trigger %s did not fire in replica sessions and has been set right", guards[i].name),
 				 errdetail("ALTER TABLE ... ENABLE TRIGGER ALL, which pg_restore --disable-triggers runs, makes it an ordinary one."),
 				 errhint("If rows were restored without triggers, call projection_verify for each projection.")));
-		return;
 	}
 }
 

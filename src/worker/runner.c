@@ -272,6 +272,22 @@ run_bus_round(long *wait_ms)
 /* The same while a restore is under way, whose end wakes us, but for the sequence's setting. */
 #define RESTORE_RETRY_MS 500
 
+/* has_to_wait tells whether a restore is under way; at its end the pool's turn comes at once. */
+static bool
+has_to_wait(void)
+{
+	static bool had_to_wait = false;
+
+	if (ocq_restore_is_under_way())
+	{
+		ocq_restore_look_after();
+		return had_to_wait = true;
+	}
+	if (had_to_wait)
+		last_upkeep = 0;
+	return had_to_wait = false;
+}
+
 static void
 warn_of_checkpoint(void)
 {
@@ -302,7 +318,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 		long		next;
 
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: saga");
-		if (ocq_restore_is_under_way())
+		if (has_to_wait())
 		{
 			*wait_ms = Min(*wait_ms, RESTORE_RETRY_MS);
 			CommitTransactionCommand();
