@@ -270,7 +270,7 @@ run_bus_round(long *wait_ms)
 #define SAGA_RETRY_MS 100
 
 /* The same while a restore is under way, whose end wakes us, but for the sequence's setting. */
-#define RESTORE_RETRY_MS 500
+#define RESTORE_RETRY_MS 200
 
 /* has_to_wait tells whether a restore is under way; at its end the pool's turn comes at once. */
 static bool

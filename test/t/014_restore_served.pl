@@ -206,8 +206,9 @@ sub restore_parts
 		unlink $list;
 		append_to_file($list, "$line{$part}\n");
 		run_log([ 'pg_restore', '--data-only', @$options, '--use-list', $list, '--dbname', $node->connstr($database), $dump ]);
-		let_runner_look($database) if $part ne $parts[-1];
-		is(changed_rows($database), '', "$name: all waits after $part") if $part ne $parts[-1];
+		next if $part =~ /_seq$/ || $part eq $parts[-1];    # by itself a sequence is nothing to act on
+		let_runner_look($database);
+		is(changed_rows($database), '', "$name: all waits after $part");
 	}
 	return;
 }
