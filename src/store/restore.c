@@ -99,6 +99,8 @@ OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arriv
 
 #define MARKS " FROM order_cqrs.restore_state AS r WHERE r.kind IN ('arrived', 'expected') AND r.holds"
 
+static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMIT 1");
+
 /* Whether something is expected, all of that has arrived, and nothing is about to follow. */
 #define IS_COMPLETE \
 	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
@@ -374,6 +376,23 @@ ocq_restore_is_under_way(void)
 }
 
 /*
+ * ocq_restore_may_set_sequence tells whether the sequence may be behind the log because
+ * a restore has yet to set it.
+ */
+bool
+ocq_restore_may_set_sequence(void)
+{
+	OcqScope	scope;
+	bool		result;
+
+	ocq_scope_enter(&scope);
+	result = ocq_statement_run_latest(&select_any_mark, NULL, NULL) > 0 ||
+		(!read_marks().triggers_may_be && is_unguarded());
+	ocq_scope_leave(&scope);
+	return result;
+}
+
+/*
  * Looking after the signs.
  */
 
@@ -519,12 +538,17 @@ ocq_restore_look_after(void)
 	Datum		values[] = {Float8GetDatum(ocq_restore_timeout)};
 	OcqScope	scope;
 	Marks		marks;
+	bool		is_behind;
 
 	ocq_scope_enter(&scope);
 	note_sign("triggers", is_unguarded());
-	note_sign("sequence", sequence_is_behind());
-	(void) ocq_statement_run_latest(&delete_complete, NULL, NULL);
-	finish_without_triggers();
+	is_behind = sequence_is_behind();
+	note_sign("sequence", is_behind);
+	if (!is_behind)
+	{
+		(void) ocq_statement_run_latest(&delete_complete, NULL, NULL);
+		finish_without_triggers();
+	}
 	if (ocq_statement_run_latest(&expire_signs, values, NULL) > 0)
 		(void) ocq_statement_run_latest(&delete_expired, NULL, NULL);
 	marks = read_marks();

@@ -89,6 +89,7 @@ extern void ocq_restore_has_content(OcqContent *content, const char *part);
 extern void ocq_restore_mark(const char *part);
 extern void ocq_restore_mark_many(void);
 extern bool ocq_restore_is_under_way(void);
+extern bool ocq_restore_may_set_sequence(void);
 extern void ocq_restore_look_after(void);
 
 /* horizon.c */
