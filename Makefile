@@ -26,6 +26,7 @@ OBJS = \
 	src/store/notify.o \
 	src/store/positions.o \
 	src/store/read.o \
+	src/store/restore.o \
 	src/store/stream.o \
 	src/store/stream_read.o \
 	src/store/subscription.o \
@@ -54,6 +55,7 @@ OBJS = \
 	src/projection/payments.o \
 	src/projection/reference.o \
 	src/projection/registry.o \
+	src/projection/restored.o \
 	src/projection/state.o \
 	src/projection/sync.o \
 	src/projection/trigger.o \
@@ -115,6 +117,7 @@ SQL_FRAGMENTS = \
 	src/bus/handlers.sql \
 	src/bus/future.sql \
 	src/saga/saga.sql \
+	src/store/restore.sql \
 	src/grants.sql
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql

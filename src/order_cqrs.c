@@ -101,6 +101,11 @@ define_settings(void)
 							&ocq_queue_capacity, 1000, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	ocq_stock_define_settings();
+	DefineCustomIntVariable("order_cqrs.restore_timeout",
+							"How long the saga and futures wait for the end of a restore.",
+							"It counts from the last commit of events or saga rows that came past the commands.",
+							&ocq_restore_timeout, 300, 1, 7 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.result_retention",
 							"How long the result of a future is kept.",
 							"It counts from when the future was done, failed or cancelled.",

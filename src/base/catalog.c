@@ -37,6 +37,8 @@ static const char *const relation_names[OCQ_NUM_RELATIONS] = {
 	[OCQ_REL_PRODUCTS] = "products",
 	[OCQ_REL_INVENTORY] = "inventory",
 	[OCQ_REL_PROJECTION_STATE] = "projection_state",
+	[OCQ_REL_ORDER_SAGA] = "order_saga",
+	[OCQ_REL_BUS_FUTURE] = "bus_future",
 };
 
 static Oid	relation_oids[OCQ_NUM_RELATIONS];

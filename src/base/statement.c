@@ -29,7 +29,6 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
@@ -204,15 +203,18 @@ ocq_check_deferred_constraints(void)
 	AfterTriggerSetState(makeNode(ConstraintsSetStmt));
 }
 
+bool		ocq_process_is_own = false;
+
 /*
- * ocq_check_own_deferred_constraints is for work that a worker or a session does in a
- * scope.  A session's are left to its commit: among them may be its user's own, which would
- * run as the owner here, and foreign keys that he has deferred because they do not hold yet.
+ * ocq_check_own_deferred_constraints is for work that a process of our own or a session
+ * does in a scope.  A session's are left to its commit, also in a pool worker: among
+ * them may be its user's own, which would run as the owner here, and foreign keys that
+ * he has deferred because they do not hold yet.
  */
 void
 ocq_check_own_deferred_constraints(void)
 {
-	if (MyBackendType == B_BG_WORKER)
+	if (ocq_process_is_own)
 		ocq_check_deferred_constraints();
 }
 

@@ -37,6 +37,9 @@ extern Portal ocq_statement_open(OcqStatement *statement, Datum *values, const c
 extern void ocq_check_deferred_constraints(void);
 extern void ocq_check_own_deferred_constraints(void);
 
+/* Whether no transaction of this process is a user's; set by the worker room. */
+extern bool ocq_process_is_own;
+
 /* Reading the rows of the last statement. */
 extern Datum ocq_row_datum(uint64 row, int column);
 extern bool ocq_row_is_null(uint64 row, int column);

@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
+#include "store/store.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -92,7 +93,7 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 
 	ocq_scope_enter(&scope);
 	ocq_capacity_check();
-	(void) ocq_statement_run(&insert_future, values, is_command ? NULL : "    n   ");
+	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n   ");
 	ocq_future_waiting_changed(1);
 	ocq_scope_leave(&scope);
 }

@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "store/store.h"
 #include "tenant/tenant.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -53,6 +54,11 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r (kind, type, handler
 
 static OcqStatement delete_handler =
 OCQ_STATEMENT("DELETE FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2", TEXTOID, TEXTOID);
+
+/* What a dump is said to hold (store/restore.c) it has to hold. */
+static OcqStatement delete_content =
+OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind = 'content' AND part = 'bus_registration'"
+					 " AND NOT EXISTS (SELECT FROM order_cqrs.bus_registration)");
 
 const char *
 ocq_bus_kind_name(OcqBusKind kind)
@@ -278,10 +284,12 @@ register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 		CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))
 	};
 	OcqScope	scope;
+	OcqContent	content = {0};		/* another session may have removed what it says */
 	char	   *present;
 
 	ocq_scope_enter(&scope);
-	if (ocq_statement_run(&insert_handler, values, NULL) == 0)
+	ocq_restore_has_content(&content, "bus_registration");
+	if (ocq_restore_run_own(&insert_handler, values, NULL) == 0)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_HANDLER_REFUSED),
 				 errmsg("the handler of %s \"%s\" was not registered", ocq_bus_kind_name(kind), text_to_cstring(type)),
@@ -312,6 +320,7 @@ unregister_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 				 errmsg("%s \"%s\" has no registered handler", ocq_bus_kind_name(kind), text_to_cstring(type)),
 				 errdetail("There is nothing to unregister."),
 				 errhint("See order_cqrs.bus_handlers.")));
+	(void) ocq_statement_run(&delete_content, NULL, NULL);
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();
 }

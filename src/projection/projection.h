@@ -204,6 +204,10 @@ extern void ocq_state_set_paused_to(const OcqProjection *projection, int64 posit
 extern void ocq_state_set_status(const OcqProjection *projection, const char *status);
 extern void ocq_state_reset(const OcqProjection *projection);
 extern void ocq_state_rewind(int64 position);
+extern void ocq_state_rewind_again(void);
+
+/* restored.c */
+extern bool ocq_restored_leave_out(void);
 
 /* sync.c */
 typedef enum OcqSyncResult
@@ -221,6 +225,7 @@ extern int64 ocq_sync_horizon(void);
 extern int64 ocq_sync_renamed_to(int64 horizon);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
+extern void ocq_sync_restored(const OcqProjection *projection, int64 up_to);
 extern void ocq_sync_require_read_committed(void);
 extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait);
 

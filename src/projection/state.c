@@ -184,12 +184,13 @@ ocq_state_reset(const OcqProjection *projection)
  * projection could see an event at that position before.  One statement serves
  * all rows of a COPY that come in order.
  */
+static int64 rewound_to = 0;
+static SubTransactionId rewound_in = InvalidSubTransactionId;
+static TransactionId rewound_by = InvalidTransactionId;
+
 void
 ocq_state_rewind(int64 position)
 {
-	static int64 rewound_to = 0;
-	static SubTransactionId rewound_in = InvalidSubTransactionId;
-	static TransactionId rewound_by = InvalidTransactionId;
 	Datum		values[] = {Int64GetDatum(position)};
 
 	if (rewound_by == GetTopTransactionIdIfAny() &&
@@ -203,6 +204,13 @@ ocq_state_rewind(int64 position)
 	rewound_by = GetTopTransactionId();
 	rewound_in = GetCurrentSubTransactionId();
 	rewound_to = position;
+}
+
+/* ocq_state_rewind_again is for when checkpoints have moved on in the same transaction. */
+void
+ocq_state_rewind_again(void)
+{
+	rewound_by = InvalidTransactionId;
 }
 
 /*

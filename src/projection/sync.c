@@ -68,6 +68,11 @@ OCQ_STATEMENT("SELECT coalesce(max(e.position), 0)"
 			  " ORDER BY position DESC LIMIT 1) AS e",
 			  INT8OID);
 
+/* It has no rows if there are events. */
+static OcqStatement select_end_of_empty_log =
+OCQ_STATEMENT_NOARGS("SELECT max(last_position) FROM order_cqrs.projection_state"
+					 " HAVING NOT EXISTS (SELECT FROM order_cqrs.events)");
+
 /* One try at a batch. */
 typedef struct Batch
 {
@@ -75,6 +80,7 @@ typedef struct Batch
 	bool		is_sync;
 	bool		waits;			/* for another process, if need be */
 	bool		appends_are_blocked;
+	bool		is_restored;	/* by the transaction that we are in; nothing was wrong */
 	bool		is_blocked;		/* by a command, for now */
 	bool		presumes_new;	/* that no read table knows the orders that begin in the batch */
 	bool		met_rows;		/* the presumption was wrong */
@@ -85,8 +91,10 @@ typedef struct Batch
 } Batch;
 
 /*
- * ocq_sync_horizon returns the horizon for projections.  Why it waits for appenders
- * twice is for names: see reference/lookup.c.
+ * ocq_sync_horizon returns the horizon for projections.  In an empty log it is no
+ * further than checkpoints are: a restore may set the sequence first, and bring the
+ * events without firing the trigger that sets checkpoints back.  Why it waits for
+ * appenders twice is for names: see reference/lookup.c.
  */
 int64
 ocq_sync_horizon(void)
@@ -95,6 +103,8 @@ ocq_sync_horizon(void)
 
 	ocq_horizon_wait_for_appenders();
 	AcceptInvalidationMessages();
+	if (ocq_statement_run(&select_end_of_empty_log, NULL, NULL) > 0)
+		horizon = Min(horizon, DatumGetInt64(ocq_row_datum(0, 1)));
 	return horizon;
 }
 
@@ -262,7 +272,10 @@ handle_batch(Batch *batch)
 
 		(void) ocq_projection_handle_many(batch->projection, &states, false);
 	}
-	ocq_state_advance(batch->projection, batch->end, batch->events, repaired, renewed);
+	if (batch->is_restored)
+		ocq_state_advance(batch->projection, batch->end, 0, 0, 0);
+	else
+		ocq_state_advance(batch->projection, batch->end, batch->events, repaired, renewed);
 }
 
 /* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */
@@ -280,7 +293,8 @@ try_once(Batch *batch)
 		/* A connection of its own, so that the memory of one try is not missing in the next. */
 		SPI_connect();
 		handle_batch(batch);
-		ocq_check_own_deferred_constraints();
+		if (!batch->is_restored)
+			ocq_check_own_deferred_constraints();
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -326,7 +340,7 @@ try_batch(Batch *batch)
 
 static OcqSyncResult
 step_from(const OcqProjection *projection, const OcqProjectionState *state, int64 horizon,
-		  bool wait, bool appends_are_blocked)
+		  bool wait, bool appends_are_blocked, bool is_restored)
 {
 	int64		most = state->is_sync ? Min(ocq_batch_size, REPAIR_BATCH_SIZE) : ocq_batch_size;
 
@@ -337,6 +351,7 @@ step_from(const OcqProjection *projection, const OcqProjectionState *state, int6
 			.is_sync = state->is_sync,
 			.waits = wait,
 			.appends_are_blocked = appends_are_blocked,
+			.is_restored = is_restored,
 			.after = state->last_position
 		};
 		char	   *message;
@@ -420,8 +435,30 @@ ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait, bool ap
 		if (state.last_position > horizon)
 			check_checkpoint(projection, &state);
 		result = state.last_position >= horizon ? OCQ_SYNC_DONE :
-			step_from(projection, &state, horizon, wait, appends_are_blocked);
+			step_from(projection, &state, horizon, wait, appends_are_blocked, false);
 	}
 	ocq_scope_leave(&scope);
 	return result;
+}
+
+/*
+ * ocq_sync_restored takes a projection, if it is sync, to an event of the transaction that
+ * the caller is in.  The caller holds the barrier, and ExclusiveLock on projection_state.
+ */
+void
+ocq_sync_restored(const OcqProjection *projection, int64 up_to)
+{
+	OcqSyncResult result;
+
+	do
+	{
+		OcqProjectionState state;
+		OcqScope	scope;
+
+		ocq_scope_enter(&scope);
+		(void) ocq_state_lock(projection, true, &state);
+		result = !state.is_sync || state.is_paused || state.last_position >= up_to ? OCQ_SYNC_DONE :
+			step_from(projection, &state, up_to, false, true, true);
+		ocq_scope_leave(&scope);
+	} while (result == OCQ_SYNC_PROGRESS);
 }

@@ -9,8 +9,9 @@
  * An event that no command appends (COPY, a restore, an INSERT by the owner) has
  * a position that was not drawn under the sequence's lock, perhaps below a
  * checkpoint.  For such events the checkpoints are set back and held there until
- * the transaction ends, so that the worker handles them.  Their versions are checked
- * here: a CHECK of the table's would be read anew for each append of a command, which
+ * the transaction ends, so that the worker handles them; many of them are handled in
+ * batches at its end (restored.c).  They also mark that a restore may be under way
+ * (store/restore.c).  Their versions are checked here: a CHECK of the table's would be read anew for each append of a command, which
  * counts from 1.
  *-------------------------------------------------------------------------
  */
@@ -104,8 +105,11 @@ ocq_events_project(PG_FUNCTION_ARGS)
 			ocq_event_report_malformed(&event, "has no valid version");
 		ocq_horizon_hold();
 		ocq_state_rewind(event.position);
+		ocq_restore_mark("events");
+		if (!ocq_restored_leave_out())
+			project(&event, NULL);
 	}
-	if (append == NULL || event.version == append->after_version + append->count)
+	else if (event.version == append->after_version + append->count)
 		project(&event, append);
 	ocq_scope_leave(&scope);
 	return PointerGetDatum(NULL);

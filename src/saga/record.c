@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "saga/saga.h"
+#include "store/store.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
@@ -41,6 +42,10 @@ static OcqStatement restore_checkpoint =
 OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = greatest(last_position, $2),"
 			  " updated_at = clock_timestamp() WHERE saga_name = $1",
 			  TEXTOID, INT8OID);
+
+static OcqStatement select_last_event =
+OCQ_STATEMENT("SELECT position FROM order_cqrs.events WHERE position <= $1 ORDER BY position DESC LIMIT 1",
+			  INT8OID);
 
 static OcqStatement select_record =
 OCQ_STATEMENT("SELECT step, attempts, next_attempt_at <= clock_timestamp(), next_attempt_at,"
@@ -125,12 +130,19 @@ ocq_saga_write(const OcqSagaRecord *record)
 		Int32GetDatum(record->version)
 	};
 	char		nulls[] = "       ";
+	static OcqContent content;
 
 	if (!record->has_next)
 		nulls[4] = 'n';
 	if (record->last_error == NULL)
 		nulls[5] = 'n';
-	(void) ocq_statement_run(record->exists ? &update_record : &insert_record, values, nulls);
+	if (record->exists)
+	{
+		(void) ocq_statement_run(&update_record, values, nulls);
+		return;
+	}
+	ocq_restore_has_content(&content, "order_saga");
+	(void) ocq_restore_run_own(&insert_record, values, nulls);
 }
 
 /*
@@ -203,6 +215,16 @@ ocq_saga_reset_checkpoint(int64 position, int64 log_end)
 					   position, log_end),
 			 errhint("Its table order_cqrs.order_saga may speak of orders that are not in the log.")));
 	(void) ocq_statement_run(&reset_checkpoint, NULL, NULL);
+}
+
+/* ocq_saga_follow_log moves the checkpoint to the last event up to a position. */
+void
+ocq_saga_follow_log(int64 position)
+{
+	Datum		values[] = {Int64GetDatum(position)};
+
+	if (ocq_statement_run(&select_last_event, values, NULL) > 0)
+		ocq_saga_set_checkpoint(DatumGetInt64(ocq_row_datum(0, 1)));
 }
 
 /* SPI leaves each statement in a memory context of its own. */
@@ -289,7 +311,7 @@ has_record(const TriggerData *trigger)
 
 /*
  * saga_restore() is the BEFORE INSERT row trigger on saga_state and order_saga.  An
- * INSERT of a row that is there comes from the restore of a dump.
+ * INSERT that is not ours comes from the restore of a dump.
  */
 Datum
 ocq_saga_restore(PG_FUNCTION_ARGS)
@@ -307,6 +329,8 @@ ocq_saga_restore(PG_FUNCTION_ARGS)
 				 errmsg("saga_restore() must be called as a BEFORE INSERT row trigger")));
 
 	ocq_scope_enter(&scope);
+	if (!ocq_restore_is_own_row())
+		ocq_restore_mark(RelationGetRelationName(trigger->tg_relation));
 	is_there = strcmp(RelationGetRelationName(trigger->tg_relation), "saga_state") == 0 ?
 		restore_state(trigger) : has_record(trigger);
 	ocq_scope_leave(&scope);

@@ -348,7 +348,8 @@ check_checkpoint(int64 checkpoint)
  * another process is about to take: what stands before a checkpoint must be done.
  *
  * It takes no lock, as it has mostly nothing to do.  For the same reason the
- * checkpoint follows the horizon in strides where no event concerns the saga.
+ * checkpoint follows the horizon in strides where no event concerns the saga, but not
+ * beyond the last event: a restore may set the sequence before the events are there.
  */
 OcqSagaTasks
 ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context)
@@ -364,7 +365,7 @@ ocq_saga_collect(int64 checkpoint, int64 horizon, MemoryContext context)
 
 	events = ocq_saga_find_events(checkpoint, horizon, context);
 	if (events.count == 0 && horizon - checkpoint >= CHECKPOINT_STRIDE)
-		ocq_saga_set_checkpoint(horizon);
+		ocq_saga_follow_log(horizon);
 
 	/* By turns, as a round may end before it has come to the last. */
 	dues_come_first = !dues_come_first;

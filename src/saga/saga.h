@@ -75,6 +75,7 @@ extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
 extern void ocq_saga_set_checkpoint(int64 position);
 extern void ocq_saga_reset_checkpoint(int64 position, int64 log_end);
+extern void ocq_saga_follow_log(int64 position);
 extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context);
 extern OcqSagaTasks ocq_saga_find_due(MemoryContext context);
 extern long ocq_saga_milliseconds_to_next(void);

@@ -242,6 +242,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	Datum		values[12];
 	char		nulls[13] = "            ";
 	uint64		inserted;
+	static OcqContent content;
 
 	check_room(append);
 	values[0] = PointerGetDatum(stream->tenant_id);
@@ -265,6 +266,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 		nulls[10] = 'n';
 
 	ocq_positions_prepare();
+	ocq_restore_has_content(&content, "events");
 	inserted = insert_events(append, statement_for(append), values, nulls);
 	if (inserted == 0)
 		return false;

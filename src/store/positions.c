@@ -232,11 +232,11 @@ ocq_position_log_end(void)
 }
 
 /*
- * is_behind tells whether the log has events at positions that the sequence has yet to
+ * ocq_positions_are_behind tells whether the log has events at positions that the sequence has yet to
  * draw.  The log is read first: who draws a position in between is not taken for one.
  */
-static bool
-is_behind(void)
+bool
+ocq_positions_are_behind(void)
 {
 	int64		end = last_event();
 
@@ -286,11 +286,11 @@ static void
 settle(Oid sequence, bool waits)
 {
 	LockRelationOid(sequence, ShareUpdateExclusiveLock);
-	if (is_behind())
+	if (ocq_positions_are_behind())
 	{
 		if (!keep_out_appenders(sequence, waits))
 			return;				/* the lock ends with the transaction */
-		if (is_behind())
+		if (ocq_positions_are_behind())
 		{
 			move_on(sequence);
 			report_behind();
@@ -316,7 +316,7 @@ ocq_positions_prepare(void)
 
 	if (sequence == prepared_sequence)
 		return;
-	if (is_behind() || !is_settled())
+	if (ocq_positions_are_behind() || !is_settled())
 		settle(sequence, true);
 	prepared_sequence = sequence;
 }
@@ -339,7 +339,7 @@ ocq_positions_look_after(void)
 	Oid			sequence = ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE);
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (!is_behind())
+	if (!ocq_positions_are_behind())
 	{
 		behind_since = 0;
 		if (!is_settled())
@@ -350,12 +350,14 @@ ocq_positions_look_after(void)
 	/* The publisher numbers the events, and its sequence is not replicated. */
 	if (ocq_log_is_subscribed())
 		return true;
+	if (ocq_restore_may_set_sequence())
+		return false;
 	if (behind_since == 0)
 		behind_since = now;
 	if (!TimestampDifferenceExceeds(behind_since, now, GRACE_MS))
 		return false;
 	settle(sequence, false);
-	return !is_behind();
+	return !ocq_positions_are_behind();
 }
 
 static void

@@ -27,6 +27,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "store/store.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -77,7 +78,8 @@ claim(OcqFuture *future, MemoryContext context)
 	reset_session();
 	MemoryContextSwitchTo(context);
 	user = GetUserNameFromId(GetSessionUserId(), true);
-	found = user != NULL && ocq_catalog_hold() && ocq_future_claim(user, NULL, future);
+	found = user != NULL && ocq_catalog_hold() && !ocq_restore_is_under_way() &&
+		ocq_future_claim(user, NULL, future);
 	CommitTransactionCommand();
 	return found;
 }

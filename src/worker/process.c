@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "base/statement.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -70,6 +71,8 @@ ocq_process_begin(void)
 void
 ocq_process_use_own_settings(void)
 {
+	ocq_process_is_own = true;
+
 	/* A newer snapshot for each statement is what the horizon needs. */
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);

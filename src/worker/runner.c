@@ -227,6 +227,7 @@ keep_up(TimestampTz now)
 	bool		more = ocq_future_recover();
 
 	more |= ocq_future_expire();
+	ocq_restore_look_after();
 	last_upkeep = more ? 0 : now;
 }
 
@@ -261,7 +262,8 @@ run_pool_round(TimestampTz now)
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: futures");
 		if (upkeep_is_due(now))
 			keep_up(now);
-		serve_roles(ocq_future_waiting_roles());
+		if (!ocq_restore_is_under_way())
+			serve_roles(ocq_future_waiting_roles());
 	}
 	else
 		last_upkeep = now;
@@ -320,6 +322,25 @@ run_bus_round(void)
 /* How soon the saga tries again for the horizon, or for an order that another process takes. */
 #define SAGA_RETRY_MS 100
 
+/* The same while a restore is under way, whose end wakes us, but for the sequence's setting. */
+#define RESTORE_RETRY_MS 200
+
+/* has_to_wait tells whether a restore is under way; at its end the pool's turn comes at once. */
+static bool
+has_to_wait(void)
+{
+	static bool had_to_wait = false;
+
+	if (ocq_restore_is_under_way())
+	{
+		ocq_restore_look_after();
+		return had_to_wait = true;
+	}
+	if (had_to_wait)
+		last_upkeep = 0;
+	return had_to_wait = false;
+}
+
 static void
 warn_of_checkpoint(void)
 {
@@ -350,6 +371,12 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 		long		next;
 
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: saga");
+		if (has_to_wait())
+		{
+			*wait_ms = Min(*wait_ms, RESTORE_RETRY_MS);
+			CommitTransactionCommand();
+			return tasks;
+		}
 		ocq_scope_enter(&scope);
 		if (!ocq_horizon_try(&horizon))
 		{
@@ -364,6 +391,10 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 		if (next >= 0)
 			*wait_ms = Min(*wait_ms, Max(next, 1));
 		ocq_scope_leave(&scope);
+
+		/* A restore may have committed a part of what it brings since the first look. */
+		if (tasks.count > 0 && ocq_restore_is_under_way())
+			tasks.count = 0;
 	}
 	CommitTransactionCommand();
 	return tasks;

@@ -53,7 +53,7 @@ OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_c
 			  " OR last_position > $1)"
 			  " AND status <> 'paused' AND (status <> 'failed'"
 			  " OR updated_at + make_interval(secs => least(power(2, least(attempts, 9)), 300)) <= clock_timestamp())"
-			  " ORDER BY mode, projection_name",
+			  " ORDER BY mode, projection_name <> 'reference', projection_name",
 			  INT8OID, INT8OID);
 
 static OcqStatement count_failed =

@@ -97,7 +97,7 @@ SELECT throws_ok(statement, '42501', NULL, 'a client is refused: ' || statement)
            'SELECT order_cqrs.inventory_difference()', 'SET order_cqrs.reserve_on = off', 'CALL order_cqrs.projection_sync()',
            $$CALL order_cqrs.projection_rebuild('order_view')$$, $$CALL order_cqrs.projection_pause('order_view')$$,
            $$CALL order_cqrs.projection_resume('order_view')$$,
-           'CALL order_cqrs.saga_run()', $$CALL order_cqrs.saga_retry('o1')$$, 'SELECT * FROM order_cqrs.saga_status',
+           'CALL order_cqrs.restore_end()', 'CALL order_cqrs.saga_run()', $$CALL order_cqrs.saga_retry('o1')$$, 'SELECT * FROM order_cqrs.saga_status',
            'SELECT * FROM order_cqrs.order_saga', 'SELECT * FROM order_cqrs.saga_state',
            $$CALL order_cqrs.projection_set_mode('order_view', 'async')$$]) AS t (statement);
 

@@ -104,6 +104,7 @@ INSERT INTO others VALUES
     ('event_read', 'f', 'after_position bigint, max_count integer DEFAULT 1000,'
         ' aggregate_types text[] DEFAULT NULL::text[]', 'SETOF order_cqrs.events'),
     ('cache_clear', 'p', '', NULL),
+    ('restore_end', 'p', '', NULL),
     ('saga_run', 'p', '', NULL),
     ('saga_retry', 'p', 'IN order_id text, IN tenant_id text DEFAULT NULL::text', NULL),
     ('event_horizon', 'f', '', 'bigint'),
@@ -134,7 +135,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
         'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
         'inventory_difference', 'payments_difference', 'bus_builtin_handlers',
-        'cache_counters', 'saga_restore'],
+        'cache_counters', 'saga_restore', 'restore_arrive', 'restore_expect', 'restore_project'],
     'there are no other routines');
 
 -- What a procedure that commits, or a function that writes, cannot have.

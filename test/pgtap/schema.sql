@@ -19,7 +19,7 @@ SELECT is(extnamespace::regnamespace::text, 'order_cqrs', 'the extension lives i
 SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers', 'products', 'order_view',
     'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied', 'inventory',
     'reservations', 'payments', 'bus_registration', 'bus_future',
-    'order_saga', 'saga_state']);
+    'order_saga', 'saga_state', 'restore_state']);
 SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait', 'payment_requests', 'bus_handlers',
     'saga_status', 'cache_stats']);
 SELECT sequences_are('order_cqrs', ARRAY['events_position_seq', 'bus_future_number_seq']);
@@ -94,6 +94,10 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'attempts integer', 'created_at timestamp with time zone', 'started_at timestamp with time zone null',
     'finished_at timestamp with time zone null'],
     'columns of bus_future');
+SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.restore_state')$$, ARRAY[
+    'kind text C', 'part text C', 'holds boolean', 'marked_at timestamp with time zone null', 'in_pieces boolean',
+    'is_many boolean'],
+    'columns of restore_state');
 SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale', 'fills', 'evictions', 'entries', 'bytes',
     'size_bytes']);
 SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
@@ -163,7 +167,9 @@ SELECT set_eq($$
     -- tgtype: 58 is BEFORE UPDATE OR DELETE OR TRUNCATE, statement; 5 is AFTER INSERT, row; 7 is BEFORE INSERT, row
     ARRAY['events events_append_only A 58', 'events events_project O 5',
         'projection_state projection_state_restore O 7',
-        'order_saga saga_restore O 7', 'saga_state saga_restore O 7'],
+        'order_saga saga_restore A 7', 'saga_state saga_restore O 7',
+        'bus_future restore_arrive A 7', 'bus_registration restore_arrive O 7',
+        'restore_state restore_expect O 7', 'restore_state restore_project O 5'],
     'triggers, and when they fire');
 
 CALL order_cqrs.customer_put('ada', 'Ada', 'ada@example.org');
@@ -194,7 +200,8 @@ SELECT set_eq($$
      WHERE e.extname = 'order_cqrs'$$,
     $$VALUES ('order_cqrs.events', ''), ('order_cqrs.events_position_seq', ''), ('order_cqrs.projection_state', ''),
         ('order_cqrs.bus_registration', ''), ('order_cqrs.bus_future', ''), ('order_cqrs.bus_future_number_seq', ''),
-        ('order_cqrs.order_saga', ''), ('order_cqrs.saga_state', '')$$,
+        ('order_cqrs.order_saga', ''), ('order_cqrs.saga_state', ''),
+        ('order_cqrs.restore_state', 'WHERE kind = ''content''')$$,
     'a dump holds events, the state of projections, of the saga, handlers and futures, and the sequences');
 SELECT is_empty($$
     SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'order_cqrs'::regnamespace

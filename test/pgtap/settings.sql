@@ -14,6 +14,7 @@ SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_
         ('order_cqrs.payment_timeout', 'integer', 's', 'superuser', '900', '1', '31536000'),
         ('order_cqrs.queue_capacity', 'integer', NULL, 'sighup', '1000', '1', '2147483647'),
         ('order_cqrs.reserve_on', 'enum', NULL, 'superuser', 'create', NULL, NULL),
+        ('order_cqrs.restore_timeout', 'integer', 's', 'sighup', '300', '1', '604800'),
         ('order_cqrs.result_retention', 'integer', 's', 'sighup', '86400', '1', '2147483647'),
         ('order_cqrs.saga', 'bool', NULL, 'sighup', 'on', NULL, NULL),
         ('order_cqrs.saga_max_attempts', 'integer', NULL, 'superuser', '5', '1', '100'),

@@ -161,7 +161,7 @@ my @pg_restore = ('pg_restore', '--exit-on-error', $dump);
 sub test_plain
 {
 	dumped('plain');
-	unlike(slurp_file($dump), qr/^COPY order_cqrs\.(?!events |projection_state |order_saga |saga_state |bus_)/m,
+	unlike(slurp_file($dump), qr/^COPY order_cqrs\.(?!events |projection_state |order_saga |saga_state |restore_state |bus_)/m,
 		'plain: the dump has no read table');
 	restored_into('plain', 'plain', @psql);
 	check_restored('plain', 'plain');
@@ -235,7 +235,56 @@ SQL
 	ok_shop_is_true($node, 'served', 'rows by hand');
 }
 
+# Many rows are projected when their transaction ends, few at once; nothing of the caller's runs in the owner's scope.
+sub test_many_rows
+{
+	my $insert = sub {
+		my ($prefix, $start, $count) = @_;
+		return 'INSERT INTO order_cqrs.events OVERRIDING SYSTEM VALUE'
+		  . " SELECT $start + n, tenant_id, aggregate_type, '$prefix' || n, 1, event_type, schema_version, data, command_id,"
+		  . ' correlation_id, causation_id, actor, metadata, occurred_at'
+		  . " FROM order_cqrs.events, generate_series(1, $count) AS n"
+		  . " WHERE aggregate_type = 'Order' AND aggregate_id = 'o1' AND tenant_id = 'default' AND version = 1;";
+	};
+	my $count = sub { "SELECT count(*) FROM order_cqrs.order_view WHERE order_id LIKE '$_[0]%';" };
+	my $repaired = 'SELECT sum(repaired_total) FROM order_cqrs.projection_state';
+
+	create_database($node, 'many');
+	open_shop($node, 'many');
+	$node->safe_psql('many', order_sql('o1') . <<'SQL');
+CREATE TABLE fired (as_whom name);
+CREATE ROLE keeper SUPERUSER;
+CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.fired VALUES (current_user); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER fire AFTER INSERT ON order_cqrs.events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+	WHEN (NEW.aggregate_id = 'n1') EXECUTE FUNCTION fire();
+SQL
+	is($node->safe_psql('many', 'SET ROLE keeper; BEGIN;' . $insert->('m', 1000, 150) . $count->('m') . $insert->('n', 1150, 1)
+			  . 'SET CONSTRAINTS order_cqrs.restore_project IMMEDIATE; COMMIT;' . $count->('m')),
+		"100\n150", 'many rows: the first 100 are projected at once, all when the transaction ends');
+	is($node->safe_psql('many', 'SELECT * FROM fired'), 'keeper', 'many rows: a deferred trigger fires as the caller');
+	is($node->safe_psql('many', 'SELECT count(*) FROM order_cqrs.projection_state WHERE mode = $$sync$$ AND last_position <> 1151'),
+		'0', 'many rows: the checkpoints are at the last of them');
+	is($node->safe_psql('many', $repaired), '0', 'many rows: that is no repair');
+	is( $node->safe_psql('many', 'BEGIN;' . $insert->('s', 2000, 150) . 'SET CONSTRAINTS ALL IMMEDIATE;' . $count->('s')
+			  . $insert->('t', 2200, 150) . 'COMMIT;' . $count->('s') . $count->('t')),
+		"150\n150\n150", 'many rows: also if constraints are not deferred');
+	is( $node->safe_psql('many', 'BEGIN;' . $insert->('r', 1300, 150) . 'SAVEPOINT s;' . $insert->('u', 1500, 150) . 'ROLLBACK TO s;' . $insert->('v', 1500, 150)
+			  . 'COMMIT;' . $count->('r') . $count->('u') . $count->('v')),
+		"150\n0\n150", 'many rows: also with savepoints');
+
+	# Nobody waits for long for another who appends.
+	my $session = $node->background_psql('many');
+	$session->query_safe("SELECT setval('order_cqrs.events_position_seq', 10000); BEGIN;" . order_sql('beside'));
+	is($node->safe_psql('many', $insert->('w', 3000, 150) . $count->('w')), '100', 'many rows: beside a command the rest is left');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	$node->safe_psql('many', 'CALL order_cqrs.projection_sync()');
+	is($node->safe_psql('many', $count->('w')), '150', 'many rows: to projection_sync');
+	ok_shop_is_true($node, 'many', 'many rows');
+}
+
 fill_source();
+test_many_rows();
 test_plain();
 test_custom();
 test_data_only();

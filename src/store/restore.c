@@ -1,0 +1,633 @@
+/*-------------------------------------------------------------------------
+ * restore.c
+ *	  Restores of dumps: the saga and futures wait until one has ended.
+ *
+ * pg_dump saves the log, the saga's tables and the futures, and a restore commits them
+ * one after the other, in any order if it is parallel.  Projections can follow that.
+ * The saga cannot: an order whose events are there and whose row in order_saga is yet to
+ * come looks like a new one.  Nor can futures, which would run on an empty log.
+ *
+ * The beginning.  Rows of these tables that do not come from our own statements leave a
+ * mark, in their own transaction: whoever sees the rows sees the mark.
+ *
+ * The end.  restore_state says which of the tables have had rows, and is a part of the
+ * dump; when its rows arrive it is known what to expect.  Each COPY is one transaction,
+ * so the restore has ended when each part that is expected has arrived.  Only where a part comes in
+ * pieces (pg_dump --inserts) is a pause needed to tell.
+ *
+ * Foreign keys would not do: pg_dump orders the rows of an extension's tables by
+ * them, but does not tell pg_restore, which then restores them side by side.
+ *
+ * Without triggers (pg_restore --disable-triggers) there are no marks.  But ALTER TABLE
+ * ... ENABLE TRIGGER ALL turns triggers that fire always into ordinary ones, and nothing of
+ * ours does that.  So while one of the tables has such a trigger, a restore is or was
+ * under way.  It has ended when the dump's rows of restore_state are there, and rows of
+ * each table that they name.
+ *
+ * The sequence of positions is set apart from the tables, in a serial restore after all
+ * of them.  While it is behind the log, nothing should be appended.
+ *
+ * None of this is more than a sign: an INSERT by hand, or a restore that has failed, has no
+ * end.  So a sign holds for order_cqrs.restore_timeout, and longer only while there is a
+ * transaction that began to write meanwhile.  The runner looks after that, and keeps the
+ * time of the signs that leave no mark.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/errors.h"
+#include "base/scope.h"
+#include "base/statement.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "store/store.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(ocq_restore_arrive);
+PG_FUNCTION_INFO_V1(ocq_restore_expect);
+PG_FUNCTION_INFO_V1(ocq_restore_end);
+
+/* A restore that takes no longer is not worth a warning. */
+#define WARN_AFTER_MS 60000
+#define WARN_EVERY_MS 60000
+#define WARN_OF_TRIGGERS_EVERY_MS 600000
+
+/* How long appends may be held up for the sake of events_append_only. */
+#define GUARD_LOCK_TIMEOUT "100ms"
+
+int			ocq_restore_timeout = 300;
+
+/*
+ * $1: part.  A mark serves the transactions of some seconds, as a restore may commit each
+ * row; the pause that ends one is longer.
+ */
+static OcqStatement insert_mark =
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at, in_pieces)"
+			  " SELECT 'arrived', $1, true, clock_timestamp(), EXISTS"
+			  " (SELECT FROM order_cqrs.restore_state WHERE kind = 'arrived' AND part = $1 AND holds)"
+			  " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'arrived' AND part = $1"
+			  " AND holds AND marked_at > clock_timestamp() - interval '2 seconds')",
+			  TEXTOID);
+
+static OcqStatement insert_many =
+OCQ_STATEMENT_NOARGS("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at, is_many)"
+					 " VALUES ('arrived', 'events', true, clock_timestamp(), true)");
+
+static OcqStatement insert_expected =
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at)"
+			  " VALUES ('expected', $1, true, clock_timestamp())",
+			  TEXTOID);
+
+/* Not unique, so that two sessions that are the first to append do not wait for each other. */
+static OcqStatement insert_content =
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part) SELECT 'content', $1"
+			  " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'content' AND part = $1)",
+			  TEXTOID);
+
+static OcqStatement delete_marks =
+OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected')");
+
+#define MARKS " FROM order_cqrs.restore_state AS r WHERE r.kind IN ('arrived', 'expected') AND r.holds"
+
+static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMIT 1");
+
+/* Whether something is expected, all of that has arrived, and nothing is about to follow. */
+#define IS_COMPLETE \
+	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
+	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'expected' AND NOT EXISTS" \
+	" (SELECT FROM order_cqrs.restore_state AS a WHERE a.kind = 'arrived' AND a.part = r.part AND a.holds))" \
+	" AND NOT EXISTS (SELECT" MARKS " AND r.in_pieces AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
+
+static OcqStatement delete_complete =
+OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND " IS_COMPLETE);
+
+/* Whether marks hold, of which other signs it is known that they do not, and the oldest that holds. */
+static OcqStatement select_marks =
+OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS ") AND NOT " IS_COMPLETE ","
+					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'triggers' AND NOT holds),"
+					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'sequence' AND NOT holds),"
+					 " (SELECT min(marked_at) FROM order_cqrs.restore_state WHERE holds)");
+
+/*
+ * Whether the rows of a dump that came without triggers are there, as far as one can tell,
+ * and commands would find in the sync read tables what they check against.
+ */
+static OcqStatement select_is_doubled =
+OCQ_STATEMENT_ON_ALL("SELECT (SELECT count(*) > 1 FROM order_cqrs.restore_state"
+					 " WHERE kind = 'content' AND part = 'saga_state')"
+					 " AND NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'content' AND CASE part"
+					 " WHEN 'events' THEN NOT EXISTS (SELECT FROM order_cqrs.events)"
+					 " WHEN 'order_saga' THEN NOT EXISTS (SELECT FROM order_cqrs.order_saga)"
+					 " WHEN 'bus_registration' THEN NOT EXISTS (SELECT FROM order_cqrs.bus_registration)"
+					 " ELSE false END)"
+					 " AND NOT EXISTS (SELECT FROM order_cqrs.projection_state"
+					 " WHERE mode = 'sync' AND status = 'running'"
+					 " AND last_position < (SELECT max(position) FROM order_cqrs.events))");
+
+static OcqStatement delete_doubles =
+OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state AS r WHERE kind = 'content' AND EXISTS"
+					 " (SELECT FROM order_cqrs.restore_state AS s"
+					 " WHERE s.kind = 'content' AND s.part = r.part AND s.ctid < r.ctid)");
+
+/* $1: part; $2: whether it holds */
+static OcqStatement insert_sign =
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at)"
+			  " SELECT 'sign', $1, $2, clock_timestamp() WHERE NOT EXISTS"
+			  " (SELECT FROM order_cqrs.restore_state WHERE kind = 'sign' AND part = $1)",
+			  TEXTOID, BOOLOID);
+
+static OcqStatement release_sign =
+OCQ_STATEMENT("UPDATE order_cqrs.restore_state SET holds = false WHERE kind = 'sign' AND part = $1 AND holds",
+			  TEXTOID);
+
+static OcqStatement delete_sign =
+OCQ_STATEMENT("DELETE FROM order_cqrs.restore_state WHERE kind = 'sign' AND part = $1", TEXTOID);
+
+/*
+ * $1: seconds.  All signs are one restore's, so the last one counts.  A transaction that
+ * began to write before the time was over may be the restore's.
+ */
+static OcqStatement expire_signs =
+OCQ_STATEMENT("WITH last AS MATERIALIZED (SELECT max(marked_at) + make_interval(secs => $1) AS time"
+			  " FROM order_cqrs.restore_state WHERE holds)"
+			  " UPDATE order_cqrs.restore_state AS r SET holds = false FROM last"
+			  " WHERE holds AND last.time < clock_timestamp()"
+			  " AND NOT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+			  " WHERE l.locktype = 'relation' AND l.database = a.datid AND l.granted"
+			  " AND l.relation IN ('order_cqrs.events'::regclass, 'order_cqrs.order_saga'::regclass)"
+			  " AND l.mode = 'RowExclusiveLock' AND a.backend_type = 'client backend'"
+			  " AND a.xact_start < last.time)",
+			  FLOAT8OID);
+
+static OcqStatement delete_expired =
+OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND NOT holds");
+
+static OcqStatement select_disabled =
+OCQ_STATEMENT_NOARGS("SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', '"
+					 " ORDER BY t.tgrelid::regclass::text, t.tgname)"
+					 " FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid"
+					 " WHERE t.tgenabled = 'D' AND NOT t.tgisinternal"
+					 " AND p.pronamespace = 'order_cqrs'::regnamespace");
+
+/* A trigger that fires always, and so guards a table. */
+typedef struct Guard
+{
+	OcqRelation relation;
+	const char *name;
+	OcqStatement enable;
+} Guard;
+
+static Guard guards[] = {
+	{
+		OCQ_REL_ORDER_SAGA, "saga_restore",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.order_saga ENABLE ALWAYS TRIGGER saga_restore")
+	},
+	{
+		OCQ_REL_BUS_FUTURE, "restore_arrive",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.bus_future ENABLE ALWAYS TRIGGER restore_arrive")
+	},
+	{
+		OCQ_REL_EVENTS, "events_append_only",
+		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.events ENABLE ALWAYS TRIGGER events_append_only")
+	}
+};
+
+static bool own_rows = false;
+
+/*
+ * Marks.
+ */
+
+/*
+ * ocq_restore_run_own runs a statement whose rows are no restore's.  Within it no code of
+ * users inserts into the same tables.
+ */
+uint64
+ocq_restore_run_own(OcqStatement *statement, Datum *values, const char *nulls)
+{
+	uint64		count = 0;
+
+	own_rows = true;
+	PG_TRY();
+	{
+		count = ocq_statement_run(statement, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		own_rows = false;
+	}
+	PG_END_TRY();
+	return count;
+}
+
+/*
+ * ocq_restore_has_content notes that a dump will hold rows of a table.  It is called when
+ * rows are inserted, in a scope, and asks the database until it is certain: its own note
+ * may be undone.
+ */
+void
+ocq_restore_has_content(OcqContent *content, const char *part)
+{
+	Oid			extension = ocq_catalog_relation(OCQ_REL_EVENTS);
+	Datum		values[1];
+
+	if (content->noted_in == extension)
+		return;
+	values[0] = CStringGetTextDatum(part);
+	if (ocq_restore_run_own(&insert_content, values, NULL) > 0)
+		content->noted_by = GetTopTransactionId();
+	else if (content->noted_by != GetTopTransactionIdIfAny() || content->noted_by == InvalidTransactionId)
+		content->noted_in = extension;
+}
+
+/*
+ * ocq_restore_mark is called for each row of a table that comes past the commands, in a
+ * scope.
+ */
+void
+ocq_restore_mark(const char *part)
+{
+	static SubTransactionId marked_in = InvalidSubTransactionId;
+	static TransactionId marked_by = InvalidTransactionId;
+	static char marked_part[NAMEDATALEN];
+	Datum		values[1];
+
+	if (marked_by == GetTopTransactionIdIfAny() && marked_in == GetCurrentSubTransactionId() &&
+		strcmp(marked_part, part) == 0)
+		return;
+	values[0] = CStringGetTextDatum(part);
+	(void) ocq_restore_run_own(&insert_content, values, NULL);
+	(void) ocq_statement_run_latest(&insert_mark, values, NULL);
+	ocq_append_wake_at_commit();
+	marked_by = GetTopTransactionId();
+	marked_in = GetCurrentSubTransactionId();
+	strlcpy(marked_part, part, sizeof(marked_part));
+}
+
+/*
+ * ocq_restore_mark_many does the same for many rows of events, which nobody has projected
+ * yet: before the transaction ends, projection/restored.c does.
+ */
+void
+ocq_restore_mark_many(void)
+{
+	(void) ocq_statement_run(&insert_many, NULL, NULL);
+}
+
+/*
+ * Signs.
+ */
+
+/* guard_state returns how a trigger fires, as pg_trigger has it; one that is not there guards nothing. */
+static char
+guard_state(const Guard *guard)
+{
+	Relation	relation = relation_open(ocq_catalog_relation(guard->relation), AccessShareLock);
+	TriggerDesc *triggers = relation->trigdesc;
+	char		state = TRIGGER_FIRES_ALWAYS;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (strcmp(triggers->triggers[i].tgname, guard->name) == 0)
+			state = triggers->triggers[i].tgenabled;
+	relation_close(relation, AccessShareLock);
+	return state;
+}
+
+static bool
+is_unguarded(void)
+{
+	for (int i = 0; i < (int) lengthof(guards); i++)
+		if (guard_state(&guards[i]) != TRIGGER_FIRES_ALWAYS)
+			return true;
+	return false;
+}
+
+static bool
+has_disabled_guard(void)
+{
+	for (int i = 0; i < (int) lengthof(guards); i++)
+		if (guard_state(&guards[i]) == TRIGGER_DISABLED)
+			return true;
+	return false;
+}
+
+/* What restore_state says. */
+typedef struct Marks
+{
+	bool		hold;
+	bool		triggers_may_be;
+	bool		sequence_may_be;
+	TimestampTz since;			/* of the oldest sign that holds; 0: none does */
+} Marks;
+
+static Marks
+read_marks(void)
+{
+	(void) ocq_statement_run_latest(&select_marks, NULL, NULL);
+	return (Marks) {
+		.hold = DatumGetBool(ocq_row_datum(0, 1)),
+			.triggers_may_be = DatumGetBool(ocq_row_datum(0, 2)),
+			.sequence_may_be = DatumGetBool(ocq_row_datum(0, 3)),
+			.since = ocq_row_is_null(0, 4) ? 0 : DatumGetTimestampTz(ocq_row_datum(0, 4))
+	};
+}
+
+/*
+ * ocq_restore_is_under_way is for those who have to wait for the end of a restore.  It
+ * comes after the look for what there is to do, if that may be rows without the end, as
+ * it sees all that has been committed by now.
+ */
+bool
+ocq_restore_is_under_way(void)
+{
+	OcqScope	scope;
+	Marks		marks;
+	bool		result;
+
+	ocq_scope_enter(&scope);
+	marks = read_marks();
+	result = marks.hold ||
+		(!marks.triggers_may_be && is_unguarded()) ||
+		(!marks.sequence_may_be && ocq_positions_are_behind());
+	ocq_scope_leave(&scope);
+	return result;
+}
+
+/*
+ * ocq_restore_may_set_sequence tells whether the sequence may be behind the log because
+ * a restore has yet to set it.
+ */
+bool
+ocq_restore_may_set_sequence(void)
+{
+	OcqScope	scope;
+	bool		result;
+
+	ocq_scope_enter(&scope);
+	result = ocq_statement_run_latest(&select_any_mark, NULL, NULL) > 0 ||
+		(!read_marks().triggers_may_be && is_unguarded());
+	ocq_scope_leave(&scope);
+	return result;
+}
+
+/*
+ * Looking after the signs.
+ */
+
+/* note_sign keeps the time since when there is a sign. */
+static void
+note_sign(const char *part, bool is_there)
+{
+	Datum		values[] = {CStringGetTextDatum(part), BoolGetDatum(true)};
+
+	(void) ocq_statement_run_latest(is_there ? &insert_sign : &delete_sign, values, NULL);
+}
+
+/* release_sign_if has a sign hold no longer, for as long as it is there. */
+static void
+release_sign_if(const char *part, bool is_there)
+{
+	Datum		values[] = {CStringGetTextDatum(part), BoolGetDatum(false)};
+
+	if (!is_there)
+		return;
+	(void) ocq_statement_run_latest(&insert_sign, values, NULL);
+	(void) ocq_statement_run_latest(&release_sign, values, NULL);
+}
+
+static bool
+is_time(TimestampTz *last, int milliseconds)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(*last, now, milliseconds))
+		return false;
+	*last = now;
+	return true;
+}
+
+/* enable_soon returns false if it could not have the lock. */
+static bool
+enable_soon(Guard *guard)
+{
+	volatile bool done = true;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", GUARD_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		(void) ocq_statement_run(&guard->enable, NULL, NULL);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (!ocq_is_lost_race(geterrcode()))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	AtEOXact_GUC(true, level);
+	return done;
+}
+
+/*
+ * mend_guards has triggers fire always again.  One that is disabled was disabled by
+ * somebody, and is left to him.  events is the last, as each table stays locked until the
+ * transaction ends.
+ */
+static void
+mend_guards(void)
+{
+	for (int i = 0; i < (int) lengthof(guards); i++)
+	{
+		char		state = guard_state(&guards[i]);
+
+		if (state == TRIGGER_FIRES_ALWAYS || state == TRIGGER_DISABLED || !enable_soon(&guards[i]))
+			continue;
+		ereport(WARNING,
+				(errcode(OCQ_ERR_TRIGGER_DISABLED),
+				 errmsg("trigger %s did not fire in replica sessions and has been set right", guards[i].name),
+				 errdetail("ALTER TABLE ... ENABLE TRIGGER ALL, which pg_restore --disable-triggers runs, makes it an ordinary one."),
+				 errhint("If rows were restored without triggers, call projection_verify for each projection.")));
+	}
+}
+
+static void
+warn_of_disabled_triggers(void)
+{
+	static TimestampTz last_warned = 0;
+
+	(void) ocq_statement_run(&select_disabled, NULL, NULL);
+	if (ocq_row_is_null(0, 1) || !is_time(&last_warned, WARN_OF_TRIGGERS_EVERY_MS))
+		return;
+	ereport(WARNING,
+			(errcode(OCQ_ERR_TRIGGER_DISABLED),
+			 errmsg("triggers of order_cqrs are disabled: %s", TextDatumGetCString(ocq_row_datum(0, 1))),
+			 errdetail("Projections fall behind the events, or events can be changed."),
+			 errhint("Enable them: ALTER TABLE ... ENABLE TRIGGER ....")));
+}
+
+static void
+warn_of_hold(TimestampTz since)
+{
+	static TimestampTz last_warned = 0;
+
+	if (!TimestampDifferenceExceeds(since, GetCurrentTimestamp(), WARN_AFTER_MS) ||
+		!is_time(&last_warned, WARN_EVERY_MS))
+		return;
+	ereport(WARNING,
+			(errcode(OCQ_ERR_RESTORE_UNDER_WAY),
+			 errmsg("the saga and futures wait for the end of a restore since %s", timestamptz_to_str(since)),
+			 errdetail("Events or saga rows have come past the commands, or triggers or the sequence of order_cqrs.events are not set right yet: see order_cqrs.restore_state."),
+			 errhint("If no restore is under way, CALL order_cqrs.restore_end(). By itself it ends %d seconds after the last such transaction.",
+					 ocq_restore_timeout)));
+}
+
+/* finish_without_triggers ends a restore that has left no marks. */
+static void
+finish_without_triggers(void)
+{
+	if (has_disabled_guard())
+		return;					/* COPY is under way */
+	(void) ocq_statement_run_latest(&select_is_doubled, NULL, NULL);
+	if (!DatumGetBool(ocq_row_datum(0, 1)))
+		return;
+	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
+	release_sign_if("triggers", is_unguarded());
+}
+
+/*
+ * ocq_restore_look_after is called by the runner every few seconds, in a transaction that
+ * it commits.
+ */
+void
+ocq_restore_look_after(void)
+{
+	Datum		values[] = {Float8GetDatum(ocq_restore_timeout)};
+	OcqScope	scope;
+	Marks		marks;
+	bool		is_behind;
+
+	ocq_scope_enter(&scope);
+	note_sign("triggers", is_unguarded());
+	is_behind = ocq_positions_are_behind();
+	note_sign("sequence", is_behind);
+	if (!is_behind)
+	{
+		(void) ocq_statement_run_latest(&delete_complete, NULL, NULL);
+		finish_without_triggers();
+	}
+	if (ocq_statement_run_latest(&expire_signs, values, NULL) > 0)
+		(void) ocq_statement_run_latest(&delete_expired, NULL, NULL);
+	marks = read_marks();
+	if (marks.since != 0)
+		warn_of_hold(marks.since);
+	else
+	{
+		mend_guards();
+		warn_of_disabled_triggers();
+	}
+	ocq_scope_leave(&scope);
+}
+
+/*
+ * Triggers.
+ */
+
+static TriggerData *
+check_called_before_insert(FunctionCallInfo fcinfo, const char *name)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("%s() must be called as a BEFORE INSERT row trigger", name)));
+	return trigger;
+}
+
+/* restore_arrive() is the BEFORE INSERT row trigger on bus_future and bus_registration. */
+Datum
+ocq_restore_arrive(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = check_called_before_insert(fcinfo, "restore_arrive");
+	OcqScope	scope;
+
+	if (!own_rows)
+	{
+		ocq_scope_enter(&scope);
+		ocq_restore_mark(RelationGetRelationName(trigger->tg_relation));
+		ocq_scope_leave(&scope);
+	}
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
+bool
+ocq_restore_is_own_row(void)
+{
+	return own_rows;
+}
+
+/*
+ * restore_expect() is the BEFORE INSERT row trigger on restore_state for what a dump
+ * says of its content.  Our own statements say it of this database.
+ */
+Datum
+ocq_restore_expect(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = check_called_before_insert(fcinfo, "restore_expect");
+	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
+	OcqScope	scope;
+	Datum		values[1];
+	bool		isnull;
+
+	if (own_rows)
+		return PointerGetDatum(trigger->tg_trigtuple);
+	ocq_scope_enter(&scope);
+	values[0] = SPI_getbinval(trigger->tg_trigtuple, descriptor, SPI_fnumber(descriptor, "part"), &isnull);
+	(void) ocq_statement_run(&insert_expected, values, NULL);
+	ocq_append_wake_at_commit();
+	ocq_scope_leave(&scope);
+
+	/* NULL instead of the row: it says nothing of this database yet. */
+	return PointerGetDatum(NULL);
+}
+
+/* restore_end() */
+Datum
+ocq_restore_end(PG_FUNCTION_ARGS)
+{
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
+	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
+	release_sign_if("triggers", is_unguarded());
+	release_sign_if("sequence", ocq_positions_are_behind());
+	ocq_append_wake_at_commit();
+	ocq_scope_leave(&scope);
+	PG_RETURN_VOID();
+}
