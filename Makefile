@@ -20,6 +20,7 @@ OBJS = \
 	src/store/append.o \
 	src/store/append_only.o \
 	src/store/command.o \
+	src/store/count.o \
 	src/store/event_append.o \
 	src/store/event_rows.o \
 	src/store/horizon.o \
@@ -43,6 +44,7 @@ OBJS = \
 	src/order/items.o \
 	src/order/next_id.o \
 	src/order/order.o \
+	src/projection/audit.o \
 	src/projection/batch.o \
 	src/projection/handle.o \
 	src/projection/inventory.o \
@@ -80,6 +82,7 @@ OBJS = \
 	src/bus/upkeep.o \
 	src/bus/wait.o \
 	src/saga/act.o \
+	src/saga/missed.o \
 	src/saga/record.o \
 	src/saga/run.o \
 	src/saga/step.o \
@@ -101,6 +104,7 @@ SQL_FRAGMENTS = \
 	src/order/commands.sql \
 	src/order/fulfilment.sql \
 	src/projection/state.sql \
+	src/projection/audit.sql \
 	src/projection/order_fold.sql \
 	src/projection/order_view.sql \
 	src/projection/order_summary_view.sql \

@@ -64,6 +64,11 @@ check_databases(char **newval, void **extra, GucSource source)
 static void
 define_settings(void)
 {
+	DefineCustomIntVariable("order_cqrs.audit_delay",
+							"How long after the work of projections and the saga it is audited.",
+							"What was handled is counted, and compared with the log by the worker.",
+							&ocq_audit_delay, 60 * 1000, 1, 86400 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.batch_size",
 							"Events that a projection handles in one transaction.",
 							"A larger batch costs less per event and more memory.",

@@ -68,6 +68,7 @@
 #define OCQ_ERR_PROJECTION_ISOLATION	OCQ_SQLSTATE('4', '0', '4')
 #define OCQ_ERR_APPENDS_UNDER_WAY		OCQ_SQLSTATE('4', '0', '5')
 #define OCQ_ERR_CHECKPOINT_BEYOND_LOG	OCQ_SQLSTATE('4', '0', '7')
+#define OCQ_ERR_PROJECTION_MISCOUNT		OCQ_SQLSTATE('4', '0', '6')
 
 #define OCQ_ERR_QUEUE_FULL				OCQ_SQLSTATE('5', '0', '1')
 #define OCQ_ERR_FUTURE_TIMED_OUT		OCQ_SQLSTATE('5', '0', '2')
@@ -77,6 +78,7 @@
 
 #define OCQ_ERR_SAGA_FAILED				OCQ_SQLSTATE('6', '0', '1')
 #define OCQ_ERR_SAGA_ISOLATION			OCQ_SQLSTATE('6', '0', '2')
+#define OCQ_ERR_SAGA_MISSED				OCQ_SQLSTATE('6', '0', '3')
 
 /* ocq_is_lost_race tells whether a worker that gives way and comes back will do better. */
 static inline bool

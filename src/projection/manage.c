@@ -33,8 +33,9 @@ PG_FUNCTION_INFO_V1(ocq_projection_verify);
 
 #define FETCH_COUNT 1000
 
-static const OcqProjection *
-projection_argument(FunctionCallInfo fcinfo)
+/* ocq_projection_argument is the projection that the first argument names. */
+const OcqProjection *
+ocq_projection_argument(FunctionCallInfo fcinfo)
 {
 	char	   *name = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	const OcqProjection *projection = name == NULL ? NULL : ocq_projection_find(name);
@@ -97,7 +98,7 @@ synchronise(FunctionCallInfo fcinfo, const OcqProjection *projection, int64 hori
 Datum
 ocq_projection_sync(PG_FUNCTION_ARGS)
 {
-	const OcqProjection *only = PG_ARGISNULL(0) ? NULL : projection_argument(fcinfo);
+	const OcqProjection *only = PG_ARGISNULL(0) ? NULL : ocq_projection_argument(fcinfo);
 	int64		horizon;
 
 	ocq_procedure_require_primary("projection_sync");
@@ -158,7 +159,7 @@ catch_up(FunctionCallInfo fcinfo, const OcqProjection *projection, bool was_paus
 Datum
 ocq_projection_pause(PG_FUNCTION_ARGS)
 {
-	const OcqProjection *projection = projection_argument(fcinfo);
+	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 
 	ocq_procedure_require_primary("projection_pause");
 	refuse_if_always_sync(projection, "paused");
@@ -174,7 +175,7 @@ ocq_projection_pause(PG_FUNCTION_ARGS)
 Datum
 ocq_projection_resume(PG_FUNCTION_ARGS)
 {
-	const OcqProjection *projection = projection_argument(fcinfo);
+	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	OcqProjectionState before;
 
 	ocq_procedure_require_primary("projection_resume");
@@ -243,7 +244,7 @@ switch_mode(const OcqProjection *projection, bool to_sync)
 Datum
 ocq_projection_set_mode(PG_FUNCTION_ARGS)
 {
-	const OcqProjection *projection = projection_argument(fcinfo);
+	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	bool		to_sync = mode_argument(fcinfo);
 
 	ocq_procedure_require_primary("projection_set_mode");
@@ -378,7 +379,7 @@ reconcile(const OcqProjection *projection)
 Datum
 ocq_projection_rebuild(PG_FUNCTION_ARGS)
 {
-	const OcqProjection *projection = projection_argument(fcinfo);
+	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	Differing	differing = {.context = CurrentMemoryContext};
 
 	ocq_procedure_require_primary("projection_rebuild");
@@ -414,7 +415,7 @@ put_difference(uint64 row, void *arg)
 Datum
 ocq_projection_verify(PG_FUNCTION_ARGS)
 {
-	const OcqProjection *projection = projection_argument(fcinfo);
+	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	OcqScope	scope;
 
 	InitMaterializedSRF(fcinfo, 0);

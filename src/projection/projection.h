@@ -7,6 +7,7 @@
 #define OCQ_PROJECTION_PROJECTION_H
 
 #include "base/statement.h"
+#include "fmgr.h"
 #include "order/order.h"
 #include "reference/reference.h"
 #include "store/store.h"
@@ -195,9 +196,18 @@ typedef struct OcqProjectionState
 	int64		last_position;
 } OcqProjectionState;
 
+/* What a step has done. */
+typedef struct OcqHandled
+{
+	int64		events;
+	int64		checksum;		/* of the events that an async projection has really handled */
+	int64		repaired;		/* rows of a sync projection */
+	int64		renewed;		/* likewise */
+} OcqHandled;
+
 extern bool ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *state);
 extern void ocq_state_advance(const OcqProjection *projection, int64 position,
-							  int64 events, int64 repaired, int64 renewed);
+							  OcqHandled handled);
 extern void ocq_state_fail(const OcqProjection *projection, int64 position, const char *message);
 extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync);
 extern void ocq_state_set_paused_to(const OcqProjection *projection, int64 position);
@@ -208,6 +218,17 @@ extern void ocq_state_rewind_again(void);
 
 /* restored.c */
 extern bool ocq_restored_leave_out(void);
+
+/* audit.c: a range of the log is closed when a projection has handled so many of its events */
+#define OCQ_AUDIT_RANGE 100000
+
+extern int	ocq_audit_delay;	/* GUC order_cqrs.audit_delay, in milliseconds */
+
+extern void ocq_audit_close(const OcqProjection *projection);
+extern bool ocq_audit_step(void);
+
+/* manage.c */
+extern const OcqProjection *ocq_projection_argument(FunctionCallInfo fcinfo);
 
 /* sync.c */
 typedef enum OcqSyncResult
@@ -226,6 +247,7 @@ extern int64 ocq_sync_renamed_to(int64 horizon);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
 extern void ocq_sync_restored(const OcqProjection *projection, int64 up_to);
+extern Datum ocq_sync_aggregate_types(const OcqProjection *projection);
 extern void ocq_sync_require_read_committed(void);
 extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait);
 

@@ -38,8 +38,15 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $2,"
 			  " repaired_total = repaired_total + CASE WHEN $2 > paused_to THEN $4 ELSE 0 END,"
 			  " renewed_total = renewed_total + $5 + CASE WHEN $2 > paused_to THEN 0 ELSE $4 END,"
 			  " status = 'running', last_error = NULL, failed_position = NULL, attempts = 0,"
-			  " updated_at = clock_timestamp() WHERE projection_name = $1",
-			  TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID);
+			  " counted_after = CASE WHEN mode = 'sync' THEN $2"
+			  " WHEN last_position < counted_to THEN last_position ELSE counted_after END,"
+			  " counted_events = CASE WHEN mode = 'sync' THEN 0"
+			  " WHEN last_position < counted_to THEN $3 ELSE counted_events + $3 END,"
+			  " counted_checksum = CASE WHEN mode = 'sync' THEN 0"
+			  " WHEN last_position < counted_to THEN $6 ELSE counted_checksum + $6 END,"
+			  " counted_to = $2,"
+			  " updated_at = clock_timestamp() WHERE projection_name = $1 RETURNING counted_events",
+			  TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID);
 
 static OcqStatement update_paused_to =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET paused_to = $2 WHERE projection_name = $1",
@@ -65,14 +72,28 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = 
 			  " WHERE projection_name = $1",
 			  TEXTOID, TEXTOID);
 
+/*
+ * Ranges of the audit that reach beyond are forgotten.  An async projection goes back to
+ * the beginning of the first of them, so that what it counts from there on is whole.
+ */
 static OcqStatement rewind_positions =
-OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $1 - 1,"
-			  " updated_at = clock_timestamp() WHERE last_position >= $1",
+OCQ_STATEMENT("WITH forgotten AS (DELETE FROM order_cqrs.projection_ledger WHERE to_position >= $1"
+			  " RETURNING projection_name, after_position),"
+			  " targets AS (SELECT s.projection_name, CASE WHEN s.mode = 'sync' THEN $1 - 1"
+			  " ELSE least($1 - 1, s.counted_after, (SELECT min(f.after_position) FROM forgotten f"
+			  " WHERE f.projection_name = s.projection_name)) END AS position"
+			  " FROM order_cqrs.projection_state s WHERE s.last_position >= $1)"
+			  " UPDATE order_cqrs.projection_state s SET last_position = t.position,"
+			  " counted_after = t.position, counted_to = t.position, counted_events = 0, counted_checksum = 0,"
+			  " updated_at = clock_timestamp()"
+			  " FROM targets t WHERE s.projection_name = t.projection_name",
 			  INT8OID);
 
 static OcqStatement reset_position =
-OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = 0,"
-			  " updated_at = clock_timestamp() WHERE projection_name = $1",
+OCQ_STATEMENT("WITH forgotten AS (DELETE FROM order_cqrs.projection_ledger WHERE projection_name = $1)"
+			  " UPDATE order_cqrs.projection_state SET last_position = 0, counted_after = 0, counted_to = 0,"
+			  " counted_events = 0, counted_checksum = 0, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
 			  TEXTOID);
 
 static OcqStatement restore_state =
@@ -114,19 +135,22 @@ ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *s
 }
 
 /*
- * ocq_state_advance moves the checkpoint after success.  Rows that were behind are
- * counted as repaired, as something was wrong, unless the projection was paused.
+ * ocq_state_advance moves the checkpoint after success, and counts for the audit what
+ * was handled.  Rows that were behind are counted as repaired, as something was wrong,
+ * unless the projection was paused.
  */
 void
-ocq_state_advance(const OcqProjection *projection, int64 position, int64 events, int64 repaired,
-				  int64 renewed)
+ocq_state_advance(const OcqProjection *projection, int64 position, OcqHandled handled)
 {
 	Datum		values[] = {
-		name_datum(projection), Int64GetDatum(position),
-		Int64GetDatum(events), Int64GetDatum(repaired), Int64GetDatum(renewed)
+		name_datum(projection), Int64GetDatum(position), Int64GetDatum(handled.events),
+		Int64GetDatum(handled.repaired), Int64GetDatum(handled.renewed),
+		Int64GetDatum(handled.checksum)
 	};
 
-	(void) ocq_statement_run(&update_position, values, NULL);
+	if (ocq_statement_run(&update_position, values, NULL) > 0 &&
+		DatumGetInt64(ocq_row_datum(0, 1)) >= OCQ_AUDIT_RANGE)
+		ocq_audit_close(projection);
 }
 
 /* ocq_state_fail records a failure at the event with this position. */
@@ -147,6 +171,7 @@ ocq_state_set_mode(const OcqProjection *projection, bool is_sync)
 		name_datum(projection), CStringGetTextDatum(is_sync ? "sync" : "async")
 	};
 
+	ocq_audit_close(projection);
 	(void) ocq_statement_run(&update_mode, values, NULL);
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
 }

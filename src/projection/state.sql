@@ -21,7 +21,12 @@ CREATE TABLE projection_state (
     last_error text,
     failed_position bigint,
     attempts int NOT NULL DEFAULT 0,
-    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    counted_after bigint NOT NULL DEFAULT 0,
+    counted_to bigint NOT NULL DEFAULT 0,
+    counted_events bigint NOT NULL DEFAULT 0,
+    counted_checksum bigint NOT NULL DEFAULT 0,
+    counted_since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 COMMENT ON TABLE projection_state IS 'Mode, checkpoint and troubles of each projection; changed by the projection_... procedures and the workers';
@@ -39,6 +44,11 @@ COMMENT ON COLUMN projection_state.last_error IS 'SQLSTATE and message of the fa
 COMMENT ON COLUMN projection_state.failed_position IS 'Position of the event that could not be handled';
 COMMENT ON COLUMN projection_state.attempts IS 'Failed attempts in a row';
 COMMENT ON COLUMN projection_state.updated_at IS 'When the row last changed';
+COMMENT ON COLUMN projection_state.counted_after IS 'Where the open range of the audit begins; it ends at the checkpoint, and is empty while the mode is sync';
+COMMENT ON COLUMN projection_state.counted_to IS 'Checkpoint that the counts belong to; a checkpoint below it was set back by hand';
+COMMENT ON COLUMN projection_state.counted_events IS 'How many events were handled in it';
+COMMENT ON COLUMN projection_state.counted_checksum IS 'Their checksum, as event_count has it';
+COMMENT ON COLUMN projection_state.counted_since IS 'When the range was opened';
 
 INSERT INTO projection_state (projection_name, mode) VALUES
     ('reference', 'sync'),

@@ -87,6 +87,7 @@ typedef struct Batch
 	int64		after;
 	int64		end;
 	int64		events;
+	int64		checksum;		/* of those that an async projection has really handled */
 	int64		last_event;		/* position; 0 if there are no events */
 } Batch;
 
@@ -122,8 +123,8 @@ ocq_sync_renamed_to(int64 horizon)
 	return DatumGetInt64(ocq_row_datum(0, 1));
 }
 
-static Datum
-aggregate_types(const OcqProjection *projection)
+Datum
+ocq_sync_aggregate_types(const OcqProjection *projection)
 {
 	Datum		types[8];
 	int			count = 0;
@@ -139,7 +140,7 @@ find_end(Batch *batch, int64 horizon, int64 limit)
 {
 	Datum		values[] = {
 		Int64GetDatum(batch->after), Int64GetDatum(horizon),
-		aggregate_types(batch->projection), Int64GetDatum(limit)
+		ocq_sync_aggregate_types(batch->projection), Int64GetDatum(limit)
 	};
 
 	(void) ocq_statement_run(&select_batch_end, values, NULL);
@@ -172,7 +173,7 @@ find_behind(const Batch *batch)
 {
 	Datum		values[] = {
 		Int64GetDatum(batch->after), Int64GetDatum(batch->end),
-		aggregate_types(batch->projection)
+		ocq_sync_aggregate_types(batch->projection)
 	};
 
 	return read_stream_rows(ocq_statement_run(batch->projection->behind, values, NULL));
@@ -224,10 +225,12 @@ states_behind(Batch *batch)
 static OcqBatch
 states_touched(Batch *batch)
 {
-	OcqEvents	events = ocq_log_read(aggregate_types(batch->projection),
+	OcqEvents	events = ocq_log_read(ocq_sync_aggregate_types(batch->projection),
 									  batch->after, batch->end, MAX_BYTES);
 
 	batch->events = events.count;
+	for (int i = 0; i < events.count; i++)
+		batch->checksum += ocq_event_checksum(events.items[i].position);
 	if (events.count > 0 && events.items[events.count - 1].position < batch->last_event)
 		batch->end = batch->last_event = events.items[events.count - 1].position;
 	return ocq_batch_of_log(&events, batch->after, batch->presumes_new);
@@ -255,16 +258,16 @@ take_names(const OcqProjection *projection, OcqBatch *states)
 static void
 handle_batch(Batch *batch)
 {
-	int64		repaired = 0;
-	int64		renewed = 0;
+	OcqHandled	handled = {0};
 
+	batch->checksum = 0;		/* of an earlier try */
 	if (batch->events > 0 && batch->is_sync)
 	{
 		OcqBatch	states = states_behind(batch);
 		OcqBatch	names = take_names(batch->projection, &states);
 
-		repaired = ocq_projection_handle_many(batch->projection, &states, true);
-		renewed = ocq_projection_handle_many(batch->projection, &names, true);
+		handled.repaired = ocq_projection_handle_many(batch->projection, &states, true);
+		handled.renewed = ocq_projection_handle_many(batch->projection, &names, true);
 	}
 	else if (batch->events > 0)
 	{
@@ -272,10 +275,11 @@ handle_batch(Batch *batch)
 
 		(void) ocq_projection_handle_many(batch->projection, &states, false);
 	}
+	handled.events = batch->events;
+	handled.checksum = batch->checksum;
 	if (batch->is_restored)
-		ocq_state_advance(batch->projection, batch->end, 0, 0, 0);
-	else
-		ocq_state_advance(batch->projection, batch->end, batch->events, repaired, renewed);
+		handled = (OcqHandled) {0};
+	ocq_state_advance(batch->projection, batch->end, handled);
 }
 
 /* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */

@@ -29,13 +29,17 @@ static OcqStatement lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " F
 static OcqStatement try_lock_checkpoint =
 OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " FOR NO KEY UPDATE SKIP LOCKED");
 
+/* A checkpoint that is not where the saga has left it was moved by hand: what it has passed is not audited. */
 static OcqStatement update_checkpoint =
-OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = $1, updated_at = clock_timestamp()"
+OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = $1, advanced_to = $1,"
+			  " audited_position = CASE WHEN last_position = advanced_to THEN audited_position"
+			  " ELSE greatest(audited_position, last_position) END, updated_at = clock_timestamp()"
 			  " WHERE saga_name = 'order' AND last_position < $1",
 			  INT8OID);
 
 static OcqStatement reset_checkpoint =
-OCQ_STATEMENT_NOARGS("UPDATE order_cqrs.saga_state SET last_position = 0, updated_at = clock_timestamp()"
+OCQ_STATEMENT_NOARGS("UPDATE order_cqrs.saga_state SET last_position = 0, advanced_to = 0,"
+					 " audited_position = 0, audit_to = 0, updated_at = clock_timestamp()"
 					 " WHERE saga_name = 'order'");
 
 static OcqStatement restore_checkpoint =
@@ -77,9 +81,7 @@ static OcqStatement select_events =
 OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position, e.version FROM order_cqrs.events e"
 			  " WHERE (e.aggregate_type, e.position) > ('Order', $1)"
 			  " AND (e.aggregate_type, e.position) <= ('Order', $2)"
-			  " AND e.event_type IN ('OrderCreated', 'OrderCancelled', 'OrderCompleted',"
-			  " 'PaymentRequested', 'PaymentCompleted', 'PaymentFailed', 'PaymentRefunded',"
-			  " 'ShippingStarted')"
+			  " AND e.event_type IN (" OCQ_SAGA_EVENT_TYPES ")"
 			  " AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id"
 			  " AND s.order_id = e.aggregate_id AND s.version >= e.version)"
 			  " ORDER BY e.aggregate_type, e.position LIMIT $3",

@@ -416,6 +416,8 @@ ocq_saga_run(PG_FUNCTION_ARGS)
 	ocq_procedure_require_primary("saga_run");
 	refuse_stale_snapshot();
 	ocq_procedure_begin(fcinfo);
+	ocq_saga_audit(0);
+	ocq_procedure_commit(fcinfo);
 	do
 	{
 		tasks = collect_by_hand();

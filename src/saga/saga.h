@@ -73,12 +73,20 @@ extern bool ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_a
 extern void ocq_saga_report_lost_checkpoint(int level);
 extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
+/* What the saga reacts to, as a list in SQL. */
+#define OCQ_SAGA_EVENT_TYPES \
+	"'OrderCreated', 'OrderCancelled', 'OrderCompleted', 'PaymentRequested', 'PaymentCompleted'," \
+	" 'PaymentFailed', 'PaymentRefunded', 'ShippingStarted'"
+
 extern void ocq_saga_set_checkpoint(int64 position);
 extern void ocq_saga_reset_checkpoint(int64 position, int64 log_end);
 extern void ocq_saga_follow_log(int64 position);
 extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context);
 extern OcqSagaTasks ocq_saga_find_due(MemoryContext context);
 extern long ocq_saga_milliseconds_to_next(void);
+
+/* missed.c */
+extern void ocq_saga_audit(int delay);
 
 /* act.c: the commands of a step */
 extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);

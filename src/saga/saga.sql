@@ -3,11 +3,21 @@
 CREATE TABLE saga_state (
     saga_name text COLLATE "C" PRIMARY KEY,
     last_position bigint NOT NULL DEFAULT 0,
+    advanced_to bigint NOT NULL DEFAULT 0,
+    audited_position bigint NOT NULL DEFAULT 0,
+    audit_to bigint NOT NULL DEFAULT 0,
+    audit_since timestamptz,
+    missed_total bigint NOT NULL DEFAULT 0,
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 COMMENT ON TABLE saga_state IS 'How far the saga has come in the log';
 COMMENT ON COLUMN saga_state.saga_name IS 'order';
 COMMENT ON COLUMN saga_state.last_position IS 'Checkpoint: the saga has looked at every event up to this position';
+COMMENT ON COLUMN saga_state.advanced_to IS 'Where the saga has left its checkpoint; another one was set by hand';
+COMMENT ON COLUMN saga_state.audited_position IS 'No event up to this position was missed, or it has been made good';
+COMMENT ON COLUMN saga_state.audit_to IS 'Up to where is audited next';
+COMMENT ON COLUMN saga_state.audit_since IS 'When the checkpoint was there';
+COMMENT ON COLUMN saga_state.missed_total IS 'Events that the audit has found missed; more than 0 means that something was wrong';
 COMMENT ON COLUMN saga_state.updated_at IS 'When the row last changed';
 
 INSERT INTO saga_state (saga_name) VALUES ('order');

@@ -37,6 +37,11 @@ CREATE FUNCTION stream_read(aggregate_type text, aggregate_id text, after_versio
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_stream_read_function';
 COMMENT ON FUNCTION stream_read(text, text, int, int, text)
     IS 'Events of one stream after a version, in version order; none if there is no such stream';
+CREATE FUNCTION event_count(from_position bigint, to_position bigint, aggregate_types text[] DEFAULT NULL,
+        OUT events bigint, OUT checksum bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_event_count';
+COMMENT ON FUNCTION event_count(bigint, bigint, text[])
+    IS 'Number of the events after from_position, up to and with to_position, and the sum of (position % 2147483647)^2 % 2147483647 over them; for a consumer that audits its checkpoint';
 
 CREATE VIEW event_horizon_wait AS
     SELECT a.pid, x.gid AS prepared_transaction, a.usename AS user_name, a.application_name, a.state,

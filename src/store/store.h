@@ -48,6 +48,22 @@ extern bool ocq_log_is_subscribed(void);
 extern void ocq_log_warn_if_subscribed(void);
 
 /*
+ * count.c: what a part of the log holds.  ocq_event_checksum and OCQ_EVENT_COUNT say
+ * the same in C and in SQL.
+ */
+#define OCQ_CHECKSUM_MODULUS INT64CONST(2147483647)
+#define OCQ_EVENT_COUNT \
+	"count(*), coalesce(sum(((position % 2147483647) * (position % 2147483647) % 2147483647)::int), 0)"
+
+static inline int64
+ocq_event_checksum(int64 position)
+{
+	int64		rest = position % OCQ_CHECKSUM_MODULUS;
+
+	return rest * rest % OCQ_CHECKSUM_MODULUS;
+}
+
+/*
  * append.c
  *
  * Events to append, after a version of a stream, and what the command knows of its

@@ -24,6 +24,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "projection/projection.h"
 #include "saga/saga.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -322,6 +323,8 @@ run_bus_round(void)
 /* How soon the saga tries again for the horizon, or for an order that another process takes. */
 #define SAGA_RETRY_MS 100
 
+#define AUDIT_MS 1000
+
 /* The same while a restore is under way, whose end wakes us, but for the sequence's setting. */
 #define RESTORE_RETRY_MS 200
 
@@ -427,6 +430,22 @@ take(const OcqSagaTask *task, bool is_patient)
 	return result;
 }
 
+/* audit_saga does so at most once a second: it is done at leisure. */
+static void
+audit_saga(void)
+{
+	static TimestampTz last_audit = 0;
+
+	if (!TimestampDifferenceExceeds(last_audit, GetCurrentTimestamp(), Min(ocq_audit_delay, AUDIT_MS)))
+		return;
+	last_audit = GetCurrentTimestamp();
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (ocq_catalog_hold() && !ocq_restore_is_under_way())
+		ocq_saga_audit(ocq_audit_delay);
+	CommitTransactionCommand();
+}
+
 /*
  * run_saga_round lowers wait_ms to when it is to be called again; it returns whether
  * that is at once.  What it does not come to is found again by the next.
@@ -453,6 +472,7 @@ run_saga_round(MemoryContext context, long *wait_ms)
 	}
 	if (result == OCQ_SAGA_NOT_OURS)
 		*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
+	audit_saga();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return tasks.count > 0 && result != OCQ_SAGA_NOT_OURS;

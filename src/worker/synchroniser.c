@@ -46,6 +46,9 @@
 #define BUSY_MS 50
 #define MAX_BUSY_MS 1000
 
+/* Steps of the audit are no more frequent than that. */
+#define AUDIT_MS 1000
+
 /* $1: the horizon; $2: up to where sync projections are looked over.  What is beyond is of another log. */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"
@@ -261,6 +264,29 @@ interval_is_over(TimestampTz interval_started)
 									  ocq_sync_interval * 1000);
 }
 
+/*
+ * audit does one step of the audit (projection/audit.c), at most once a second while
+ * there is other work.  It returns milliseconds until the next.
+ */
+static long
+audit(void)
+{
+	static TimestampTz last_audit = 0;
+	int			pause = Min(ocq_audit_delay, AUDIT_MS);
+	bool		has_more;
+
+	if (!TimestampDifferenceExceeds(last_audit, GetCurrentTimestamp(), pause))
+		return pause;
+	last_audit = GetCurrentTimestamp();
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	pgstat_report_activity(STATE_RUNNING, "order_cqrs: audit");
+	has_more = ocq_catalog_hold() && ocq_audit_step();
+	CommitTransactionCommand();
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return has_more ? pause : Max(ocq_audit_delay, pause);
+}
+
 /* stay is the life of worker 0. */
 static void
 stay(MemoryContext context)
@@ -272,6 +298,7 @@ stay(MemoryContext context)
 	{
 		int64		look_over_to = outcome.look_over_to;
 		uint64		log_changes = ocq_database_log_changes();
+		long		audit_wait;
 
 		ResetLatch(MyLatch);
 		ocq_process_reload_if_asked();
@@ -282,10 +309,11 @@ stay(MemoryContext context)
 			look_over_to = LOOK_OVER_ALL;
 		}
 		outcome = run_round(0, look_over_to, context);
+		audit_wait = audit();
 		if (log_changes != ocq_database_log_changes())
 			continue;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 next_wait(&outcome, interval_started), PG_WAIT_EXTENSION);
+						 Min(audit_wait, next_wait(&outcome, interval_started)), PG_WAIT_EXTENSION);
 	}
 }
 

@@ -1,0 +1,470 @@
+/*-------------------------------------------------------------------------
+ * audit.c
+ *	  Compares what async projections have handled with what the log holds.
+ *
+ * An async projection counts the events that it really handles, with a checksum
+ * of their positions, in its row of projection_state: this is its open range,
+ * (counted_after, last_position].  An old or large range is closed: it becomes a
+ * row of projection_ledger.  A while later the worker counts the log's events in
+ * the range, and, over hours, those of all older ranges again.
+ *
+ * A range that differs is reported, and marked by NULL instead of the counts.  All
+ * its streams are then written anew, part by part: each part that is done is a
+ * range of its own, with the log's counts.  Equal neighbours are merged.
+ *
+ * Whoever changes a projection's ranges holds the lock of its row, or of the whole
+ * of projection_state.
+ *
+ * A rewind forgets the ranges that reach beyond it, and the projection goes back to
+ * where the first of them began (state.c), so that its counts are whole again.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/procedure.h"
+#include "base/scope.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "projection/projection.h"
+#include "utils/builtins.h"
+#include "utils/resowner.h"
+
+PG_FUNCTION_INFO_V1(ocq_projection_audit);
+
+/* Events whose streams one transaction of a repair writes anew; sync ones are locked. */
+#define REPAIR_EVENTS 2000
+#define REPAIR_EVENTS_LOCKED 100
+
+int			ocq_audit_delay = 60 * 1000;
+
+/* Ranges beyond the checkpoint are left by a hand that set it back. */
+static OcqStatement delete_overlapping =
+OCQ_STATEMENT("DELETE FROM order_cqrs.projection_ledger l USING order_cqrs.projection_state s"
+			  " WHERE s.projection_name = $1 AND l.projection_name = $1 AND l.to_position > s.counted_after",
+			  TEXTOID);
+
+static OcqStatement close_open_range =
+OCQ_STATEMENT("WITH closed AS (INSERT INTO order_cqrs.projection_ledger"
+			  " (projection_name, after_position, to_position, events, checksum)"
+			  " SELECT projection_name, counted_after, last_position, counted_events, counted_checksum"
+			  " FROM order_cqrs.projection_state"
+			  " WHERE projection_name = $1 AND mode = 'async' AND counted_after < last_position)"
+			  " UPDATE order_cqrs.projection_state SET counted_after = last_position, counted_events = 0,"
+			  " counted_checksum = 0, counted_since = clock_timestamp() WHERE projection_name = $1",
+			  TEXTOID);
+
+/* What is due: ranges to close, new ones, and old ones that were verified long ago. */
+static OcqStatement select_due =
+OCQ_STATEMENT("SELECT projection_name, after_position FROM"
+			  " (SELECT projection_name, NULL::bigint AS after_position, counted_since AS since"
+			  " FROM order_cqrs.projection_state WHERE mode = 'async' AND counted_after < last_position"
+			  " AND counted_since <= clock_timestamp() - make_interval(secs => $1)"
+			  " UNION ALL SELECT projection_name, after_position, closed_at"
+			  " FROM order_cqrs.projection_ledger WHERE verified_at IS NULL"
+			  " AND closed_at <= clock_timestamp() - make_interval(secs => $1)"
+			  " UNION ALL SELECT projection_name, after_position, verified_at"
+			  " FROM order_cqrs.projection_ledger WHERE verified_at <= clock_timestamp() - interval '6 hours'"
+			  ") AS d ORDER BY since LIMIT 1",
+			  FLOAT8OID);
+
+#define OF_TYPES \
+	" FROM unnest($2) AS t (aggregate_type), LATERAL (SELECT " OCQ_EVENT_COUNT \
+	" FROM order_cqrs.events WHERE aggregate_type = t.aggregate_type"
+
+/* The ledger and the log in one snapshot; from the range on that begins at or after $3. */
+static OcqStatement compare_range =
+OCQ_STATEMENT("SELECT l.after_position, l.to_position, l.events, l.checksum, c.events, c.checksum"
+			  " FROM (SELECT * FROM order_cqrs.projection_ledger WHERE projection_name = $1"
+			  " AND after_position >= $3 ORDER BY after_position LIMIT 1) AS l,"
+			  " LATERAL (SELECT coalesce(sum(n.events), 0)::bigint, coalesce(sum(n.checksum), 0)::bigint"
+			  OF_TYPES " AND position > l.after_position AND position <= l.to_position)"
+			  " AS n (events, checksum)) AS c (events, checksum)",
+			  TEXTOID, TEXTARRAYOID, INT8OID);
+
+static OcqStatement set_verified =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_ledger SET verified_at = clock_timestamp()"
+			  " WHERE projection_name = $1 AND after_position = $2",
+			  TEXTOID, INT8OID);
+
+/* Up to a million events, so that a comparison stays short. */
+static OcqStatement merge_range =
+OCQ_STATEMENT("WITH previous AS (DELETE FROM order_cqrs.projection_ledger p"
+			  " USING order_cqrs.projection_ledger l WHERE l.projection_name = $1"
+			  " AND l.after_position = $2 AND p.projection_name = $1 AND p.to_position = $2"
+			  " AND p.verified_at IS NOT NULL AND l.verified_at IS NOT NULL"
+			  " AND p.events + l.events <= 1000000 RETURNING p.*)"
+			  " UPDATE order_cqrs.projection_ledger l SET after_position = p.after_position,"
+			  " events = l.events + p.events, checksum = l.checksum + p.checksum,"
+			  " verified_at = least(l.verified_at, p.verified_at)"
+			  " FROM previous p WHERE l.projection_name = $1 AND l.after_position = $2",
+			  TEXTOID, INT8OID);
+
+static OcqStatement mark_range =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_ledger SET events = NULL, checksum = NULL, verified_at = NULL,"
+			  " closed_at = clock_timestamp() WHERE projection_name = $1 AND after_position = $2",
+			  TEXTOID, INT8OID);
+
+/* The streams of the first $4 events of a range, by their first position there, and where the part ends. */
+static OcqStatement select_part =
+OCQ_STATEMENT("WITH part AS (SELECT e.* FROM unnest($1) AS t (aggregate_type),"
+			  " LATERAL (SELECT tenant_id, aggregate_type, aggregate_id, position FROM order_cqrs.events"
+			  " WHERE aggregate_type = t.aggregate_type AND position > $2 AND position <= $3"
+			  " ORDER BY position FETCH FIRST $4 ROWS WITH TIES) AS e"
+			  " ORDER BY e.position FETCH FIRST $4 ROWS WITH TIES)"
+			  " SELECT tenant_id, aggregate_type, aggregate_id, min(position),"
+			  " (SELECT CASE WHEN count(*) < $4 THEN $3 ELSE max(position) END FROM part)"
+			  " FROM part GROUP BY 1, 2, 3 ORDER BY 4",
+			  TEXTARRAYOID, INT8OID, INT8OID, INT8OID);
+
+/* The part up to $4 of the range that begins after $3 is true now. */
+static OcqStatement split_range =
+OCQ_STATEMENT("WITH rest AS (DELETE FROM order_cqrs.projection_ledger WHERE projection_name = $1"
+			  " AND after_position = $3 RETURNING to_position, closed_at)"
+			  " INSERT INTO order_cqrs.projection_ledger (projection_name, after_position, to_position,"
+			  " events, checksum, closed_at, verified_at)"
+			  " SELECT $1, $4, to_position, NULL, NULL, closed_at, NULL FROM rest WHERE to_position > $4",
+			  TEXTOID, TEXTARRAYOID, INT8OID, INT8OID);
+
+static OcqStatement insert_verified =
+OCQ_STATEMENT("INSERT INTO order_cqrs.projection_ledger (projection_name, after_position, to_position,"
+			  " events, checksum, verified_at)"
+			  " SELECT $1, $3, $4, coalesce(sum(n.events), 0), coalesce(sum(n.checksum), 0), clock_timestamp()"
+			  OF_TYPES " AND position > $3 AND position <= $4) AS n (events, checksum)",
+			  TEXTOID, TEXTARRAYOID, INT8OID, INT8OID);
+
+static OcqStatement add_repaired =
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET repaired_total = repaired_total + $2,"
+			  " updated_at = clock_timestamp() WHERE projection_name = $1",
+			  TEXTOID, INT8OID);
+
+/* A range, as the projection and as the log have counted it. */
+typedef struct Range
+{
+	int64		after;
+	int64		end;
+	bool		is_marked;		/* known to differ */
+	int64		events;
+	int64		checksum;
+	int64		log_events;
+	int64		log_checksum;
+} Range;
+
+/* ocq_audit_close closes the open range.  The caller has locked the projection's row. */
+void
+ocq_audit_close(const OcqProjection *projection)
+{
+	Datum		name = CStringGetTextDatum(projection->name);
+
+	(void) ocq_statement_run(&delete_overlapping, &name, NULL);
+	(void) ocq_statement_run(&close_open_range, &name, NULL);
+}
+
+static bool
+compare(const OcqProjection *projection, int64 from, Range *range)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(projection->name), ocq_sync_aggregate_types(projection),
+		Int64GetDatum(from)
+	};
+
+	if (ocq_statement_run(&compare_range, values, NULL) == 0)
+		return false;
+	range->after = DatumGetInt64(ocq_row_datum(0, 1));
+	range->end = DatumGetInt64(ocq_row_datum(0, 2));
+	range->is_marked = ocq_row_is_null(0, 3);
+	range->events = range->is_marked ? 0 : DatumGetInt64(ocq_row_datum(0, 3));
+	range->checksum = range->is_marked ? 0 : DatumGetInt64(ocq_row_datum(0, 4));
+	range->log_events = DatumGetInt64(ocq_row_datum(0, 5));
+	range->log_checksum = DatumGetInt64(ocq_row_datum(0, 6));
+	return true;
+}
+
+static bool
+differs(const Range *range)
+{
+	return range->is_marked || range->events != range->log_events ||
+		range->checksum != range->log_checksum;
+}
+
+static void
+run_on_range(OcqStatement *statement, const OcqProjection *projection, int64 after)
+{
+	Datum		values[] = {CStringGetTextDatum(projection->name), Int64GetDatum(after)};
+
+	(void) ocq_statement_run(statement, values, NULL);
+}
+
+static void
+report(const OcqProjection *projection, const Range *range)
+{
+	ereport(WARNING,
+			(errcode(OCQ_ERR_PROJECTION_MISCOUNT),
+			 errmsg("projection \"%s\" has not handled each event once", projection->name),
+			 errdetail("After position " INT64_FORMAT " and up to " INT64_FORMAT " it has handled " INT64_FORMAT
+					   " events with checksum " INT64_FORMAT "; the log has " INT64_FORMAT
+					   " with checksum " INT64_FORMAT ".",
+					   range->after, range->end, range->events, range->checksum,
+					   range->log_events, range->log_checksum),
+			 errhint("Their streams are handled again.")));
+}
+
+static OcqStreams
+read_part(const OcqProjection *projection, const Range *range, int64 limit, int64 *end)
+{
+	Datum		values[] = {
+		ocq_sync_aggregate_types(projection), Int64GetDatum(range->after),
+		Int64GetDatum(range->end), Int64GetDatum(limit)
+	};
+	uint64		rows = ocq_statement_run(&select_part, values, NULL);
+	OcqStreams	part = {
+		.streams = palloc_array(OcqStream, rows + 1),
+		.first_positions = palloc_array(int64, rows + 1),
+		.count = (int) rows
+	};
+
+	for (uint64 row = 0; row < rows; row++)
+	{
+		part.streams[row].tenant_id = DatumGetTextPP(ocq_row_datum(row, 1));
+		part.streams[row].aggregate_type = DatumGetTextPP(ocq_row_datum(row, 2));
+		part.streams[row].aggregate_id = DatumGetTextPP(ocq_row_datum(row, 3));
+		part.first_positions[row] = DatumGetInt64(ocq_row_datum(row, 4));
+	}
+	*end = rows == 0 ? range->end : DatumGetInt64(ocq_row_datum(0, 5));
+	return part;
+}
+
+/* note_repaired makes the part a range of its own, and returns whether it was the last. */
+static void
+note_repaired(const OcqProjection *projection, const Range *range, int64 end, int64 changed)
+{
+	Datum		name = CStringGetTextDatum(projection->name);
+	Datum		values[] = {
+		name, ocq_sync_aggregate_types(projection),
+		Int64GetDatum(range->after), Int64GetDatum(end)
+	};
+	Datum		repaired[] = {name, Int64GetDatum(changed)};
+
+	(void) ocq_statement_run(&split_range, values, NULL);
+	(void) ocq_statement_run(&insert_verified, values, NULL);
+	run_on_range(&merge_range, projection, range->after);
+	(void) ocq_statement_run(&add_repaired, repaired, NULL);
+}
+
+/*
+ * repair writes the first streams of the range anew, and returns where it has come
+ * to: range->after if a command has locked the first stream.
+ */
+static int64
+repair(const OcqProjection *projection, const OcqProjectionState *state, const Range *range, bool waits)
+{
+	int64		end;
+	OcqStreams	part = read_part(projection, range,
+								 state->is_sync ? REPAIR_EVENTS_LOCKED : REPAIR_EVENTS, &end);
+	OcqBatch	batch;
+	int64		changed;
+
+	if (state->is_sync)
+	{
+		int			locked = ocq_sync_lock_streams(&part, 0, waits);
+
+		if (locked < part.count)
+			end = part.first_positions[locked] - 1;
+		if (end <= range->after)
+			return range->after;
+		part.count = locked;
+	}
+	ocq_projection_forget(projection, &part);
+	batch = ocq_batch_of_streams(&part, part.count,
+								 state->is_sync ? PG_INT64_MAX : state->last_position);
+	batch.nnew = batch.norders;
+	changed = ocq_projection_handle_many(projection, &batch, state->is_sync);
+	/* What does not belong to one stream is put right with the last. */
+	if (end == range->end && projection->reconcile != NULL)
+		projection->reconcile();
+	note_repaired(projection, range, end, changed);
+	return end;
+}
+
+/*
+ * try_repair runs it in a subtransaction: a stream that cannot be folded stops
+ * neither the worker nor other ranges.  The range stays marked, and has its turn later.
+ */
+static int64
+try_repair(const OcqProjection *projection, const OcqProjectionState *state, const Range *range, bool waits)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile int64 end = range->end;
+	volatile bool has_failed = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		SPI_connect();
+		end = repair(projection, state, range, waits);
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("projection \"%s\" could not be repaired: %s", projection->name, error->message),
+				 errdetail("The streams after position " INT64_FORMAT " are handled again later.", range->after)));
+		has_failed = true;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (has_failed)
+		run_on_range(&mark_range, projection, range->after);
+	return end;
+}
+
+/* What becomes of a range. */
+typedef struct Audit
+{
+	int64		next;			/* where to go on; -1: there are no more ranges */
+	int64		events;			/* that were compared */
+	bool		is_busy;		/* somebody else has the projection, or a stream */
+} Audit;
+
+/*
+ * audit_range compares the first range at or after a position, in the caller's
+ * transaction.  One that differs is reported and marked at once; it is repaired by
+ * the calls that follow.
+ */
+static Audit
+audit_range(const OcqProjection *projection, int64 from, bool waits)
+{
+	OcqProjectionState state;
+	Audit		audit = {.next = -1};
+	OcqScope	scope;
+	Range		range;
+
+	ocq_scope_enter(&scope);
+	if (!ocq_state_lock(projection, waits, &state))
+		audit.is_busy = true;
+	else if (compare(projection, from, &range))
+	{
+		audit.next = range.end;
+		if (!differs(&range))
+		{
+			audit.events = range.log_events;
+			run_on_range(&set_verified, projection, range.after);
+			run_on_range(&merge_range, projection, range.after);
+		}
+		else
+		{
+			if (!range.is_marked)
+			{
+				report(projection, &range);
+				run_on_range(&mark_range, projection, range.after);
+			}
+			audit.next = try_repair(projection, &state, &range, waits);
+			audit.is_busy = audit.next == range.after;
+		}
+	}
+	ocq_scope_leave(&scope);
+	return audit;
+}
+
+static bool
+close_if_free(const OcqProjection *projection, bool waits)
+{
+	OcqProjectionState state;
+	OcqScope	scope;
+	bool		is_free;
+
+	ocq_scope_enter(&scope);
+	is_free = ocq_state_lock(projection, waits, &state);
+	if (is_free)
+		ocq_audit_close(projection);
+	ocq_scope_leave(&scope);
+	return is_free;
+}
+
+/* find_due returns the projection, and the position of its range; -1: the open one. */
+static const OcqProjection *
+find_due(int64 *after)
+{
+	Datum		delay = Float8GetDatum(ocq_audit_delay / 1000.0);
+	const OcqProjection *projection = NULL;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	if (ocq_statement_run(&select_due, &delay, NULL) > 0)
+	{
+		projection = ocq_projection_find(TextDatumGetCString(ocq_row_datum(0, 1)));
+		*after = ocq_row_is_null(0, 2) ? -1 : DatumGetInt64(ocq_row_datum(0, 2));
+	}
+	ocq_scope_leave(&scope);
+	return projection;
+}
+
+/*
+ * ocq_audit_step does one thing that is due, a range at most, and leaves it to the
+ * caller to commit.  It returns whether there may be more.
+ */
+bool
+ocq_audit_step(void)
+{
+	int64		after;
+	const OcqProjection *projection = find_due(&after);
+
+	if (projection == NULL)
+		return false;
+	if (after < 0)
+		return close_if_free(projection, false);
+	return !audit_range(projection, after, false).is_busy;
+}
+
+static void
+audit_by_hand(FunctionCallInfo fcinfo, const OcqProjection *projection)
+{
+	Audit		audit;
+	int64		from = 0;
+	int64		events = 0;
+	int			ranges = 0;
+
+	(void) close_if_free(projection, true);
+	ocq_procedure_commit(fcinfo);
+	while ((audit = audit_range(projection, from, true)).next >= 0)
+	{
+		ocq_procedure_commit(fcinfo);
+		from = audit.next;
+		events += audit.events;
+		ranges++;
+	}
+	ereport(DEBUG1,
+			(errmsg_internal("projection \"%s\": %d ranges with " INT64_FORMAT " events compared",
+							 projection->name, ranges, events)));
+}
+
+/* projection_audit(projection_name text) */
+Datum
+ocq_projection_audit(PG_FUNCTION_ARGS)
+{
+	const OcqProjection *only = PG_ARGISNULL(0) ? NULL :
+		ocq_projection_argument(fcinfo);
+
+	ocq_sync_require_read_committed();
+	ocq_procedure_begin(fcinfo);
+	for (int i = 0; i < ocq_projection_count(); i++)
+		if (only == NULL || only == ocq_projections[i])
+			audit_by_hand(fcinfo, ocq_projections[i]);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
