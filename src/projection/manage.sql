@@ -35,6 +35,8 @@ CREATE VIEW projection_status AS
            l.events AS lag_events, coalesce(pg_catalog.round(l.seconds, 3), 0) AS lag_seconds,
            s.last_processed_time, s.last_event_count, s.events_total, s.repaired_total, s.renewed_total,
            s.last_error, s.failed_position, s.attempts,
+           (SELECT pg_catalog.max(l.to_position) FROM order_cqrs.projection_ledger l
+             WHERE l.projection_name = s.projection_name AND l.verified_at IS NOT NULL) AS audited_position,
            (SELECT pg_catalog.format('events is filled by a subscription (%s): read tables are not made from it',
                        pg_catalog.string_agg(b.subname, ', ' ORDER BY b.subname))
               FROM pg_catalog.pg_subscription_rel r JOIN pg_catalog.pg_subscription b ON b.oid = r.srsubid
@@ -54,6 +56,7 @@ CREATE VIEW projection_status AS
 COMMENT ON VIEW projection_status IS 'How the projections are doing';
 COMMENT ON COLUMN projection_status.lag_events IS 'Committed events beyond the checkpoint; of a sync projection, events that the worker has not looked over yet';
 COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';
+COMMENT ON COLUMN projection_status.audited_position IS 'Up to where what the projection has handled was compared with the log; NULL while it was never async';
 COMMENT ON COLUMN projection_status.problem IS 'Why the projection cannot do its work on this server; NULL if all is well';
 COMMENT ON COLUMN projection_status.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';
 COMMENT ON COLUMN projection_status.renewed_total IS 'Rows of a sync projection that were written as a name in them had changed, or after a pause';

@@ -15,7 +15,7 @@ SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE oid = 'order_cqrs.eve
 SELECT is_empty(format($$SELECT attname FROM pg_attribute WHERE attrelid = %L::regclass AND attnum > 0
                           AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL$$, relation),
     'every column of ' || relation || ' has')
-  FROM unnest(ARRAY['order_cqrs.events', 'order_cqrs.projection_state', 'order_cqrs.saga_state', 'order_cqrs.bus_registration',
+  FROM unnest(ARRAY['order_cqrs.events', 'order_cqrs.projection_state', 'order_cqrs.saga_state', 'order_cqrs.projection_ledger', 'order_cqrs.bus_registration',
            'order_cqrs.bus_future', 'order_cqrs.bus_handlers', 'order_cqrs.cache_stats']) AS t (relation);
 SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'the extension has') FROM pg_extension WHERE extname = 'order_cqrs';
 

@@ -85,6 +85,7 @@ SELECT throws_ok(statement, '42501', NULL, 'a client is refused: ' || statement)
            $$DELETE FROM order_cqrs.order_view$$, $$UPDATE order_cqrs.projection_state SET mode = 'sync'$$,
            $$SELECT nextval('order_cqrs.events_position_seq')$$,
            'SELECT order_cqrs.event_horizon()', 'SELECT order_cqrs.event_read(0)',
+           'SELECT order_cqrs.event_count(0, 0)', 'CALL order_cqrs.projection_audit()', 'SELECT * FROM order_cqrs.projection_ledger',
            'SELECT * FROM order_cqrs.bus_future', 'SELECT * FROM order_cqrs.bus_registration',
            'SELECT * FROM order_cqrs.bus_handlers',
            'SELECT * FROM order_cqrs.cache_stats', 'CALL order_cqrs.cache_clear()', 'SET order_cqrs.notify = on',

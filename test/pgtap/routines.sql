@@ -45,6 +45,9 @@ INSERT INTO others VALUES
     ('projection_pause', 'p', 'IN projection_name text', NULL),
     ('projection_resume', 'p', 'IN projection_name text', NULL),
     ('projection_set_mode', 'p', 'IN projection_name text, IN mode text', NULL),
+    ('projection_audit', 'p', 'IN projection_name text DEFAULT NULL::text', NULL),
+    ('event_count', 'f', 'from_position bigint, to_position bigint, aggregate_types text[] DEFAULT NULL::text[],'
+        ' OUT events bigint, OUT checksum bigint', 'record'),
     ('projection_verify', 'f', 'projection_name text, OUT tenant_id text, OUT key text, OUT expected jsonb,'
         ' OUT actual jsonb', 'SETOF record'),
     ('order_next_id', 'f', '', 'text'),

@@ -3,7 +3,8 @@
 BEGIN;
 SELECT no_plan();
 
-SELECT columns_are('order_cqrs', 'saga_state', ARRAY['saga_name', 'last_position', 'updated_at']);
+SELECT columns_are('order_cqrs', 'saga_state', ARRAY['saga_name', 'last_position', 'advanced_to',
+    'audited_position', 'audit_to', 'audit_since', 'missed_total', 'updated_at']);
 SELECT columns_are('order_cqrs', 'order_saga', ARRAY['tenant_id', 'order_id', 'step', 'attempts', 'next_attempt_at',
     'last_error', 'version', 'started_at', 'updated_at']);
 SELECT columns_are('order_cqrs', 'saga_status', ARRAY['tenant_id', 'order_id', 'step', 'state', 'attempts',

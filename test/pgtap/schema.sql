@@ -19,7 +19,7 @@ SELECT is(extnamespace::regnamespace::text, 'order_cqrs', 'the extension lives i
 SELECT tables_are('order_cqrs', ARRAY['events', 'projection_state', 'customers', 'products', 'order_view',
     'order_item_view', 'order_summary_view', 'order_stats', 'order_product_stats', 'order_stats_applied', 'inventory',
     'reservations', 'payments', 'bus_registration', 'bus_future',
-    'order_saga', 'saga_state', 'restore_state']);
+    'order_saga', 'saga_state', 'restore_state', 'projection_ledger']);
 SELECT views_are('order_cqrs', ARRAY['projection_status', 'event_horizon_wait', 'payment_requests', 'bus_handlers',
     'saga_status', 'cache_stats']);
 SELECT sequences_are('order_cqrs', ARRAY['events_position_seq', 'bus_future_number_seq']);
@@ -36,7 +36,8 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.projection_state')$$, 
     'projection_name text C', 'mode text', 'status text', 'last_position bigint',
     'last_processed_time timestamp with time zone null', 'last_event_count bigint', 'events_total bigint',
     'repaired_total bigint', 'renewed_total bigint', 'paused_to bigint', 'last_error text null', 'failed_position bigint null', 'attempts integer',
-    'updated_at timestamp with time zone'],
+    'updated_at timestamp with time zone', 'counted_after bigint', 'counted_to bigint', 'counted_events bigint',
+    'counted_checksum bigint', 'counted_since timestamp with time zone'],
     'columns of projection_state');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.customers')$$, ARRAY[
     'tenant_id text C', 'customer_id text C', 'name text', 'email text', 'version integer', 'position bigint'],
@@ -103,7 +104,7 @@ SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale',
 SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
 SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
     'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
-    'renewed_total', 'last_error', 'failed_position', 'attempts', 'problem']);
+    'renewed_total', 'last_error', 'failed_position', 'attempts', 'audited_position', 'problem']);
 SELECT columns_are('order_cqrs', 'event_horizon_wait', ARRAY['pid', 'prepared_transaction', 'user_name',
     'application_name', 'state', 'since', 'waited']);
 
@@ -123,10 +124,11 @@ SELECT col_is_pk('order_cqrs', 'reservations', ARRAY['tenant_id', 'order_id'], '
 SELECT col_is_pk('order_cqrs', 'payments', ARRAY['tenant_id', 'order_id'], 'payments');
 SELECT col_is_pk('order_cqrs', 'bus_registration', ARRAY['kind', 'type'], 'bus_registration');
 SELECT col_is_pk('order_cqrs', 'bus_future', 'id', 'bus_future');
+SELECT col_is_pk('order_cqrs', 'projection_ledger', ARRAY['projection_name', 'after_position'], 'projection_ledger');
 SELECT is_empty($$
     SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
      WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relname NOT IN ('events', 'projection_state', 'bus_registration', 'bus_future',
-           'order_saga', 'saga_state')
+           'order_saga', 'saga_state', 'projection_ledger')
        AND i.indexrelid::regclass::text NOT IN ('order_cqrs.customers_name_idx', 'order_cqrs.products_name_idx')
        AND (SELECT attname FROM pg_attribute WHERE attrelid = c.oid AND attnum = i.indkey[0]) IS DISTINCT FROM 'tenant_id'$$,
     'every index of a read table leads with tenant_id, but for those by parts of names');
