@@ -336,7 +336,8 @@ try_repair(const OcqProjection *projection, const OcqProjectionState *state, con
 /* What becomes of a range. */
 typedef struct Audit
 {
-	int64		next;			/* where to go on; -1: there are no more ranges */
+	bool		found;			/* a range */
+	int64		next;			/* where to go on */
 	int64		events;			/* that were compared */
 	bool		is_busy;		/* somebody else has the projection, or a stream */
 } Audit;
@@ -350,7 +351,7 @@ static Audit
 audit_range(const OcqProjection *projection, int64 from, bool waits)
 {
 	OcqProjectionState state;
-	Audit		audit = {.next = -1};
+	Audit		audit = {0};
 	OcqScope	scope;
 	Range		range;
 
@@ -359,6 +360,7 @@ audit_range(const OcqProjection *projection, int64 from, bool waits)
 		audit.is_busy = true;
 	else if (compare(projection, from, &range))
 	{
+		audit.found = true;
 		audit.next = range.end;
 		if (!differs(&range))
 		{
@@ -396,9 +398,9 @@ close_if_free(const OcqProjection *projection, bool waits)
 	return is_free;
 }
 
-/* find_due returns the projection, and the position of its range; -1: the open one. */
+/* find_due returns the projection, and whether its open range is due, or where the one begins that is. */
 static const OcqProjection *
-find_due(int64 *after)
+find_due(bool *is_open, int64 *after)
 {
 	Datum		delay = Float8GetDatum(ocq_audit_delay / 1000.0);
 	const OcqProjection *projection = NULL;
@@ -408,7 +410,8 @@ find_due(int64 *after)
 	if (ocq_statement_run(&select_due, &delay, NULL) > 0)
 	{
 		projection = ocq_projection_find(TextDatumGetCString(ocq_row_datum(0, 1)));
-		*after = ocq_row_is_null(0, 2) ? -1 : DatumGetInt64(ocq_row_datum(0, 2));
+		*is_open = ocq_row_is_null(0, 2);
+		*after = *is_open ? 0 : DatumGetInt64(ocq_row_datum(0, 2));
 	}
 	ocq_scope_leave(&scope);
 	return projection;
@@ -421,12 +424,13 @@ find_due(int64 *after)
 bool
 ocq_audit_step(void)
 {
+	bool		is_open;
 	int64		after;
-	const OcqProjection *projection = find_due(&after);
+	const OcqProjection *projection = find_due(&is_open, &after);
 
 	if (projection == NULL)
 		return false;
-	if (after < 0)
+	if (is_open)
 		return close_if_free(projection, false);
 	return !audit_range(projection, after, false).is_busy;
 }
@@ -435,13 +439,13 @@ static void
 audit_by_hand(FunctionCallInfo fcinfo, const OcqProjection *projection)
 {
 	Audit		audit;
-	int64		from = 0;
+	int64		from = PG_INT64_MIN;
 	int64		events = 0;
 	int			ranges = 0;
 
 	(void) close_if_free(projection, true);
 	ocq_procedure_commit(fcinfo);
-	while ((audit = audit_range(projection, from, true)).next >= 0)
+	while ((audit = audit_range(projection, from, true)).found)
 	{
 		ocq_procedure_commit(fcinfo);
 		from = audit.next;

@@ -432,10 +432,11 @@ take(const OcqSagaTask *task, bool is_patient)
 
 /* audit_saga does so at most once a second: it is done at leisure. */
 static void
-audit_saga(void)
+audit_saga(long *wait_ms)
 {
 	static TimestampTz last_audit = 0;
 
+	*wait_ms = Min(*wait_ms, Max(ocq_audit_delay, AUDIT_MS));
 	if (!TimestampDifferenceExceeds(last_audit, GetCurrentTimestamp(), Min(ocq_audit_delay, AUDIT_MS)))
 		return;
 	last_audit = GetCurrentTimestamp();
@@ -472,7 +473,7 @@ run_saga_round(MemoryContext context, long *wait_ms)
 	}
 	if (result == OCQ_SAGA_NOT_OURS)
 		*wait_ms = Min(*wait_ms, SAGA_RETRY_MS);
-	audit_saga();
+	audit_saga(wait_ms);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return tasks.count > 0 && result != OCQ_SAGA_NOT_OURS;
