@@ -265,26 +265,27 @@ interval_is_over(TimestampTz interval_started)
 }
 
 /*
- * audit does one step of the audit (projection/audit.c), at most once a second while
- * there is other work.  It returns milliseconds until the next.
+ * audit does one step of the audit (projection/audit.c) if it is time for that, which is
+ * once a second while there is more.  It returns milliseconds until the next.
  */
 static long
 audit(void)
 {
 	static TimestampTz last_audit = 0;
-	int			pause = Min(ocq_audit_delay, AUDIT_MS);
-	bool		has_more;
+	static bool has_more = true;
+	TimestampTz now = GetCurrentTimestamp();
+	int			pause = has_more ? Min(ocq_audit_delay, AUDIT_MS) : ocq_audit_delay;
 
-	if (!TimestampDifferenceExceeds(last_audit, GetCurrentTimestamp(), pause))
-		return pause;
-	last_audit = GetCurrentTimestamp();
+	if (!TimestampDifferenceExceeds(last_audit, now, pause))
+		return TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(last_audit, pause));
+	last_audit = now;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, "order_cqrs: audit");
 	has_more = ocq_catalog_hold() && ocq_audit_step();
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return has_more ? pause : Max(ocq_audit_delay, pause);
+	return has_more ? Min(ocq_audit_delay, AUDIT_MS) : ocq_audit_delay;
 }
 
 /* stay is the life of worker 0. */

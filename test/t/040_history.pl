@@ -36,7 +36,7 @@ my $node = new_server(
 	'history',
 	'order_cqrs.databases' => 'shop',
 	'order_cqrs.sync_interval' => '600s',
-	'order_cqrs.audit_delay' => '1s',
+	'order_cqrs.audit_delay' => '20s',
 	'order_cqrs.cache_size' => '4MB',
 	'order_cqrs.payment_timeout' => '1s',
 	'order_cqrs.saga' => 'on',
@@ -255,20 +255,29 @@ sub pids_of
 
 my $workers = "backend_type LIKE 'order_cqrs %'";
 
+# insist repeats a statement until it succeeds, so that what was done is undone whatever comes in between.
+sub insist
+{
+	my ($statement) = @_;
+	my ($state) = ask($nemesis, $statement);
+
+	until ($state eq '00000')
+	{
+		sleep 0.1;
+		($state) = ask($nemesis, $statement);
+	}
+	return;
+}
+
 # loosely runs what makes reads older than they are otherwise: projections that are async or paused.
 sub loosely
 {
 	my (@statements) = @_;
+
 	note_line("$dir/loose", 1);
 	sleep 0.05;
-	ask($nemesis, $_) foreach @statements;
-	my $state = '';
-	# It is undone whatever comes in between.
-	while ($state ne '00000')
-	{
-		($state) = ask($nemesis, $statements[-1]);
-		sleep 0.1 if $state ne '00000';
-	}
+	ask($nemesis, $statements[0]);
+	insist($statements[1]);
 	ask($nemesis, 'CALL order_cqrs.projection_sync()');
 	unlink "$dir/loose";
 	return;
@@ -303,7 +312,7 @@ my @deeds = (
 	},
 	sub { loosely("CALL order_cqrs.projection_set_mode('order_view', 'async')", "CALL order_cqrs.projection_set_mode('order_view', 'sync')") },
 	sub { loosely("CALL order_cqrs.projection_pause('order_summary_view')", "CALL order_cqrs.projection_resume('order_summary_view')") },
-	sub { ask($nemesis, "CALL order_cqrs.projection_set_mode('order_stats', 'sync')"); ask($nemesis, "CALL order_cqrs.projection_set_mode('order_stats', 'async')") },
+	sub { ask($nemesis, "CALL order_cqrs.projection_set_mode('order_stats', 'sync')"); insist("CALL order_cqrs.projection_set_mode('order_stats', 'async')") },
 	sub { ask($nemesis, "CALL order_cqrs.projection_rebuild('" . one_of('order_view', 'order_stats', 'order_summary_view') . "')") },
 	sub { ask($nemesis, 'CREATE INDEX IF NOT EXISTS mine ON order_cqrs.order_summary_view (updated_at)') },
 	sub { ask($nemesis, 'DROP INDEX IF EXISTS order_cqrs.mine') },
@@ -311,30 +320,53 @@ my @deeds = (
 	sub { ask($nemesis, 'ALTER TABLE order_cqrs.order_view DROP COLUMN IF EXISTS mine') },
 	sub { set_and_reload($node, 'order_cqrs.batch_size' => one_of(1, 7, 1000, 10000)) });
 
-# be_silent waits until the clients are, while one more transaction appends, waits, and appends again; then async
-# projections have to be at the end soon. While there is no worker, after a crash, that is not asked for.
-sub be_silent
-{
-	my $started = time;
-	my ($state) = ask($nemesis, "BEGIN; CALL order_cqrs.order_create('slow-" . uuid() . "', 'ada', " . items('pen', 1, 1) . ')');
+my $other = open_session($connection, 'other');
 
-	note_line("$dir/silence", 1);
-	sleep 0.01 until !grep({ !-e "$dir/silent-$_" } 1 .. $clients) || time > $started + 10;
-	sleep 0.3;
-	ask($nemesis, "CALL order_cqrs.order_create('slow-" . uuid() . "', 'ada', " . items('pen', 1, 1) . '); COMMIT');
-	my $silent_since = time;
-	my ($there, $behind) = ('', '');
-	while (time < $silent_since + $soon)
+sub slow_order { return "CALL order_cqrs.order_create('slow-" . uuid() . "', 'ada', " . items('pen', 1, 1) . ')'; }
+
+# wait_until asks the nemesis until it says t, or for some seconds.
+sub wait_until
+{
+	my ($query, $most) = @_;
+	my $end = time + $most;
+
+	while (time < $end)
 	{
-		($state, $behind) = ask($nemesis, <<'SQL');
-SELECT mode = 'async' AND EXISTS (SELECT FROM order_cqrs.events WHERE aggregate_type = 'Order' AND position > s.last_position),
-       EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'order_cqrs synchroniser')
-  FROM order_cqrs.projection_state s WHERE projection_name = 'order_stats'
-SQL
-		last if $state ne '00000' || $behind !~ /^t\|t/;
+		my ($state, $answer) = ask($nemesis, $query);
+		return 1 if $state eq '00000' && $answer eq 't';
 		sleep 0.02;
 	}
-	complain("silence for $soon s, and order_stats is behind") if $state eq '00000' && $behind =~ /^t\|t/;
+	return 0;
+}
+
+# be_silent waits until all have come to rest. Then a transaction appends, so that the synchroniser waits for it when another
+# has committed; it appends once more and commits; and nobody else does anything that would wake a worker. Where there is
+# no worker, after a crash, nothing is asked for.
+sub be_silent
+{
+	my $at_end = <<'SQL';
+SELECT bool_and(NOT EXISTS (SELECT FROM order_cqrs.events WHERE aggregate_type = 'Order' AND position > s.last_position))
+  FROM order_cqrs.projection_state s WHERE %s
+SQL
+	my $is_served = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'order_cqrs synchroniser'";
+
+	note_line("$dir/silence", 1);
+	set_and_reload($node, 'order_cqrs.saga' => 'off');
+	my $until_silent = time + 5;
+	sleep 0.01 until !grep({ !-e "$dir/silent-$_" } 1 .. $clients) || time > $until_silent;
+	if (wait_until("SELECT count(*) = 0 FROM order_cqrs.bus_future WHERE status IN ('waiting', 'running')", 5)
+		&& wait_until($is_served, 0.1) && wait_until(sprintf($at_end, 'true'), 5))
+	{
+		ask($nemesis, 'BEGIN; ' . slow_order());
+		ask($other, slow_order());
+		sleep 0.3;
+		my ($state) = ask($nemesis, slow_order() . '; COMMIT');
+		my $is_noticed = wait_until(sprintf($at_end, "projection_name = 'order_stats'"), $soon);
+		note('a silence') if $state eq '00000';
+		complain("silence for $soon s, and order_stats is behind")
+		  if $state eq '00000' && !$is_noticed && wait_until($is_served, 0.1);
+	}
+	set_and_reload($node, 'order_cqrs.saga' => 'on');
 	unlink "$dir/silence";
 	return;
 }
@@ -473,6 +505,10 @@ SELECT count(*) = 0 FROM order_cqrs.events e WHERE aggregate_type = 'Order' AND 
    AND NOT EXISTS (SELECT FROM order_cqrs.order_saga s WHERE s.order_id = e.aggregate_id)
 SQL
 $node->safe_psql('shop', 'CALL order_cqrs.projection_sync()');
+set_and_reload($node, 'order_cqrs.audit_delay' => '100ms');
+ok($node->poll_query_until('shop', <<'SQL'), 'all is audited');
+SELECT audited_position >= last_position FROM order_cqrs.projection_status WHERE projection_name = 'order_stats'
+SQL
 note_line("$dir/closed", 1);
 waitpid $_, 0 foreach @consumers;
 check();
