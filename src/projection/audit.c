@@ -319,10 +319,11 @@ try_repair(const OcqProjection *projection, const OcqProjectionState *state, con
 			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("projection \"%s\" could not be repaired: %s", projection->name, error->message),
-				 errdetail("The streams after position " INT64_FORMAT " are handled again later.", range->after)));
+		if (!ocq_is_lost_race(error->sqlerrcode))
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("projection \"%s\" could not be repaired: %s", projection->name, error->message),
+					 errdetail("The streams after position " INT64_FORMAT " are handled again later.", range->after)));
 		has_failed = true;
 	}
 	PG_END_TRY();
