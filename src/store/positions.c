@@ -32,6 +32,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/tableam.h"
 #include "access/xlog.h"
@@ -39,6 +40,7 @@
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_control.h"
+#include "catalog/pg_index.h"
 #include "commands/sequence.h"
 #include "common/controldata_utils.h"
 #include "executor/tuptable.h"
@@ -173,7 +175,15 @@ ocq_position_last_drawn(void)
 	return last;
 }
 
-/* open_position_index returns the index of events by position alone. */
+/* is_by_position tells whether an index has every event, by its position alone. */
+static bool
+is_by_position(Relation index, AttrNumber position)
+{
+	return index->rd_index->indisunique && index->rd_index->indisvalid &&
+		index->rd_index->indnatts == 1 && index->rd_index->indkey.values[0] == position &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+}
+
 static Relation
 open_position_index(Relation events)
 {
@@ -185,8 +195,7 @@ open_position_index(Relation events)
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 
-		if (index->rd_index->indisunique && index->rd_index->indisvalid &&
-			index->rd_index->indnatts == 1 && index->rd_index->indkey.values[0] == position)
+		if (is_by_position(index, position))
 			return index;
 		index_close(index, AccessShareLock);
 	}
