@@ -233,13 +233,15 @@ sub test_obstacles
 	return;
 }
 
-# fill COUNT has so many of clerk's futures wait, without telling those who count.
+# fill COUNT has so many of clerk's futures wait, without telling those who count. Rows by hand look like a restore, for
+# whose end the pool would wait.
 sub fill
 {
 	my ($count) = @_;
 	$node->safe_psql('shop', <<"SQL");
 INSERT INTO order_cqrs.bus_future (id, kind, type, payload, tenant_id, session_role, role)
-SELECT gen_random_uuid(), 'command', 'Echo', '{}', 'default', 'clerk', 'clerk' FROM generate_series(1, $count)
+SELECT gen_random_uuid(), 'command', 'Echo', '{}', 'default', 'clerk', 'clerk' FROM generate_series(1, $count);
+CALL order_cqrs.restore_end();
 SQL
 	return;
 }
