@@ -359,6 +359,10 @@ ocq_database_pool_obstacle(void)
 		"No worker can be started: all background worker slots are in use.",
 		"Increase max_worker_processes, or run it with CALL future_run()."
 	};
+	static const OcqObstacle awaits_restore = {
+		"Futures wait for the end of a restore: rows have come past the commands.",
+		"Wait until it has ended. If there is none, CALL order_cqrs.restore_end()."
+	};
 	DatabaseSlot *slot = own_slot();
 
 	if (slot == NULL || slot->processes[OCQ_RUNNER].pid == 0)
@@ -369,6 +373,8 @@ ocq_database_pool_obstacle(void)
 			return NULL;
 		case OCQ_POOL_IS_OFF:
 			return &is_off;
+		case OCQ_POOL_AWAITS_RESTORE:
+			return &awaits_restore;
 		case OCQ_POOL_HAS_NO_SLOT:
 			return &has_no_slot;
 	}

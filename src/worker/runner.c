@@ -243,12 +243,14 @@ has_worker(void)
 }
 
 static void
-publish_pool_state(void)
+publish_pool_state(bool awaits_restore)
 {
 	OcqPoolState state = OCQ_POOL_SERVES;
 
 	if (ocq_bus_workers == 0)
 		state = OCQ_POOL_IS_OFF;
+	else if (awaits_restore)
+		state = OCQ_POOL_AWAITS_RESTORE;
 	else if (out_of_slots && !has_worker())
 		state = OCQ_POOL_HAS_NO_SLOT;
 	ocq_database_set_pool_state(state);
@@ -257,19 +259,22 @@ publish_pool_state(void)
 static void
 run_pool_round(TimestampTz now)
 {
+	bool		awaits_restore = false;
+
 	StartTransactionCommand();
 	if (ocq_catalog_hold())
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: futures");
 		if (upkeep_is_due(now))
 			keep_up(now);
-		if (!ocq_restore_is_under_way())
+		awaits_restore = ocq_restore_is_under_way();
+		if (!awaits_restore)
 			serve_roles(ocq_future_waiting_roles());
 	}
 	else
 		last_upkeep = now;
 	CommitTransactionCommand();
-	publish_pool_state();
+	publish_pool_state(awaits_restore);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }

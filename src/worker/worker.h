@@ -67,6 +67,7 @@ typedef enum OcqPoolState
 {
 	OCQ_POOL_SERVES,
 	OCQ_POOL_IS_OFF,			/* order_cqrs.bus_workers is 0 */
+	OCQ_POOL_AWAITS_RESTORE,	/* a restore is, or seems to be, under way */
 	OCQ_POOL_HAS_NO_SLOT		/* there is no worker, and none can be started */
 } OcqPoolState;
 

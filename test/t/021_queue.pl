@@ -222,6 +222,18 @@ sub test_obstacles
 	like(refused_as_clerk("SELECT future_get('$id');"), qr/ERROR:  OC505: .* running\nDETAIL:  No process/, 'also of one that was begun');
 	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET status = 'waiting' WHERE id = '$id'");
 
+	# Rows by hand look like a restore, for whose end futures wait.
+	$node->safe_psql('shop', "INSERT INTO order_cqrs.bus_future (id, kind, type, payload, tenant_id, session_role, role, status)"
+		  . " SELECT gen_random_uuid(), 'command', 'Echo', '{}', 'default', 'clerk', 'clerk', 'cancelled'");
+	set_and_reload($node, 'order_cqrs.databases' => 'shop', 'order_cqrs.bus_workers' => 1);
+	wait_served($node, 'shop');
+	like(refused_as_clerk("SELECT future_get('$id');"), qr/ERROR:  OC505: .*\nDETAIL:  .*restore.*\nHINT:  .*restore_end/,
+		'so is a restore that seems to be under way');
+	set_and_reload($node, 'order_cqrs.databases' => '', 'order_cqrs.bus_workers' => 0);
+	wait_unserved($node, 'shop');
+	wait_until("NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'order_cqrs runner')");
+	$node->safe_psql('shop', 'CALL order_cqrs.restore_end()');
+
 	# Somebody who runs it by hand is in time.
 	my $waiter = session('clerk');
 	my $pid = pid_of($waiter);
