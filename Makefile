@@ -13,6 +13,7 @@ OBJS = \
 	src/base/json.o \
 	src/base/prepared.o \
 	src/base/procedure.o \
+	src/base/role.o \
 	src/base/scope.o \
 	src/base/shape.o \
 	src/base/stamps.o \
