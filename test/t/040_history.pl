@@ -503,7 +503,7 @@ sub stop
 	return;
 }
 
-# crash kills processes of each kind in turn; one that is not there waits for the next turn.
+# crash kills processes of each kind in turn, and returns whether there was one.
 my @next_killed;
 
 sub crash
@@ -514,7 +514,7 @@ sub crash
 	if (!defined $pid)
 	{
 		push @next_killed, $kind if @next_killed;
-		return;
+		return 0;
 	}
 	note("kill -9 of $kind");
 	kill 'KILL', $pid;
@@ -522,7 +522,7 @@ sub crash
 	$done{"kill $kind"}++;
 	sleep 0.2;
 	sleep 0.2 until is_up($nemesis);
-	return;
+	return 1;
 }
 
 my @deeds = (
@@ -565,19 +565,21 @@ SELECT NOT EXISTS (SELECT FROM order_cqrs.events WHERE aggregate_type = 'Order' 
   FROM order_cqrs.projection_state s WHERE projection_name = 'order_stats'
 SQL
 
-# is_at_rest waits until clients, futures and projections have come to rest, so that nothing but the next commit can wake a worker.
+# is_at_rest waits for some seconds until clients, futures and projections have come to rest, so that nothing but the next
+# commit can wake a worker.
 sub is_at_rest
 {
+	my ($most) = @_;
 	my $silenced = time;
 
-	return 0 unless wait_until($nemesis, $is_served, 60) || complain('no synchroniser for 60 s');
-	sleep 0.01 until !grep({ !-e "$dir/silent-$_" } 1 .. $clients) || time > $silenced + 60;
+	return 0 unless wait_until($nemesis, $is_served, $most);
+	sleep 0.01 until !grep({ !-e "$dir/silent-$_" } 1 .. $clients) || time > $silenced + $most;
 	return 0 if grep { !-e "$dir/silent-$_" } 1 .. $clients;
-	return 0 unless wait_until($nemesis, "SELECT count(*) = 0 FROM order_cqrs.bus_future WHERE status IN ('waiting', 'running')", 30);
+	return 0 unless wait_until($nemesis, "SELECT count(*) = 0 FROM order_cqrs.bus_future WHERE status IN ('waiting', 'running')", $most);
 	ask($nemesis, 'CALL order_cqrs.projection_sync()');
 	# With a second to go, the worker sees that no audit is due any more.
 	sleep 0.1 while time < $silenced + 1.3;
-	return wait_until($nemesis, $is_at_end, 30);
+	return wait_until($nemesis, $is_at_end, $most);
 }
 
 # measure_silence has a transaction append, so that the synchroniser waits for it when another has committed; it appends once
@@ -605,9 +607,11 @@ sub measure_silence
 
 sub be_silent
 {
+	my ($most) = @_;
+
 	note_line("$dir/silence", 1);
 	set_and_reload($node, 'order_cqrs.saga' => 'off', 'order_cqrs.audit_delay' => '3600s');
-	measure_silence() if !$was_loud && is_at_rest();
+	measure_silence() if !$was_loud && is_at_rest($most);
 
 	# Events that are handled twice change nothing.
 	ask($nemesis, <<'SQL');
@@ -816,12 +820,11 @@ while (time < $until - 2)
 	one_of(@deeds)->() foreach 1 .. 5;
 	if ($crashes > 0 && time > $next_crash)
 	{
-		crash();
-		$next_crash += $crash_interval;
+		$next_crash += $crash_interval if crash();
 	}
 	elsif (pick(2) && time < $until - 3)
 	{
-		be_silent();
+		be_silent(4);
 	}
 	sleep pick(300) / 1000;
 }
@@ -830,7 +833,7 @@ sleep 0.2 until is_up($nemesis);
 ok(wait_served($node, 'shop'), "seed $seed: there is a worker");
 for (my $tries = 0; $silences < $least_silences && $tries < 10; $tries++)
 {
-	be_silent();
+	be_silent(60);
 }
 set_and_reload($node, 'order_cqrs.batch_size' => 10000);
 $node->safe_psql('shop', <<'SQL');
