@@ -11,24 +11,18 @@ use IO::Select;
 use IPC::Open2;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(use_directory open_session ask in_transaction end_prepared uuid pick one_of note_line read_lines is_up complain
+our @EXPORT = qw(%history open_session ask in_transaction end_prepared uuid pick one_of note_line read_lines is_up complain
   publish published is_lost);
 
 # Seconds without an answer after which a session is stuck.
 my $patience = 180;
 
-my ($directory, $prefix);
-
-# use_directory DIRECTORY, PREFIX says where notes go, and what each complaint begins with.
-sub use_directory
-{
-	($directory, $prefix) = @_;
-	return;
-}
+# What all processes know: the directory of their notes, the prefix of a complaint, and more for HistoryClient.pm.
+our %history;
 
 sub complain
 {
-	note_line("$directory/complaints", join ' ', $prefix, @_);
+	note_line("$history{directory}/complaints", join ' ', $history{prefix}, @_);
 	return;
 }
 
@@ -199,7 +193,7 @@ my $slot_bytes = 8;
 sub publish
 {
 	my ($writer, $slot, $number) = @_;
-	my $file = "$directory/board-$writer";
+	my $file = "$history{directory}/board-$writer";
 
 	if (!$boards{$writer})
 	{
@@ -215,7 +209,7 @@ sub published
 	my ($slot) = @_;
 	my $most = 0;
 
-	foreach my $file (glob "$directory/board-*")
+	foreach my $file (glob "$history{directory}/board-*")
 	{
 		my $text;
 		open my $handle, '<', $file or next;
