@@ -130,36 +130,40 @@ sub in_transaction
 		($state) = ask($session, $is_prepared ? "PREPARE TRANSACTION '$name'" : 'COMMIT');
 		$outcome = $state eq '00000' ? 'committed' : is_lost($state) ? 'lost' : 'refused';
 		$session->{in_block} = 0;
-		$outcome = end_prepared($session, $name, $end eq 'prepare', 1) if $is_prepared && $outcome eq 'committed';
+		if ($is_prepared && $outcome eq 'committed')
+		{
+			$outcome = end_prepared($session, $name, $end eq 'prepare', 1);
+			$outcome = 'lost' if $outcome eq 'unknown';
+		}
 	}
 	$session->{in_block} = 0;
 	return $outcome;
 }
 
-# end_prepared SESSION, NAME, COMMITS, MUST_EXIST ends a prepared transaction, and returns 'committed', 'refused', or 'absent'
-# if there never was one.
+# end_prepared SESSION, NAME, COMMITS, IS_THERE ends a prepared transaction, which must be there or may be. It returns
+# 'committed', 'refused', or 'unknown' if there is none now.
 sub end_prepared
 {
-	my ($session, $name, $commits, $must_exist) = @_;
-	my $statement = ($commits ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name'";
+	my ($session, $name, $commits, $is_there) = @_;
 	my $end = time + $patience;
-	my $tries = 0;
+	my $is_asked = 0;
 
 	while (time < $end)
 	{
-		if (!$must_exist)
+		my ($state, $count) = $is_there ? ('00000', 1) : ask($session, "SELECT count(*) FROM pg_prepared_xacts WHERE gid = '$name'");
+		return 'unknown' if $state eq '00000' && $count eq '0';
+		if ($state eq '00000')
 		{
-			my ($state, $count) = ask($session, "SELECT count(*) FROM pg_prepared_xacts WHERE gid = '$name'");
-			return 'absent' if $state eq '00000' && $count eq '0' && $tries == 0;
+			($state) = ask($session, ($commits ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name'");
+			return $commits ? 'committed' : 'refused' if $state eq '00000' || ($state eq '42704' && $is_there && $is_asked);
+			complain("the prepared transaction $name is not there") if $state eq '42704' && $is_there;
+			return 'unknown' if $state eq '42704';
+			$is_asked = 1;
 		}
-		my ($state) = ask($session, $statement);
-		complain("the prepared transaction $name is not there") if $state eq '42704' && $must_exist && $tries == 0;
-		return $commits ? 'committed' : 'refused' if $state =~ /^(?:00000|42704)$/;
-		$tries++;
 		sleep 0.05;
 	}
 	complain("the prepared transaction $name cannot be ended");
-	return 'lost';
+	return 'unknown';
 }
 
 sub uuid { return join '-', map { join '', map { sprintf '%04x', int rand 65536 } 1 .. $_ } 2, 1, 1, 1, 3; }

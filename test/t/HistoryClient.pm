@@ -234,20 +234,22 @@ SQL
 }
 
 # The ways to read an order's version.
-my @ways = (
-	("SELECT version FROM order_cqrs.order_get('%s')") x 4,
-	"SELECT version FROM order_cqrs.order_view WHERE order_id = '%s'",
-	"SELECT version FROM order_cqrs.order_summary_view WHERE order_id = '%s'",
-	"SELECT max(version) FROM order_cqrs.order_history('%s')");
+my %ways = (
+	order_get => "SELECT version FROM order_cqrs.order_get('%s')",
+	order_view => "SELECT version FROM order_cqrs.order_view WHERE order_id = '%s'",
+	order_summary_view => "SELECT version FROM order_cqrs.order_summary_view WHERE order_id = '%s'",
+	order_history => "SELECT max(version) FROM order_cqrs.order_history('%s')");
 
-# look reads an order or a note: it is at least at the version that was acknowledged before.
+# look reads an order or a note. It is at least at the version that was acknowledged before; and whatever the mode of a
+# projection, it is never at an older one than this client has seen.
 sub look
 {
 	my ($client) = @_;
 	my $stream = one_of("o$client->{number}-" . pick($client->{orders} || 1), 'shared' . (1 + pick(6)), 'n' . pick(5));
 	my $least = least_version($client, $stream) or return;
 	my $after = $least - 1;
-	my $query = $stream =~ /^n/ ? "SELECT version FROM order_cqrs.stream_read('Note', '$stream', $after, 1)" : sprintf one_of(@ways), $stream;
+	my $way = $stream =~ /^n/ ? 'stream_read' : one_of(('order_get') x 3, sort keys %ways);
+	my $query = $way eq 'stream_read' ? "SELECT version FROM order_cqrs.stream_read('Note', '$stream', $after, 1)" : sprintf $ways{$way}, $stream;
 	my $before = looseness();
 	my ($state, $version);
 
@@ -262,10 +264,17 @@ sub look
 			return 1;
 		});
 	}
-	return if !defined $state || is_lost($state) || !is_tight($before);
-	complain("$query: $state") if $state ne '00000' && $state !~ /^(?:40001|40P01|57014)$/;
-	complain("version $least of $stream was acknowledged, and $query shows \"$version\"")
-	  if $state eq '00000' && ($version || 0) < $least;
+	return if !defined $state || is_lost($state);
+	if ($state ne '00000')
+	{
+		complain("$query: $state") if $state !~ /^(?:40001|40P01|57014)$/ && is_tight($before);
+		return;
+	}
+	$version ||= 0;
+	complain("version $least of $stream was acknowledged, and $query shows $version") if $version < $least && is_tight($before);
+	complain("version $client->{seen}{$way}{$stream} of $stream was seen, and $query shows $version")
+	  if $version < ($client->{seen}{$way}{$stream} // 0);
+	$client->{seen}{$way}{$stream} = $version;
 	return;
 }
 
@@ -302,7 +311,7 @@ sub send_future
 sub client
 {
 	my ($number) = @_;
-	my $client = { number => $number, orders => 0, acknowledged => 0, versions => {}, session => open_session($history{connection}, "client $number") };
+	my $client = { number => $number, orders => 0, acknowledged => 0, versions => {}, seen => {}, session => open_session($history{connection}, "client $number") };
 	my $latest = $history{until} + 300;
 
 	srand $history{seed} * 100 + $number;
