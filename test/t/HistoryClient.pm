@@ -15,7 +15,7 @@ our @EXPORT = qw(client consumer change_looseness);
 
 # The states that a command may be refused with here: rules, lost races, a cancellation. OC203 is not among them: no
 # command_id is used for two commands, and a repetition has the arguments of the first.
-my $may_refuse = qr/^(?:OC10[1-4]|OC201|OC20[4-6]|40001|40P01|55P03|57014)$/;
+my $may_refuse = qr/^(?:OC10[1-4]|OC201|OC20[4-6]|40001|40P01|57014)$/;
 
 sub is_silent { return -e "$history{directory}/silence"; }
 
@@ -157,7 +157,7 @@ sub repeat
 	$known = end_prepared($client->{session}, $command->{prepared}, pick(2), 0) if $command->{prepared};
 	$command->{is_there} = 1 if $known eq 'committed';
 	my $state = ask_command($client, $command);
-	return 'lost' if is_lost($state) || $state =~ /^(?:40|55|57)/;
+	return 'lost' if is_lost($state) || $state =~ /^(?:40|57)/;
 	return 'committed' if $state eq '00000';
 	complain("$command->{sql} was committed, and its repetition is refused: $state") if $command->{is_there};
 	return 'refused';
