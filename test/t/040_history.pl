@@ -153,6 +153,46 @@ sub loosely
 	return;
 }
 
+# replay has an async projection handle the end of the log again, in small batches. Each row stays as new as it was, as older
+# events are not written over newer ones.
+my $replayed = 0;
+
+sub replay
+{
+	my ($view) = @_;
+	my $shared = "SELECT order_id || ' ' || version FROM order_cqrs.$view WHERE order_id LIKE 'shared%'";
+	my $replayed_to = "SELECT last_position FROM order_cqrs.projection_state WHERE projection_name = '$view'";
+	my $end = time + 5;
+	my %least;
+
+	change_looseness();
+	set_and_reload($node, 'order_cqrs.batch_size' => 50);
+	insist("CALL order_cqrs.projection_set_mode('$view', 'async')");
+	insist("CALL order_cqrs.projection_sync('$view')");
+	my ($state, $target) = ask($nemesis, $replayed_to);
+	my $position = 0;
+	ask($nemesis, <<"SQL");
+UPDATE order_cqrs.projection_state SET last_position = coalesce((SELECT position FROM order_cqrs.events ORDER BY position DESC OFFSET 2000 LIMIT 1), 0)
+ WHERE projection_name = '$view'
+SQL
+	while ($state eq '00000' && $position < $target && time < $end)
+	{
+		($state, my $rows) = ask($nemesis, $shared);
+		my %versions = map { split / / } split /\n/, $rows;
+		foreach (sort keys %versions)
+		{
+			complain("$view had $_ at version $least{$_}, and then at $versions{$_}") if $versions{$_} < ($least{$_} // 0);
+			$least{$_} = $versions{$_};
+		}
+		($state, $position) = ask($nemesis, $replayed_to) if $state eq '00000';
+	}
+	insist("CALL order_cqrs.projection_set_mode('$view', 'sync')");
+	insist('CALL order_cqrs.projection_sync()');
+	change_looseness();
+	$replayed++;
+	return;
+}
+
 sub victim
 {
 	my ($victims) = @_;
@@ -216,6 +256,7 @@ my @deeds = (
 		my $view = one_of('order_view', 'order_summary_view');
 		loosely("CALL order_cqrs.projection_pause('$view')", "CALL order_cqrs.projection_resume('$view')");
 	}) x 2,
+	sub { replay(one_of('order_view', 'order_summary_view')) },
 	sub { ask($nemesis, "CALL order_cqrs.projection_set_mode('order_stats', 'sync')"); insist("CALL order_cqrs.projection_set_mode('order_stats', 'async')") },
 	sub { ask($nemesis, "CALL order_cqrs.projection_rebuild('" . one_of('order_view', 'order_stats', 'order_summary_view') . "')") },
 	sub { ask($nemesis, 'CALL order_cqrs.projection_audit()') },
@@ -250,6 +291,12 @@ SELECT NOT EXISTS (SELECT FROM order_cqrs.events WHERE aggregate_type = 'Order' 
   FROM order_cqrs.projection_state s WHERE projection_name = 'order_stats'
 SQL
 
+# Once its deadlock_timeout, 100 ms, has passed nothing wakes it but the lock.
+my $is_blocked = <<'SQL';
+SELECT bool_or(clock_timestamp() - waitstart > '300 ms')
+  FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE backend_type = 'order_cqrs synchroniser' AND NOT granted
+SQL
+
 # is_at_rest waits for some seconds until clients, futures and projections have come to rest, so that nothing but the next
 # commit can wake a worker.
 sub is_at_rest
@@ -276,7 +323,7 @@ sub measure_silence
 {
 	my ($begun) = ask($nemesis, 'BEGIN; ' . slow_order());
 	my ($committed) = ask($other, slow_order());
-	my $waits = wait_until($other, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'order_cqrs synchroniser' AND wait_event_type = 'Lock'", 10);
+	my $waits = wait_until($other, $is_blocked, 20);
 	my ($state) = ask($nemesis, slow_order() . '; COMMIT');
 	return if grep { $_ ne '00000' } $begun, $committed, $state;
 
@@ -338,7 +385,7 @@ sub check_told
 	my @futures = read_lines("$dir/futures");
 	my %rounds = map { $_->[0] => 1 } map { read_lines("$dir/done-$_") } 1 .. 4;
 
-	note(scalar(@acknowledged) . ' commands were acknowledged, ' . scalar(@refused) . ' refused, ' . scalar(@futures) . " futures sent; $silences silences");
+	note(scalar(@acknowledged) . ' commands were acknowledged, ' . scalar(@refused) . ' refused, ' . scalar(@futures) . " futures sent; $silences silences, $replayed replays");
 	note(join ', ', map { "$_: $done{$_}" } sort keys %done);
 	cmp_ok(scalar @acknowledged, '>=', $clients * $least_commands, "seed $seed: enough was done");
 	cmp_ok($silences, '>=', $least_silences, "seed $seed: enough silences were measured");
@@ -512,13 +559,17 @@ my $next_crash = time + $crash_interval;
 while (time < $until - 2)
 {
 	one_of(@deeds)->() foreach 1 .. 5;
-	if ($crashes > 0 && time > $next_crash)
+	if (!$replayed && time > $until - $seconds / 2)
+	{
+		replay('order_view');
+	}
+	elsif ($crashes > 0 && time > $next_crash)
 	{
 		$next_crash += $crash_interval if crash();
 	}
 	elsif (pick(2) && time < $until - 3)
 	{
-		be_silent(4);
+		be_silent(8);
 	}
 	sleep pick(300) / 1000;
 }
