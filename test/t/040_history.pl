@@ -330,8 +330,7 @@ sub measure_silence
 	if (!wait_until($nemesis, $is_at_end, $soon))
 	{
 		$was_loud = 1;
-		complain("silence for $soon s, and order_stats is behind") if wait_until($nemesis, $is_served, 60);
-		complain("silence for $soon s, and there is no synchroniser") unless wait_until($nemesis, $is_served, 60);
+		complain("silence for $soon s, and " . (wait_until($nemesis, $is_served, 60) ? 'order_stats is behind' : 'there is no synchroniser'));
 	}
 	$silences++ if $waits;
 	return;
