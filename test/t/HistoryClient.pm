@@ -41,12 +41,26 @@ sub change_looseness
 # Clients.
 #
 
-# What every client may read has a slot, where the newest version that was acknowledged to anybody is published.
-my %slots;
-$slots{"shared$_"} = $_ foreach 1 .. 6;
-$slots{"n$_"} = 10 + $_ foreach 0 .. 4;
-$slots{"c$_"} = 20 + $_ foreach 1 .. 9;
-$slots{"p$_"} = 30 + $_ foreach 1 .. 9;
+# Orders that all clients change are others every few seconds, as most orders soon come to an end.
+sub epoch { return int(($history{until} + 400 - time) / 4); }
+
+sub shared_order
+{
+	my ($number, $epoch) = @_;
+	return "shared$number-$epoch";
+}
+
+# slot_of returns where the newest number of a thing that was acknowledged to anybody is published, or undef if it is nobody
+# else's.
+sub slot_of
+{
+	my ($thing) = @_;
+	return 100 + 6 * $2 + $1 if $thing =~ /^shared(\d)-(\d+)$/;
+	return 10 + $1 if $thing =~ /^n(\d)$/;
+	return 20 + $1 if $thing =~ /^c(\d)$/;
+	return 30 + $1 if $thing =~ /^p(\d)$/;
+	return;
+}
 
 # command CLIENT returns the text of a random command, with its stream, a command_id in it.
 sub command
@@ -55,7 +69,8 @@ sub command
 	my $id = uuid();
 	my $option = "command_id => '$id', version => NULL";
 	my $own = "o$client->{number}-" . $client->{orders};
-	my $some = pick(3) ? "o$client->{number}-" . (1 + pick($client->{orders} || 1)) : 'shared' . (1 + pick(6));
+	my $shared = shared_order(1 + pick(6), epoch());
+	my $some = pick(3) ? "o$client->{number}-" . (1 + pick($client->{orders} || 1)) : $shared;
 	my $note = 'n' . pick(5);
 	my $events = q('[{"type": "T", "data": {}}, {"type": "T", "data": {}}]');
 	my $lines = pick(4) ? items('pen', 1 + pick(5), '1.25', 'ink', 1, '2') : items('rare', 1 + pick(2), '5');
@@ -63,6 +78,7 @@ sub command
 	return { id => $id, %{
 		one_of(
 			({ stream => $own, creates => 1, sql => "CALL order_cqrs.order_create('$own', 'c$client->{number}', $lines, $option)" }) x 6,
+			({ stream => $shared, sql => "CALL order_cqrs.order_create('$shared', 'alan', $lines, $option)" }) x 2,
 			({ stream => $some, sql => "CALL order_cqrs.order_update('$some', $lines, $option)" }) x 2,
 			{ stream => $some, sql => "CALL order_cqrs.order_cancel('$some', $option)" },
 			{ stream => $some, sql => "CALL order_cqrs.order_complete('$some', $option)" },
@@ -191,14 +207,16 @@ sub learn
 
 	return if ($client->{versions}{$stream} // 0) >= $version;
 	$client->{versions}{$stream} = $version;
-	publish($client->{number}, $slots{$stream}, $version) if $slots{$stream};
+	my $slot = slot_of($stream);
+	publish($client->{number}, $slot, $version) if $slot;
 	return;
 }
 
 sub least_version
 {
 	my ($client, $stream) = @_;
-	return $slots{$stream} ? published($slots{$stream}) : $client->{versions}{$stream} // 0;
+	my $slot = slot_of($stream);
+	return $slot ? published($slot) : $client->{versions}{$stream} // 0;
 }
 
 # rename changes the name of the client's own customer or product, whose order has long been there; from then on nobody may
@@ -221,7 +239,7 @@ sub rename_one
 sub read_names
 {
 	my ($client, $number) = @_;
-	my @least = map { published($slots{$_}) } "c$number", "p$number";
+	my @least = map { published(slot_of($_)) } "c$number", "p$number";
 	my $before = looseness();
 	my ($state, $names) = ask($client->{session}, <<"SQL");
 SELECT concat_ws(' ', substr(customer_name, 6), substr(items -> 0 ->> 'product_name', 6)) FROM order_cqrs.order_get('base$number')
@@ -245,7 +263,9 @@ my %ways = (
 sub look
 {
 	my ($client) = @_;
-	my $stream = one_of("o$client->{number}-" . pick($client->{orders} || 1), 'shared' . (1 + pick(6)), 'n' . pick(5));
+	my $recent = $client->{orders} - 1 - pick(8);
+	my $own = "o$client->{number}-" . ($recent < 0 ? 0 : $recent);
+	my $stream = one_of($own, shared_order(1 + pick(6), epoch()), 'n' . pick(5));
 	my $least = least_version($client, $stream) or return;
 	my $after = $least - 1;
 	my $way = $stream =~ /^n/ ? 'stream_read' : one_of(('order_get') x 3, sort keys %ways);
@@ -282,17 +302,19 @@ sub look
 sub look_at_all
 {
 	my ($client) = @_;
-	my @least = map { published($slots{"shared$_"}) } 1 .. 6;
+	my $epoch = epoch();
+	my @orders = map { shared_order($_, $epoch) } 1 .. 6;
+	my %least = map { $_ => published(slot_of($_)) } @orders;
 	my $before = looseness();
 	my ($state, $rows) = ask($client->{session}, <<'SQL');
 SELECT order_id || ' ' || version FROM order_cqrs.order_search(customer_id => 'alan', page_size => 100)
 SQL
 	return if $state ne '00000' || !is_tight($before);
 	my %versions = map { split / / } split /\n/, $rows;
-	foreach (1 .. 6)
+	foreach (@orders)
 	{
-		complain("version $least[$_ - 1] of shared$_ was acknowledged, and order_search shows " . ($versions{"shared$_"} // 'nothing'))
-		  if ($versions{"shared$_"} // 0) < $least[ $_ - 1 ];
+		complain("version $least{$_} of $_ was acknowledged, and order_search shows " . ($versions{$_} // 'nothing'))
+		  if ($versions{$_} // 0) < $least{$_};
 	}
 	return;
 }
