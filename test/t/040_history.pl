@@ -584,6 +584,7 @@ my @consumers = (
 
 my $crash_interval = $seconds / ($crashes + 1);
 my $next_crash = time + $crash_interval;
+my $has_crashed = 0;
 
 while (time < $until - 2)
 {
@@ -592,13 +593,16 @@ while (time < $until - 2)
 	{
 		replay('order_view');
 	}
-	elsif ($crashes > 0 && time > $next_crash)
+	elsif ($crashes > 0 && time > $next_crash && !$has_crashed)
 	{
-		$next_crash += $crash_interval if crash();
+		$has_crashed = crash();
+		$next_crash += $crash_interval if $has_crashed;
 	}
-	elsif (pick(2) && time < $until - 3)
+	else
 	{
-		be_silent(8);
+		# There is a round without a crash between two, so that silences have their turn, however slow rounds are.
+		$has_crashed = 0;
+		be_silent(8) if pick(3) && time < $until - 3;
 	}
 	sleep pick(300) / 1000;
 }
