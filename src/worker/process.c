@@ -5,6 +5,9 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "base/catalog.h"
+#include "base/scope.h"
 #include "base/statement.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
@@ -88,6 +91,37 @@ ocq_process_use_own_settings(void)
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	if (GetConfigOption("transaction_timeout", true, false) != NULL)
 		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * ocq_process_begin_transaction returns false if the extension is not there.  It is for
+ * processes that do the extension's own work.
+ */
+bool
+ocq_process_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	return ocq_catalog_hold();
+}
+
+/*
+ * ocq_process_commit has what was deferred fire while the extension's owner is the
+ * current user.  At the commit itself that would be the bootstrap superuser, as whom
+ * these processes are connected.
+ */
+void
+ocq_process_commit(void)
+{
+	OcqScope	scope;
+
+	if (ocq_catalog_hold())
+	{
+		ocq_scope_enter(&scope);
+		ocq_check_own_deferred_constraints();
+		ocq_scope_leave(&scope);
+	}
+	CommitTransactionCommand();
 }
 
 void

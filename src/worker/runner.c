@@ -261,8 +261,7 @@ run_pool_round(TimestampTz now)
 {
 	bool		awaits_restore = false;
 
-	StartTransactionCommand();
-	if (ocq_catalog_hold())
+	if (ocq_process_begin_transaction())
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: futures");
 		if (upkeep_is_due(now))
@@ -273,7 +272,7 @@ run_pool_round(TimestampTz now)
 	}
 	else
 		last_upkeep = now;
-	CommitTransactionCommand();
+	ocq_process_commit();
 	publish_pool_state(awaits_restore);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -370,9 +369,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 	OcqSagaTasks tasks = {0};
 	OcqScope	scope;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	if (ocq_catalog_hold())
+	if (ocq_process_begin_transaction())
 	{
 		int64		checkpoint;
 		int64		horizon;
@@ -382,7 +379,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 		if (has_to_wait())
 		{
 			*wait_ms = Min(*wait_ms, RESTORE_RETRY_MS);
-			CommitTransactionCommand();
+			ocq_process_commit();
 			return tasks;
 		}
 		ocq_scope_enter(&scope);
@@ -404,7 +401,7 @@ collect_saga_tasks(MemoryContext context, long *wait_ms)
 		if (tasks.count > 0 && ocq_restore_is_under_way())
 			tasks.count = 0;
 	}
-	CommitTransactionCommand();
+	ocq_process_commit();
 	return tasks;
 }
 
@@ -427,11 +424,9 @@ take(const OcqSagaTask *task, bool is_patient)
 	OcqSagaResult result;
 
 	ocq_process_reload_if_asked();
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	result = ocq_catalog_hold() ?
+	result = ocq_process_begin_transaction() ?
 		ocq_saga_take(task, false, is_patient) : OCQ_SAGA_NOT_OURS;
-	CommitTransactionCommand();
+	ocq_process_commit();
 	return result;
 }
 
@@ -445,11 +440,9 @@ audit_saga(long *wait_ms)
 	if (!TimestampDifferenceExceeds(last_audit, GetCurrentTimestamp(), Min(ocq_audit_delay, AUDIT_MS)))
 		return;
 	last_audit = GetCurrentTimestamp();
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	if (ocq_catalog_hold() && !ocq_restore_is_under_way())
+	if (ocq_process_begin_transaction() && !ocq_restore_is_under_way())
 		ocq_saga_audit(ocq_audit_delay);
-	CommitTransactionCommand();
+	ocq_process_commit();
 }
 
 /*

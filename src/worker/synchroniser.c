@@ -117,11 +117,8 @@ static bool
 find_work(Round *round, MemoryContext context)
 {
 	OcqScope	scope;
-	bool		is_present;
+	bool		is_present = ocq_process_begin_transaction();
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	is_present = ocq_catalog_hold();
 	if (is_present)
 	{
 		if (round->look_over_to > 0)
@@ -135,21 +132,21 @@ find_work(Round *round, MemoryContext context)
 		read_due(round, context);
 		ocq_scope_leave(&scope);
 	}
-	CommitTransactionCommand();
+	ocq_process_commit();
 	return is_present;
 }
 
 static OcqSyncResult
 run_step(const OcqProjection *projection, int64 horizon)
 {
-	OcqSyncResult result;
+	OcqSyncResult result = OCQ_SYNC_BUSY;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	pgstat_report_activity(STATE_RUNNING, psprintf("order_cqrs: projection %s", projection->name));
-	result = ocq_catalog_hold() ?
-		ocq_sync_step(projection, horizon, false, false) : OCQ_SYNC_BUSY;
-	CommitTransactionCommand();
+	if (ocq_process_begin_transaction())
+	{
+		pgstat_report_activity(STATE_RUNNING, psprintf("order_cqrs: projection %s", projection->name));
+		result = ocq_sync_step(projection, horizon, false, false);
+	}
+	ocq_process_commit();
 	pgstat_report_stat(false);
 	return result;
 }
@@ -279,11 +276,9 @@ audit(void)
 	if (!TimestampDifferenceExceeds(last_audit, now, pause))
 		return TimestampDifferenceMilliseconds(now, TimestampTzPlusMilliseconds(last_audit, pause));
 	last_audit = now;
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
 	pgstat_report_activity(STATE_RUNNING, "order_cqrs: audit");
-	has_more = ocq_catalog_hold() && ocq_audit_step();
-	CommitTransactionCommand();
+	has_more = ocq_process_begin_transaction() && ocq_audit_step();
+	ocq_process_commit();
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return has_more ? Min(ocq_audit_delay, AUDIT_MS) : ocq_audit_delay;
 }

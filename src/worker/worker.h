@@ -41,6 +41,8 @@ typedef struct OcqProcess
 extern bool ocq_process_start(Oid database, OcqProcess process, BackgroundWorkerHandle **handle);
 extern OcqProcess ocq_process_begin(void);
 extern void ocq_process_use_own_settings(void);
+extern bool ocq_process_begin_transaction(void);
+extern void ocq_process_commit(void);
 extern void ocq_process_reload_if_asked(void);
 
 /* synchroniser.c, runner.c, pool.c */

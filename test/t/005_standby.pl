@@ -77,7 +77,7 @@ sub test_refusals
 
 	# Most of them would find nothing to do, and say nothing; others would tell of statements of ours.
 	my @calls = (
-		order_sql('no'), "CALL order_cqrs.order_complete('o2')", "CALL order_cqrs.event_append('Basket', 'b', '[]')",
+		order_sql('no'), "CALL order_cqrs.order_complete('o2')", "CALL order_cqrs.event_append('Basket', 'b', '[{\"type\": \"Filled\", \"data\": {}}]')",
 		"SELECT order_cqrs.command_send('CompleteOrder', '{\"order_id\": \"o2\"}')",
 		"SELECT order_cqrs.command_send_async('CompleteOrder', '{\"order_id\": \"o2\"}')",
 		"SELECT order_cqrs.query_send_async('GetOrder', '{\"order_id\": \"o2\"}')",
