@@ -196,7 +196,7 @@ CALL payment_fail('i1', 'no', command_id => '00000000-0000-7000-8000-00000000000
 CALL order_update('i1', tools.items('p:2'), command_id => '00000000-0000-7000-8000-000000000004', version => NULL);
 CALL order_update('i1', tools.items('p:2'), command_id => '00000000-0000-7000-8000-000000000004', version => NULL);
 CALL payment_complete('i1', 'r', command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
-CALL payment_complete('i1', 'r', 1, command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
+CALL payment_complete('i1', 'r', expected_version => 1, command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
 CALL payment_process('i1', command_id => '00000000-0000-7000-8000-000000000003', version => NULL);
 CALL order_update('i1', tools.items('p:2'), command_id => '00000000-0000-7000-8000-000000000004', version => NULL);
 CALL payment_refund('i1', command_id => '00000000-0000-7000-8000-000000000006', version => NULL);

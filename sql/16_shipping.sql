@@ -114,7 +114,7 @@ SELECT tools.stock();
 CALL order_complete('o7', command_id => '00000000-0000-7000-8000-000000000001');
 CALL shipping_start('o7', command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
 CALL shipping_start('o7', command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
-CALL shipping_start('o7', 1, '00000000-0000-7000-8000-000000000002', version => NULL);
+CALL shipping_start('o7', '00000000-0000-7000-8000-000000000002', 1, version => NULL);
 SELECT tools.timeless(t) FROM tools.outcomes(
 	$$CALL shipping_start('o7', command_id => '00000000-0000-7000-8000-000000000001')$$,
 	$$CALL order_complete('o7', command_id => '00000000-0000-7000-8000-000000000002')$$,

@@ -82,8 +82,8 @@ static const OcqParameter shared_parameters[] = {
 /* The optional arguments of a command procedure, after its own. */
 enum
 {
-	ARG_EXPECTED_VERSION,
 	ARG_COMMAND_ID,
+	ARG_EXPECTED_VERSION,
 	ARG_METADATA,
 	ARG_TENANT_ID,
 	ARG_VERSION,
@@ -109,7 +109,7 @@ read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum
 static Oid
 find_procedure(const OcqBuiltin *builtin)
 {
-	static const Oid optional_types[] = {INT4OID, UUIDOID, JSONBOID, TEXTOID, INT4OID};
+	static const Oid optional_types[] = {UUIDOID, INT4OID, JSONBOID, TEXTOID, INT4OID};
 	int			count = ocq_builtin_count_parameters(builtin);
 	Oid			schema = get_namespace_oid(OCQ_SCHEMA, false);
 	Oid			types[MAX_ARGS];

@@ -33,16 +33,16 @@ COMMENT ON COLUMN reservations.items IS '[{"product_id": text, "quantity": integ
 COMMENT ON COLUMN reservations.version IS 'Version of the order''s last event about its reservation';
 
 CREATE PROCEDURE stock_receive(product_id text, quantity int,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
 CREATE PROCEDURE stock_receive(product_id identifier, quantity int,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
-COMMENT ON PROCEDURE stock_receive(text, int, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE stock_receive(text, int, uuid, int, jsonb, text)
     IS 'Add to the stock of a product; from the first call on the product is limited to what is there';
-COMMENT ON PROCEDURE stock_receive(identifier, int, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE stock_receive(identifier, int, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the new version of the product''s Inventory stream';
 
 CREATE FUNCTION inventory_check(items jsonb, order_id text DEFAULT NULL, tenant_id text DEFAULT NULL,

@@ -30,8 +30,8 @@
 /* Positions of the optional arguments, from the first of them. */
 enum
 {
-	ARG_EXPECTED_VERSION,
 	ARG_COMMAND_ID,
+	ARG_EXPECTED_VERSION,
 	ARG_METADATA,
 	ARG_TENANT_ID,
 	ARG_VERSION

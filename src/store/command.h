@@ -12,7 +12,7 @@
 
 /*
  * A command on one stream.  The optional arguments of its procedure are
- * expected_version, command_id, metadata, tenant_id and, in the variant that
+ * command_id, expected_version, metadata, tenant_id and, in the variant that
  * answers, version.
  */
 typedef struct OcqCommand
