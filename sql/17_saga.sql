@@ -215,7 +215,7 @@ CALL order_complete('b2 completed');
 CALL order_complete('b3 shipped');
 CALL shipping_start('b3 shipped');
 CALL inventory_release('b4 released');
-CALL inventory_adjust('b5 adjusted', '[{"product_id": "scarce", "quantity": 2}]');
+CALL reservation_change('b5 adjusted', '[{"product_id": "scarce", "quantity": 2}]');
 CALL payment_complete('b6 paid and cancelled', 'x');
 CALL order_cancel('b6 paid and cancelled', 'by hand');
 CALL payment_complete('b7 paid and shipped', 'x');

@@ -29,7 +29,7 @@ extern Datum ocq_order_cancel(PG_FUNCTION_ARGS);
 extern Datum ocq_order_complete(PG_FUNCTION_ARGS);
 extern Datum ocq_stock_receive(PG_FUNCTION_ARGS);
 extern Datum ocq_inventory_reserve(PG_FUNCTION_ARGS);
-extern Datum ocq_inventory_adjust(PG_FUNCTION_ARGS);
+extern Datum ocq_reservation_change(PG_FUNCTION_ARGS);
 extern Datum ocq_inventory_release(PG_FUNCTION_ARGS);
 extern Datum ocq_payment_process(PG_FUNCTION_ARGS);
 extern Datum ocq_payment_complete(PG_FUNCTION_ARGS);
@@ -54,7 +54,7 @@ const OcqBuiltin ocq_bus_commands[] = {
 	COMMAND("ReceiveStock", stock_receive, REQUIRED("product_id", TEXTOID),
 			REQUIRED("quantity", INT4OID)),
 	COMMAND("ReserveInventory", inventory_reserve, REQUIRED("order_id", TEXTOID)),
-	COMMAND("AdjustInventory", inventory_adjust, REQUIRED("order_id", TEXTOID),
+	COMMAND("ChangeReservation", reservation_change, REQUIRED("order_id", TEXTOID),
 			REQUIRED("items", JSONBOID)),
 	COMMAND("ReleaseInventory", inventory_release, REQUIRED("order_id", TEXTOID)),
 	COMMAND("ProcessPayment", payment_process, REQUIRED("order_id", TEXTOID)),

@@ -15,7 +15,7 @@
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_inventory_reserve);
-PG_FUNCTION_INFO_V1(ocq_inventory_adjust);
+PG_FUNCTION_INFO_V1(ocq_reservation_change);
 PG_FUNCTION_INFO_V1(ocq_inventory_release);
 PG_FUNCTION_INFO_V1(ocq_payment_process);
 PG_FUNCTION_INFO_V1(ocq_payment_complete);
@@ -49,12 +49,12 @@ ocq_inventory_reserve(PG_FUNCTION_ARGS)
 	return handle_simple(fcinfo, OCQ_ORDER_RESERVE_INVENTORY, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
 }
 
-/* inventory_adjust(order_id text, items jsonb, ...) */
+/* reservation_change(order_id text, items jsonb, ...) */
 Datum
-ocq_inventory_adjust(PG_FUNCTION_ARGS)
+ocq_reservation_change(PG_FUNCTION_ARGS)
 {
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_ADJUST_INVENTORY,
-												OCQ_ORDER_EVENT_INVENTORY_ADJUSTED, NULL);
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CHANGE_RESERVATION,
+												OCQ_ORDER_EVENT_RESERVATION_CHANGED, NULL);
 	OcqStockLines lines;
 
 	if (PG_ARGISNULL(1))

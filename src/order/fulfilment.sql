@@ -13,17 +13,17 @@ COMMENT ON PROCEDURE inventory_reserve(text, uuid, int, jsonb, text)
 COMMENT ON PROCEDURE inventory_reserve(identifier, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the order''s new version';
 
-CREATE PROCEDURE inventory_adjust(order_id text, items jsonb,
+CREATE PROCEDURE reservation_change(order_id text, items jsonb,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_inventory_adjust';
-CREATE PROCEDURE inventory_adjust(order_id identifier, items jsonb,
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_reservation_change';
+CREATE PROCEDURE reservation_change(order_id identifier, items jsonb,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_inventory_adjust';
-COMMENT ON PROCEDURE inventory_adjust(text, jsonb, uuid, int, jsonb, text)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_reservation_change';
+COMMENT ON PROCEDURE reservation_change(text, jsonb, uuid, int, jsonb, text)
     IS 'Make the reservation of an order hold other products and quantities, [{"product_id": text, "quantity": integer}, ...]';
-COMMENT ON PROCEDURE inventory_adjust(identifier, jsonb, uuid, int, jsonb, text, int)
+COMMENT ON PROCEDURE reservation_change(identifier, jsonb, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE inventory_release(order_id text,

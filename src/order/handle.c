@@ -32,7 +32,7 @@ static const char *const verbs[] = {
 	[OCQ_ORDER_CANCEL] = "cancelled",
 	[OCQ_ORDER_COMPLETE] = "completed",
 	[OCQ_ORDER_RESERVE_INVENTORY] = "given a reservation",
-	[OCQ_ORDER_ADJUST_INVENTORY] = "given another reservation",
+	[OCQ_ORDER_CHANGE_RESERVATION] = "given another reservation",
 	[OCQ_ORDER_RELEASE_INVENTORY] = "released",
 	[OCQ_ORDER_REQUEST_PAYMENT] = "requested",
 	[OCQ_ORDER_COMPLETE_PAYMENT] = "completed",
@@ -157,7 +157,7 @@ wanted_stock(const OcqOrderState *state, const OcqOrderRequest *request)
 }
 
 /*
- * reserve returns the data of an event that reserves or adjusts, or NULL if it
+ * reserve returns the data of an event that makes or changes the reservation, or NULL if it
  * would change nothing.
  */
 static Jsonb *
@@ -203,7 +203,7 @@ make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
 	switch (type)
 	{
 		case OCQ_ORDER_EVENT_INVENTORY_RESERVED:
-		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
+		case OCQ_ORDER_EVENT_RESERVATION_CHANGED:
 			return reserve(draft, command, state, request);
 		case OCQ_ORDER_EVENT_PAYMENT_REQUESTED:
 			return request_payment(state, request);

@@ -34,7 +34,7 @@ static const char *const event_names[] = {
 	[OCQ_ORDER_EVENT_CANCELLED] = "OrderCancelled",
 	[OCQ_ORDER_EVENT_COMPLETED] = "OrderCompleted",
 	[OCQ_ORDER_EVENT_INVENTORY_RESERVED] = "InventoryReserved",
-	[OCQ_ORDER_EVENT_INVENTORY_ADJUSTED] = "InventoryAdjusted",
+	[OCQ_ORDER_EVENT_RESERVATION_CHANGED] = "ReservationChanged",
 	[OCQ_ORDER_EVENT_INVENTORY_RELEASED] = "InventoryReleased",
 	[OCQ_ORDER_EVENT_PAYMENT_REQUESTED] = "PaymentRequested",
 	[OCQ_ORDER_EVENT_PAYMENT_COMPLETED] = "PaymentCompleted",
@@ -97,7 +97,7 @@ decide_update(const OcqOrderState *state, bool reserves)
 	if (state->payment.status == OCQ_PAYMENT_COMPLETED)
 		return refuse(OCQ_ORDER_REFUSED_PAYMENT);
 	if (state->reservation.status == OCQ_RESERVATION_HELD)
-		add(&decision, OCQ_ORDER_EVENT_INVENTORY_ADJUSTED);
+		add(&decision, OCQ_ORDER_EVENT_RESERVATION_CHANGED);
 	else if (reserves)
 		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
 	if (state->payment.status == OCQ_PAYMENT_PENDING)
@@ -135,8 +135,8 @@ decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
 		return refuse(OCQ_ORDER_REFUSED_SHIPPED);
 	if (state->status == OCQ_ORDER_CANCELLED)
 		return refuse(OCQ_ORDER_REFUSED_STATUS);
-	if (command == OCQ_ORDER_ADJUST_INVENTORY)
-		return accept(OCQ_ORDER_EVENT_INVENTORY_ADJUSTED);
+	if (command == OCQ_ORDER_CHANGE_RESERVATION)
+		return accept(OCQ_ORDER_EVENT_RESERVATION_CHANGED);
 	return holds ? (OcqOrderDecision) {0} : accept(OCQ_ORDER_EVENT_INVENTORY_RESERVED);
 }
 
@@ -196,7 +196,7 @@ ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command, bool r
 			return state->status == OCQ_ORDER_PENDING ?
 				accept(OCQ_ORDER_EVENT_COMPLETED) : refuse(OCQ_ORDER_REFUSED_STATUS);
 		case OCQ_ORDER_RESERVE_INVENTORY:
-		case OCQ_ORDER_ADJUST_INVENTORY:
+		case OCQ_ORDER_CHANGE_RESERVATION:
 		case OCQ_ORDER_RELEASE_INVENTORY:
 			return decide_inventory(state, command);
 		case OCQ_ORDER_REQUEST_PAYMENT:
@@ -285,7 +285,7 @@ ocq_order_evolve(OcqOrderState *state, const OcqEvent *event)
 			state->status = OCQ_ORDER_COMPLETED;
 			break;
 		case OCQ_ORDER_EVENT_INVENTORY_RESERVED:
-		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
+		case OCQ_ORDER_EVENT_RESERVATION_CHANGED:
 			ocq_reservation_hold(&state->reservation, event);
 			break;
 		case OCQ_ORDER_EVENT_INVENTORY_RELEASED:

@@ -21,7 +21,7 @@ INSERT INTO commands VALUES
     ('order_complete', 'order_id', NULL),
     ('stock_receive', 'product_id', 'IN quantity integer'),
     ('inventory_reserve', 'order_id', NULL),
-    ('inventory_adjust', 'order_id', 'IN items jsonb'),
+    ('reservation_change', 'order_id', 'IN items jsonb'),
     ('inventory_release', 'order_id', NULL),
     ('payment_process', 'order_id', NULL),
     ('payment_complete', 'order_id', 'IN reference text DEFAULT NULL::text'),
