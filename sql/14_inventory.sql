@@ -55,6 +55,78 @@ SELECT tools.outcomes(
 	$$CALL event_append('inventory', 'p', '[{"type": "T", "data": {}}]')$$);
 SELECT tools.stock();
 
+-- Stocktaking, breakage, and what comes back to the shelf.
+CALL product_put('shelf', 'S', 'x');
+CALL product_put('loose', 'L', 'x');
+CALL stock_receive('shelf', 10);
+CALL order_create('shelf 1', 'c', tools.items('shelf:4'));
+CALL stock_adjust('shelf', -3, 'breakage', version => NULL);
+CALL stock_adjust('shelf', 2, 'returned by ada', version => NULL);
+CALL stock_adjust(reason => 'stocktaking', quantity => -5, product_id => 'shelf', expected_version => 3, metadata => '{"shelf": 7}', version => NULL);
+SELECT received, adjusted, shipped, reserved, on_hand, available, version FROM inventory WHERE tenant_id = 'inventory' AND product_id = 'shelf';
+SELECT version, event_type, data, metadata FROM stream_read('Inventory', 'shelf');
+-- Never below what orders hold.
+SELECT tools.outcomes(
+	$$CALL stock_adjust('shelf', -1, 'breakage')$$,
+	$$CALL stock_adjust('shelf', -2147483648, 'flood')$$,
+	$$CALL order_create('shelf 2', 'c', tools.items('shelf:1'))$$);
+CALL stock_receive('shelf', 1, version => NULL);
+SELECT tools.outcome($$CALL stock_adjust('shelf', -2, 'breakage')$$);
+CALL stock_adjust('shelf', -1, 'breakage', version => NULL);
+CALL order_cancel('shelf 1');
+CALL stock_adjust('shelf', -4, 'breakage', version => NULL);
+SELECT received, adjusted, shipped, reserved, on_hand, available, version FROM inventory WHERE tenant_id = 'inventory' AND product_id = 'shelf';
+-- What is shipped has left.
+CALL stock_adjust('shelf', 5, 'found');
+CALL order_create('shelf 3', 'c', tools.items('shelf:3'));
+CALL order_complete('shelf 3');
+CALL shipping_start('shelf 3');
+SELECT tools.outcome($$CALL stock_adjust('shelf', -3, 'breakage')$$);
+CALL stock_adjust('shelf', 3, 'returned', version => NULL);
+SELECT received, adjusted, shipped, reserved, on_hand, available, version FROM inventory WHERE tenant_id = 'inventory' AND product_id = 'shelf';
+-- Arguments that it refuses.
+SELECT tools.outcomes(
+	$$CALL stock_adjust(NULL, 1, 'r')$$,
+	$$CALL stock_adjust('', 1, 'r')$$,
+	$$CALL stock_adjust(repeat('x', 256), 1, 'r')$$,
+	$$CALL stock_adjust('nothing', 1, 'r')$$,
+	$$CALL stock_adjust('loose', 1, 'r')$$,
+	$$CALL stock_adjust('loose', -1, 'r')$$,
+	$$CALL stock_adjust('shelf', NULL, 'r')$$,
+	$$CALL stock_adjust('shelf', 0, 'r')$$,
+	$$CALL stock_adjust('shelf', 1.5, 'r')$$,
+	$$CALL stock_adjust('shelf', 2147483648, 'r')$$,
+	$$CALL stock_adjust('shelf', 1, NULL)$$,
+	$$CALL stock_adjust('shelf', 1, '')$$,
+	$$CALL stock_adjust('shelf', 1, repeat('x', 1001))$$,
+	$$CALL stock_adjust('shelf', 1)$$,
+	$$CALL stock_adjust('shelf', 1, 'r', 30)$$,
+	$$CALL stock_adjust('shelf', 1, 'r', metadata => '[]')$$,
+	$$CALL stock_adjust('shelf', 1, 'r', tenant_id => '')$$,
+	$$CALL stock_adjust('shelf', 1, 'r', expected_version => 1)$$,
+	$$CALL stock_adjust('shelf', 1, 'r', tenant_id => 'inventory 2')$$);
+SELECT count(*) FROM inventory WHERE product_id = 'loose';
+-- The same command_id again.
+CALL stock_adjust('shelf', -1, 'lost', command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
+CALL stock_adjust('shelf', -1, 'lost', command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
+SELECT tools.outcomes(
+	$$CALL stock_adjust('shelf', -2, 'lost', command_id => '00000000-0000-7000-8000-000000000001')$$,
+	$$CALL stock_adjust('shelf', -1, 'found', command_id => '00000000-0000-7000-8000-000000000001')$$,
+	$$CALL stock_receive('shelf', 1, command_id => '00000000-0000-7000-8000-000000000001')$$);
+-- By the bus.
+SELECT command_send('AdjustStock', '{"product_id": "shelf", "quantity": -1, "reason": "stolen"}');
+SELECT tools.outcomes(
+	$$SELECT command_send('AdjustStock', '{"product_id": "shelf", "quantity": -1}')$$,
+	$$SELECT command_send('AdjustStock', '{"product_id": "shelf", "quantity": -100, "reason": "stolen"}')$$);
+-- The read table follows, and is made anew from the events.
+SELECT * FROM tools.differences();
+UPDATE inventory SET adjusted = 1 WHERE tenant_id = 'inventory' AND product_id = 'shelf';
+SELECT key, expected ->> 'adjusted' AS expected, actual ->> 'adjusted' AS actual FROM projection_verify('inventory');
+CALL projection_rebuild('inventory');
+SELECT * FROM tools.differences();
+SELECT received, adjusted, shipped, reserved, on_hand, available, version FROM inventory WHERE tenant_id = 'inventory' AND product_id = 'shelf';
+CALL stock_adjust('shelf', -3, 'moved');
+
 -- Sums are larger than what one call can bring.
 CALL product_put('bulk', 'B', 'x');
 CALL stock_receive('bulk', 2147483647);
@@ -528,7 +600,7 @@ COMMIT PREPARED 'inventory';
 SELECT tools.stock();
 CALL projection_sync();
 SELECT * FROM tools.differences();
-SELECT DISTINCT tenant_id, product_id FROM inventory WHERE reserved > on_hand OR reserved < 0 OR available <> received - shipped - reserved;
+SELECT DISTINCT tenant_id, product_id FROM inventory WHERE reserved > on_hand OR reserved < 0 OR available <> received + adjusted - shipped - reserved;
 
 -- Read tables that went wrong are found, and put right.
 SET order_cqrs.tenant_id = 'inventory 6';
@@ -662,7 +734,7 @@ $$;
 CALL order_create('m1', 'c', tools.items('p4:1'));
 CALL product_put('m', 'M', 'x');
 CALL order_create('m3', 'c', tools.items('m:1'));
-SELECT i, tools.inserted('Inventory', i, 'StockReceived', d) FROM (VALUES ('p4', '{}'::jsonb), ('p4', '{"total_received": "7"}'), ('m', '{"quantity": 5}'), ('m', '[]')) AS v (i, d);
+SELECT i, tools.inserted('Inventory', i, 'StockReceived', d) FROM (VALUES ('p4', '{}'::jsonb), ('p4', '{"total_received": "7", "total_adjusted": 0}'), ('p4', '{"total_received": 7}'), ('m', '{"quantity": 5}'), ('m', '[]')) AS v (i, d);
 SELECT d, tools.inserted('Order', 'm1', 'ReservationChanged', d)
   FROM unnest('{"{}", "{\"items\": null}", "{\"items\": {}}", "{\"items\": 1}", "{\"items\": [1]}", "{\"items\": [{}]}", "{\"items\": [{\"product_id\": \"p4\"}]}", "[]"}'::jsonb[]) AS d;
 -- It holds nothing that could be released: so does a release with a command_id say.
@@ -672,7 +744,7 @@ SELECT * FROM tools.differences();
 SELECT tools.inserted('Order', 'm1', 'ReservationChanged', '{"items": [{"product_id": "p4", "quantity": 2}]}');
 SELECT tools.fate('m1');
 SELECT tools.inserted('Order', 'm1', 'InventoryReleased', '{}');
-SELECT tools.inserted('Inventory', 'm', 'StockReceived', '{"quantity": 2, "total_received": 2}');
+SELECT tools.inserted('Inventory', 'm', 'StockReceived', '{"quantity": 2, "total_received": 2, "total_adjusted": 0}');
 SELECT tools.fate('m1');
 SELECT * FROM inventory_check(tools.items('m:3'));
 CALL projection_sync();

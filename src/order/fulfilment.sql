@@ -54,41 +54,41 @@ COMMENT ON PROCEDURE payment_process(identifier, uuid, int, jsonb, text, int)
 
 CREATE PROCEDURE payment_complete(order_id text, reference text DEFAULT NULL,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL)
+        tenant_id text DEFAULT NULL, amount numeric DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_payment_complete';
 CREATE PROCEDURE payment_complete(order_id identifier, reference text DEFAULT NULL,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
+        tenant_id text DEFAULT NULL, amount numeric DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_payment_complete';
-COMMENT ON PROCEDURE payment_complete(text, text, uuid, int, jsonb, text)
-    IS 'Report that the requested payment of an order was made; reference is the provider''s';
-COMMENT ON PROCEDURE payment_complete(identifier, text, uuid, int, jsonb, text, int)
+COMMENT ON PROCEDURE payment_complete(text, text, uuid, int, jsonb, text, numeric)
+    IS 'Report that the requested payment of an order was made; reference is the provider''s, and another amount than requested is refused';
+COMMENT ON PROCEDURE payment_complete(identifier, text, uuid, int, jsonb, text, numeric, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE payment_fail(order_id text, reason text DEFAULT NULL,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL)
+        tenant_id text DEFAULT NULL, amount numeric DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_payment_fail';
 CREATE PROCEDURE payment_fail(order_id identifier, reason text DEFAULT NULL,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
+        tenant_id text DEFAULT NULL, amount numeric DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_payment_fail';
-COMMENT ON PROCEDURE payment_fail(text, text, uuid, int, jsonb, text)
-    IS 'Report that the requested payment of an order has failed';
-COMMENT ON PROCEDURE payment_fail(identifier, text, uuid, int, jsonb, text, int)
+COMMENT ON PROCEDURE payment_fail(text, text, uuid, int, jsonb, text, numeric)
+    IS 'Report that the requested payment of an order has failed; another amount than requested is refused';
+COMMENT ON PROCEDURE payment_fail(identifier, text, uuid, int, jsonb, text, numeric, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE payment_refund(order_id text,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL)
+        tenant_id text DEFAULT NULL, amount numeric DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_payment_refund';
 CREATE PROCEDURE payment_refund(order_id identifier,
         command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
+        tenant_id text DEFAULT NULL, amount numeric DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_payment_refund';
-COMMENT ON PROCEDURE payment_refund(text, uuid, int, jsonb, text)
-    IS 'Refund the completed payment of an order';
-COMMENT ON PROCEDURE payment_refund(identifier, uuid, int, jsonb, text, int)
+COMMENT ON PROCEDURE payment_refund(text, uuid, int, jsonb, text, numeric)
+    IS 'Refund the completed payment of an order as a whole; another amount is refused';
+COMMENT ON PROCEDURE payment_refund(identifier, uuid, int, jsonb, text, numeric, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE shipping_start(order_id text,

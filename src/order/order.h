@@ -86,6 +86,7 @@ typedef enum OcqOrderRefusal
 	OCQ_ORDER_REFUSED_NOT_FOUND,
 	OCQ_ORDER_REFUSED_STATUS,
 	OCQ_ORDER_REFUSED_PAYMENT,
+	OCQ_ORDER_REFUSED_AMOUNT,
 	OCQ_ORDER_REFUSED_SHIPPED
 } OcqOrderRefusal;
 
@@ -99,7 +100,7 @@ typedef struct OcqOrderDecision
 
 /* order.c */
 extern OcqOrderDecision ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command,
-										 bool reserves);
+										 bool reserves, Numeric amount);
 extern void ocq_order_evolve(OcqOrderState *state, const OcqEvent *event);
 extern OcqOrderState ocq_order_fold(const OcqEvent *events, int count);
 extern Jsonb *ocq_order_items_jsonb(const OcqOrderState *state);

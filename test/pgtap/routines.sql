@@ -4,14 +4,15 @@ BEGIN;
 SELECT no_plan();
 
 -- Every command ends with these, and its answering twin with version, too.
-CREATE FUNCTION pg_temp.optional(answers boolean) RETURNS text
+CREATE FUNCTION pg_temp.optional(named text, answers boolean) RETURNS text
     LANGUAGE sql AS $$
     SELECT 'IN command_id uuid DEFAULT NULL::uuid, IN expected_version integer DEFAULT NULL::integer,'
            ' IN metadata jsonb DEFAULT NULL::jsonb, IN tenant_id text DEFAULT NULL::text'
+           || coalesce(', ' || named, '')
            || CASE WHEN answers THEN ', INOUT version integer DEFAULT NULL::integer' ELSE '' END
 $$;
 
-CREATE TEMPORARY TABLE commands (name text, id text, arguments text);
+CREATE TEMPORARY TABLE commands (name text, id text, arguments text, named text);
 INSERT INTO commands VALUES
     ('customer_put', 'customer_id', 'IN name text, IN email text'),
     ('product_put', 'product_id', 'IN name text, IN category text'),
@@ -20,6 +21,7 @@ INSERT INTO commands VALUES
     ('order_cancel', 'order_id', 'IN reason text DEFAULT NULL::text'),
     ('order_complete', 'order_id', NULL),
     ('stock_receive', 'product_id', 'IN quantity integer'),
+    ('stock_adjust', 'product_id', 'IN quantity integer, IN reason text'),
     ('inventory_reserve', 'order_id', NULL),
     ('reservation_change', 'order_id', 'IN items jsonb'),
     ('inventory_release', 'order_id', NULL),
@@ -29,11 +31,13 @@ INSERT INTO commands VALUES
     ('payment_refund', 'order_id', NULL),
     ('shipping_start', 'order_id', NULL),
     ('event_append', 'aggregate_type', 'IN aggregate_id text, IN events jsonb');
+UPDATE commands SET named = 'IN amount numeric DEFAULT NULL::numeric'
+ WHERE name IN ('payment_complete', 'payment_fail', 'payment_refund');
 
 SELECT set_eq(format($$SELECT pg_get_function_arguments(oid) FROM pg_proc
                         WHERE pronamespace = 'order_cqrs'::regnamespace AND proname = %L AND prokind = 'p'$$, name),
-           ARRAY[concat_ws(', ', 'IN ' || id || ' text', arguments, pg_temp.optional(false)),
-                 concat_ws(', ', 'IN ' || id || ' order_cqrs.identifier', arguments, pg_temp.optional(true))],
+           ARRAY[concat_ws(', ', 'IN ' || id || ' text', arguments, pg_temp.optional(named, false)),
+                 concat_ws(', ', 'IN ' || id || ' order_cqrs.identifier', arguments, pg_temp.optional(named, true))],
            'procedure ' || name || ', without version and with it')
   FROM commands ORDER BY name;
 

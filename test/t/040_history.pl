@@ -30,7 +30,7 @@ my $crashes = 1 + int($seconds / 20);
 my $soon = 4;
 
 # The states that a command may be refused with here: rules, lost races, what a nemesis does, and servers that go or come.
-my $may_refuse = qr/^(?:OC10[1-4]|OC20[1-6]|40001|40P01|55P03|57\w\w\w|25P02|08\w\w\w|lost)$/;
+my $may_refuse = qr/^(?:OC10[1-4]|OC20[1-7]|40001|40P01|55P03|57\w\w\w|25P02|08\w\w\w|lost)$/;
 
 my $node = new_server(
 	'history',
