@@ -140,7 +140,7 @@ SELECT throws_ok($$SELECT order_cqrs.order_get('o1')$$, '42501', NULL, 'nor quer
 RESET ROLE;
 SET LOCAL ROLE reader;
 SELECT is(count(*), 3::bigint, 'SELECT on a read table is enough to read it') FROM order_cqrs.order_view;
-SELECT is(count(*), 23::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
+SELECT is(count(*), 25::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
 SELECT lives_ok('SELECT * FROM order_cqrs.payment_requests', 'SELECT on payment_requests is enough to see what waits');
 SELECT throws_ok('SELECT * FROM order_cqrs.payments', '42501', NULL, 'though not to read its table');
 SELECT throws_ok('SELECT * FROM order_cqrs.events', '42501', NULL, 'though not to read its table');
