@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * fulfilment.c
- *	  The commands that fulfil an order: inventory_..., payment_...,
- *	  shipping_start.
+ *	  The commands that fulfil an order: inventory_..., reservation_change,
+ *	  payment_..., shipping_start.
  *
  * They act on the order's stream, as its rules (order.c) need what they record.
  *-------------------------------------------------------------------------

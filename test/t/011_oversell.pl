@@ -84,7 +84,7 @@ cmp_ok($accepted, '>', $answers / 10, 'many commands were accepted');
 cmp_ok($short, '>', $answers / 100, 'many were refused for want of stock');
 is($node->safe_psql('shop', <<'SQL'), '', 'every refusal is one of the rules, or a lost race');
 SELECT DISTINCT state FROM answers
- WHERE state NOT IN ('accepted', '40P01', 'OC101', 'OC102', 'OC201', 'OC204', 'OC205', 'OC206', '40001')
+ WHERE state NOT IN ('accepted', '40P01', 'OC101', 'OC102', 'OC201', 'OC204', 'OC205', 'OC206', 'OC208', '40001')
 SQL
 cmp_ok($node->safe_psql('shop', 'SELECT count(*) FROM seen'), '>', 50, 'the reader looked often');
 is($node->safe_psql('shop', 'SELECT * FROM seen WHERE problem IS NOT NULL LIMIT 5'),
