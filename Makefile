@@ -40,6 +40,7 @@ OBJS = \
 	src/fulfilment/payment.o \
 	src/fulfilment/reservation.o \
 	src/fulfilment/stock.o \
+	src/fulfilment/stock_commands.o \
 	src/order/commands.o \
 	src/order/fulfilment.o \
 	src/order/handle.o \

@@ -36,11 +36,11 @@ CALL event_append('Basket', 'b', '[{"type": "A", "data": {"n": 1}}, {"type": "B"
 	command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
 -- With the expected version of then, which is over.
 CALL order_create('o', 'c', '[{"product_id": "p", "quantity": 1, "unit_price": 1}]', expected_version => 0, command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
-CALL order_update('o', '[{"product_id": "p", "quantity": 2, "unit_price": 1}]', 'r', 1, '00000000-0000-7000-8000-000000000002', version => NULL);
-CALL order_complete('o', 2, '00000000-0000-7000-8000-000000000003', version => NULL);
-CALL order_cancel('o', 'r', 3, '00000000-0000-7000-8000-000000000004', version => NULL);
-CALL event_append('Basket', 'b', '[{"type": "A", "data": {"n": 1}}, {"type": "B", "data": {}}, {"type": "A", "data": {"n": 1}}]', 0,
-	'00000000-0000-7000-8000-000000000001', version => NULL);
+CALL order_update('o', '[{"product_id": "p", "quantity": 2, "unit_price": 1}]', 'r', '00000000-0000-7000-8000-000000000002', 1, version => NULL);
+CALL order_complete('o', '00000000-0000-7000-8000-000000000003', 2, version => NULL);
+CALL order_cancel('o', 'r', '00000000-0000-7000-8000-000000000004', 3, version => NULL);
+CALL event_append('Basket', 'b', '[{"type": "A", "data": {"n": 1}}, {"type": "B", "data": {}}, {"type": "A", "data": {"n": 1}}]',
+	'00000000-0000-7000-8000-000000000001', 0, version => NULL);
 -- Equal arguments in other words.
 CALL order_create('o', 'c', '[{"unit_price": "1.0", "quantity": 1.0, "product_id": "p"}]', command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
 -- Metadata is not what a command is about.

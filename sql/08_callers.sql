@@ -11,9 +11,16 @@ CALL order_cqrs.product_put('p', 'P', 'x');
 CALL order_cqrs.order_create('o1', 'c', :'item');
 CALL order_cqrs.order_create('o2', 'c', :'item', NULL, NULL, NULL, NULL, NULL);
 CALL order_cqrs.order_create(items => :'item', customer_id => 'c', order_id => 'o3', version => NULL);
-CALL order_cqrs.order_update('o1', :'item', 'r', 1, '00000000-0000-7000-8000-000000000001', '{"a": 1}', 'callers', NULL);
-CALL order_cqrs.order_cancel('o1', 'r', 2, '00000000-0000-7000-8000-000000000002', '{"a": 1}', 'callers', 99);
-CALL order_cqrs.order_complete('o2', 1, NULL, NULL, NULL, NULL);
+CALL order_cqrs.order_update('o1', :'item', 'r', '00000000-0000-7000-8000-000000000001', 1, '{"a": 1}', 'callers', NULL);
+CALL order_cqrs.order_cancel('o1', 'r', '00000000-0000-7000-8000-000000000002', 2, '{"a": 1}', 'callers', 99);
+CALL order_cqrs.order_complete('o2', NULL, 1, NULL, NULL, NULL);
+-- No number by position is taken for the expected version.
+SELECT tools.outcomes(
+	$$CALL order_cqrs.payment_refund('o2', 30)$$,
+	$$CALL order_cqrs.payment_refund('o2', 30, version => NULL)$$,
+	$$CALL order_cqrs.payment_complete('o2', 'bank-1', 30)$$,
+	$$CALL order_cqrs.payment_complete('o2', 30.00)$$,
+	$$CALL order_cqrs.stock_receive('p', 5, 30)$$);
 
 -- Ids of every kind of string.
 CREATE DOMAIN public.order_number AS text CHECK (VALUE LIKE 'o%');
@@ -61,7 +68,7 @@ BEGIN
 	RAISE NOTICE 'order_create %', v;
 	CALL order_cqrs.order_update('p2', item, version => v, expected_version => v);
 	RAISE NOTICE 'order_update %', v;
-	CALL order_cqrs.order_complete('p2', v, NULL, NULL, NULL, v);
+	CALL order_cqrs.order_complete('p2', NULL, v, NULL, NULL, v);
 	RAISE NOTICE 'order_complete %', v;
 	CALL order_cqrs.order_cancel('p2', 'r', version => v);
 	RAISE NOTICE 'order_cancel %', v;

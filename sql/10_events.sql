@@ -72,7 +72,7 @@ SELECT tools.fingerprint() = :'before' AS nothing_left_behind;
 -- What it takes: any number, in their order, with what the caller adds to each.
 CALL event_append('Basket', 'b', '[{"type": "Filled", "data": {"n": 1, "nested": {"list": [1, 2.50, null, "x"]}}}]', version => NULL);
 CALL event_append('Basket', 'b', '[{"type": "Filled", "data": {"n": 2}}, {"data": {"n": 3}, "type": "Emptied"}, {"type": "Filled", "data": {}}]',
-	1, '00000000-0000-7000-8000-000000000001', '{"correlation_id": "00000000-0000-7000-8000-00000000000a", "causation_id": "00000000-0000-7000-8000-00000000000b"}',
+	'00000000-0000-7000-8000-000000000001', 1, '{"correlation_id": "00000000-0000-7000-8000-00000000000a", "causation_id": "00000000-0000-7000-8000-00000000000b"}',
 	version => NULL);
 CALL event_append('order', 'o', '[{"type": "OrderCompleted", "data": {}}]', version => NULL);
 SELECT row_number() OVER (ORDER BY position), tenant_id, aggregate_type, aggregate_id, version, event_type, schema_version, data,

@@ -114,7 +114,7 @@ CALL order_complete('o3', version => NULL);
 SELECT amount, version FROM payment_requests WHERE tenant_id = 'payment' AND order_id = 'o3';
 -- An application that pays what it read: the version tells that the order has moved on.
 SELECT tools.outcome($$CALL payment_complete('o3', 'r', expected_version => 4)$$);
-CALL payment_complete('o3', 'r', expected_version => 5, version => NULL);
+CALL payment_complete('o3', 'r', expected_version => 5, amount => 999999999999.999999, version => NULL);
 -- Once it has failed an update does not ask again, and the next request has the new amount.
 CALL order_create('o4', 'c', tools.items('p:1'));
 CALL payment_process('o4');
@@ -175,9 +175,10 @@ SELECT tools.outcomes(
 	$$CALL payment_complete('o4', 'r', expected_version => 1)$$,
 	$$CALL payment_refund('o4', expected_version => 1)$$,
 	$$CALL payment_refund('nothing', expected_version => 1)$$,
-	$$CALL payment_complete('o4', 1)$$);
+	$$CALL payment_complete('o4', 1)$$,
+	$$CALL payment_refund('o4', 30)$$);
 SELECT repeat(U&'\00e9', 100000) AS long \gset
-CALL payment_complete(reference => :'long', order_id => 'o4', metadata => '{"provider": "bank"}', version => NULL);
+CALL payment_complete(reference => :'long', order_id => 'o4', metadata => '{"provider": "bank"}', amount => 7.5, version => NULL);
 SELECT length(reference), reference = :'long' FROM payments WHERE tenant_id = 'payment' AND order_id = 'o4';
 SELECT event_type, metadata FROM order_history('o4') WHERE metadata IS NOT NULL;
 CALL order_create(repeat('o', 255), 'c', tools.items('p:1'));
@@ -195,8 +196,8 @@ CALL payment_process('i1', command_id => '00000000-0000-7000-8000-000000000003',
 CALL payment_fail('i1', 'no', command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
 CALL order_update('i1', tools.items('p:2'), command_id => '00000000-0000-7000-8000-000000000004', version => NULL);
 CALL order_update('i1', tools.items('p:2'), command_id => '00000000-0000-7000-8000-000000000004', version => NULL);
-CALL payment_complete('i1', 'r', command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
-CALL payment_complete('i1', 'r', 1, command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
+CALL payment_complete('i1', 'r', amount => 3, command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
+CALL payment_complete('i1', 'r', expected_version => 1, command_id => '00000000-0000-7000-8000-000000000005', version => NULL);
 CALL payment_process('i1', command_id => '00000000-0000-7000-8000-000000000003', version => NULL);
 CALL order_update('i1', tools.items('p:2'), command_id => '00000000-0000-7000-8000-000000000004', version => NULL);
 CALL payment_refund('i1', command_id => '00000000-0000-7000-8000-000000000006', version => NULL);
@@ -217,6 +218,88 @@ CALL order_cancel('i2');
 CALL payment_complete('i2', 'r', command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
 CALL payment_complete('i2', 'r', command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
 SELECT tools.fate('i2');
+
+-- What is paid is what is requested.
+CALL order_create('a1', 'c', tools.items('p:2'));
+CALL payment_process('a1', version => NULL);
+SELECT tools.variants('CALL payment_complete(''a1'', ''bank'', amount => %L)', '2', '3.000001', '0', '1e29', 'NaN', 'infinity', '-infinity',
+	'-0.01', '1e30', '1e131000', '3.0000001', '1e-16000');
+SELECT tools.outcomes(
+	$$CALL payment_fail('a1', 'no', amount => 2)$$,
+	$$CALL payment_fail('a1', 'no', amount => 'NaN')$$,
+	$$CALL payment_refund('a1', amount => 3)$$,
+	$$CALL payment_refund('a1', amount => -3)$$,
+	$$CALL payment_process('a1', amount => 3)$$,
+	$$CALL payment_complete('nothing', amount => 3)$$);
+SELECT tools.fate('a1');
+CALL payment_complete('a1', 'bank', amount => 3.0000000000, command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
+CALL payment_complete('a1', 'bank', amount => 3, command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
+CALL payment_complete('a1', 'bank', command_id => '00000000-0000-7000-8000-000000000001', version => NULL);
+SELECT tools.outcomes(
+	$$CALL payment_complete('a1', 'bank', amount => 2, command_id => '00000000-0000-7000-8000-000000000001')$$,
+	$$CALL payment_complete('a1', 'bank', amount => 2)$$,
+	$$CALL payment_refund('a1', amount => 1.50)$$);
+CALL payment_refund('a1', amount => 3, command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
+CALL payment_refund('a1', command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
+SELECT tools.outcome($$CALL payment_refund('a1', amount => 1, command_id => '00000000-0000-7000-8000-000000000002')$$);
+SELECT version, event_type, data FROM order_history('a1') WHERE version > 1;
+-- An order that has changed since is not completed by what was paid for it as it was, nor failed by what became of that.
+CALL order_create('a2', 'c', tools.items('p:2'));
+CALL payment_process('a2');
+CALL order_update('a2', tools.items('p:4'), version => NULL);
+SELECT tools.outcomes(
+	$$CALL payment_complete('a2', 'bank')$$,
+	$$CALL payment_complete('a2', 'bank', amount => 3)$$,
+	$$CALL payment_fail('a2', 'expired')$$,
+	$$CALL payment_fail('a2', 'expired', amount => 3)$$);
+SELECT tools.fate('a2');
+-- Back at the first amount: a report without an amount could still be about the second.
+CALL order_update('a2', tools.items('p:2'), version => NULL);
+SELECT tools.outcomes(
+	$$CALL payment_complete('a2', 'bank')$$,
+	$$CALL payment_complete('a2', 'bank', amount => 6)$$);
+CALL payment_complete('a2', 'bank', amount => 3, version => NULL);
+CALL payment_refund('a2', version => NULL);
+SELECT tools.fate('a2');
+-- The same where the first request had failed meanwhile.
+CALL order_create('a3', 'c', tools.items('p:2'));
+CALL payment_process('a3');
+CALL payment_fail('a3', 'declined');
+CALL order_update('a3', tools.items('p:3'));
+CALL payment_process('a3', version => NULL);
+SELECT tools.outcome($$CALL payment_complete('a3', 'bank')$$);
+CALL payment_fail('a3', 'declined', amount => 4.5, version => NULL);
+-- Items that change and cost the same need no other payment.
+CALL order_create('a4', 'c', tools.items('p:2'));
+CALL payment_process('a4');
+CALL order_update('a4', tools.items('p:1', 'p:1'), version => NULL);
+CALL payment_complete('a4', 'bank', version => NULL);
+-- Cancelled: what was paid for an earlier request is not what would be refunded.
+CALL order_create('a5', 'c', tools.items('p:2'));
+CALL payment_process('a5');
+CALL order_update('a5', tools.items('p:4'));
+CALL order_cancel('a5');
+SELECT tools.outcomes(
+	$$CALL payment_complete('a5', 'bank')$$,
+	$$CALL payment_complete('a5', 'bank', amount => 3)$$);
+CALL payment_complete('a5', 'bank', amount => 6, version => NULL);
+SELECT tools.fate('a5');
+-- By the bus.
+CALL order_create('a6', 'c', tools.items('p:2'));
+CALL payment_process('a6');
+SELECT tools.outcomes(
+	$$SELECT command_send('CompletePayment', '{"order_id": "a6", "amount": 2.99}')$$,
+	$$SELECT command_send('CompletePayment', '{"order_id": "a6", "amount": -1}')$$,
+	$$SELECT command_send('CompletePayment', '{"order_id": "a6", "amount": "3"}')$$,
+	$$SELECT command_send('FailPayment', '{"order_id": "a6", "amount": 2.99}')$$,
+	$$SELECT command_send('ProcessPayment', '{"order_id": "a6", "amount": 3}')$$);
+SELECT command_send('CompletePayment', '{"order_id": "a6", "reference": "bank", "amount": 3.0, "expected_version": 2, "metadata": {"a": 1}}',
+	'00000000-0000-7000-8000-000000000001');
+SELECT tools.outcomes(
+	$$SELECT command_send('RefundPayment', '{"order_id": "a6", "amount": 2.99}')$$,
+	$$SELECT command_send('RefundPayment', '{"order_id": "a6", "amount": 3}', '00000000-0000-7000-8000-000000000002')$$);
+SELECT version, event_type, data, metadata, right(command_id::text, 1) AS command FROM order_history('a6') WHERE version > 2;
+SELECT * FROM tools.differences();
 
 -- Tenants, and another path.
 CALL customer_put('c', 'C', 'c@example.org', tenant_id => 'payment 2');

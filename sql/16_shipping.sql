@@ -39,7 +39,7 @@ SELECT tools.timeless(t) FROM tools.outcomes(
 	$$CALL order_update('o1', tools.items('p:1'))$$,
 	$$CALL order_create('o1', 'c', tools.items('p:1'))$$,
 	$$CALL inventory_reserve('o1')$$,
-	$$CALL inventory_adjust('o1', tools.items('p:1'))$$,
+	$$CALL reservation_change('o1', tools.items('p:1'))$$,
 	$$CALL inventory_release('o1')$$) AS t;
 SELECT tools.fate('o1');
 SELECT tools.stock();
@@ -84,7 +84,7 @@ CALL inventory_release('o3');
 CALL shipping_start('o3', version => NULL);
 SELECT tools.fate('o3');
 CALL order_create('o4', 'c', tools.items('p:2'));
-CALL inventory_adjust('o4', tools.items('q:1', 'u:1'));
+CALL reservation_change('o4', tools.items('q:1', 'u:1'));
 CALL order_complete('o4');
 CALL shipping_start('o4', version => NULL);
 SELECT tools.fate('o4');
@@ -114,7 +114,7 @@ SELECT tools.stock();
 CALL order_complete('o7', command_id => '00000000-0000-7000-8000-000000000001');
 CALL shipping_start('o7', command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
 CALL shipping_start('o7', command_id => '00000000-0000-7000-8000-000000000002', version => NULL);
-CALL shipping_start('o7', 1, '00000000-0000-7000-8000-000000000002', version => NULL);
+CALL shipping_start('o7', '00000000-0000-7000-8000-000000000002', 1, version => NULL);
 SELECT tools.timeless(t) FROM tools.outcomes(
 	$$CALL shipping_start('o7', command_id => '00000000-0000-7000-8000-000000000001')$$,
 	$$CALL order_complete('o7', command_id => '00000000-0000-7000-8000-000000000002')$$,

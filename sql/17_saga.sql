@@ -215,7 +215,7 @@ CALL order_complete('b2 completed');
 CALL order_complete('b3 shipped');
 CALL shipping_start('b3 shipped');
 CALL inventory_release('b4 released');
-CALL inventory_adjust('b5 adjusted', '[{"product_id": "scarce", "quantity": 2}]');
+CALL reservation_change('b5 adjusted', '[{"product_id": "scarce", "quantity": 2}]');
 CALL payment_complete('b6 paid and cancelled', 'x');
 CALL order_cancel('b6 paid and cancelled', 'by hand');
 CALL payment_complete('b7 paid and shipped', 'x');
@@ -617,11 +617,20 @@ CALL saga_run();
 CALL stock_receive('late', 5);
 SELECT tools.outcome($$CALL order_update('updated', '[{"product_id": "late", "quantity": 6, "unit_price": 1}]')$$);
 CALL order_update('updated', '[{"product_id": "late", "quantity": 5, "unit_price": 1}]');
-CALL payment_complete('updated');
+SELECT left(tools.outcome($$CALL payment_complete('updated')$$), 5), left(tools.outcome($$CALL payment_complete('updated', amount => 1)$$), 5),
+       left(tools.outcome($$CALL payment_fail('updated', 'expired', amount => 1)$$), 5);
+CALL payment_complete('updated', amount => 5);
 CALL saga_run();
 :sagas = 'updated';
 SELECT on_hand, reserved FROM inventory WHERE tenant_id = 'saga' AND product_id = 'late';
 RESET order_cqrs.reserve_on;
+-- One that has come to cost nothing is not waited for.
+CALL order_create('emptied', 'c', :'item');
+CALL saga_run();
+CALL order_update('emptied', '[{"product_id": "p", "quantity": 1, "unit_price": 0}]');
+CALL saga_run();
+:sagas = 'emptied';
+SELECT data FROM order_history('emptied') WHERE event_type = 'PaymentCompleted';
 
 -- It is the owner's.
 CREATE ROLE saga_client;

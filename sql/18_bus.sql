@@ -130,7 +130,7 @@ SELECT tools.outcomes(
 	'SELECT * FROM order_cqrs.bus_registration', 'SELECT * FROM order_cqrs.bus_handlers', 'SELECT * FROM order_cqrs.bus_future');
 RESET ROLE;
 -- What may not be called may not be sent.
-REVOKE EXECUTE ON PROCEDURE order_complete(identifier, int, uuid, jsonb, text, int) FROM PUBLIC;
+REVOKE EXECUTE ON PROCEDURE order_complete(identifier, uuid, int, jsonb, text, int) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION order_get FROM PUBLIC;
 SET ROLE regress_order_bus;
 SELECT tools.outcomes($$SELECT order_cqrs.command_send('CompleteOrder', '{"order_id": "o3"}')$$,
@@ -138,7 +138,7 @@ SELECT tools.outcomes($$SELECT order_cqrs.command_send('CompleteOrder', '{"order
 	$$SELECT order_cqrs.query_send('GetOrder', '{"order_id": "o3"}')$$,
 	$$SELECT order_cqrs.command_send('CancelOrder', '{"order_id": "o3"}')$$);
 RESET ROLE;
-GRANT EXECUTE ON PROCEDURE order_complete(identifier, int, uuid, jsonb, text, int) TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE order_complete(identifier, uuid, int, jsonb, text, int) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION order_get TO PUBLIC;
 
 -- What cannot be registered.

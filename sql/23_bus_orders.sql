@@ -10,7 +10,7 @@ CALL product_put('ink', 'Ink', 'Supplies');
 -- The life of an order, in messages.
 SELECT command_send('ReceiveStock', '{"product_id": "pen", "quantity": 10}');
 SELECT command_send('CreateOrder', '{"order_id": "o1", "customer_id": "ada", "items": [{"product_id": "pen", "quantity": 4, "unit_price": 2}]}');
-SELECT command_send('AdjustInventory', '{"order_id": "o1", "items": [{"product_id": "pen", "quantity": 5}]}');
+SELECT command_send('ChangeReservation', '{"order_id": "o1", "items": [{"product_id": "pen", "quantity": 5}]}');
 SELECT command_send('ReleaseInventory', '{"order_id": "o1"}');
 SELECT command_send('ReserveInventory', '{"order_id": "o1"}');
 SELECT command_send('ProcessPayment', '{"order_id": "o1"}');

@@ -94,7 +94,7 @@ VALUES ('empty', 'bare', 'AWAIT_PAYMENT', 0, clock_timestamp(), 3);
 SELECT split_part(s, '(', 1) || ': ' || left(tools.outcome(s), 5) FROM unnest(ARRAY[
 	$$CALL order_update('bare', '[{"product_id": "p", "quantity": 1, "unit_price": 1}]')$$,
 	$$CALL order_cancel('bare')$$, $$CALL order_complete('bare')$$, $$CALL inventory_reserve('bare')$$,
-	$$CALL inventory_adjust('bare', '[{"product_id": "p", "quantity": 1}]')$$, $$CALL inventory_release('bare')$$,
+	$$CALL reservation_change('bare', '[{"product_id": "p", "quantity": 1}]')$$, $$CALL inventory_release('bare')$$,
 	$$CALL payment_process('bare')$$, $$CALL payment_complete('bare')$$, $$CALL payment_fail('bare')$$,
 	$$CALL payment_refund('bare')$$, $$CALL shipping_start('bare')$$,
 	$$SELECT command_send('CompleteOrder', '{"order_id": "bare"}')$$]) AS s;

@@ -48,7 +48,7 @@ SELECT 'streams', type, id, 2147483647 - below, event_type, data, session_user, 
 	('Basket', 'two left', 2, 'Put', '{}'), ('Basket', 'three left', 3, 'Put', '{}'),
 	('Customer', 'full', 0, 'CustomerRegistered', '{"name": "F", "email": "f@example.org"}'),
 	('Product', 'full', 0, 'ProductRegistered', '{"name": "F", "category": "f"}'),
-	('Inventory', 'full', 0, 'StockReceived', '{"quantity": 1, "total_received": 1}')) AS t (type, id, below, event_type, data);
+	('Inventory', 'full', 0, 'StockReceived', '{"quantity": 1, "total_received": 1, "total_adjusted": 0}')) AS t (type, id, below, event_type, data);
 RESET session_replication_role;
 CALL projection_sync();
 SELECT * FROM tools.outcomes($$CALL order_cqrs.event_append('Basket', 'full', '[{"type": "Put", "data": {}}]')$$,

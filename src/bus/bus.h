@@ -58,6 +58,7 @@ typedef struct OcqBuiltin
 	PGFunction	function;		/* a command's */
 	int			id_parameter;	/* the one that the answer repeats, of a command */
 	OcqStatement *statement;	/* a query's; returns one jsonb */
+	int			named_args;		/* a command's last parameters that its procedure has after tenant_id */
 } OcqBuiltin;
 
 extern int	ocq_builtin_count_parameters(const OcqBuiltin *builtin);

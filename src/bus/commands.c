@@ -29,8 +29,9 @@ extern Datum ocq_order_update(PG_FUNCTION_ARGS);
 extern Datum ocq_order_cancel(PG_FUNCTION_ARGS);
 extern Datum ocq_order_complete(PG_FUNCTION_ARGS);
 extern Datum ocq_stock_receive(PG_FUNCTION_ARGS);
+extern Datum ocq_stock_adjust(PG_FUNCTION_ARGS);
 extern Datum ocq_inventory_reserve(PG_FUNCTION_ARGS);
-extern Datum ocq_inventory_adjust(PG_FUNCTION_ARGS);
+extern Datum ocq_reservation_change(PG_FUNCTION_ARGS);
 extern Datum ocq_inventory_release(PG_FUNCTION_ARGS);
 extern Datum ocq_payment_process(PG_FUNCTION_ARGS);
 extern Datum ocq_payment_complete(PG_FUNCTION_ARGS);
@@ -44,6 +45,8 @@ extern Datum ocq_event_append(PG_FUNCTION_ARGS);
 #define REQUIRED(name, type) {name, type, true, NULL}
 #define OPTIONAL(name, type) {name, type, false, NULL}
 #define COMMAND(type, routine, ...) {type, #routine, {__VA_ARGS__}, .function = ocq_##routine}
+#define PAYMENT(type, routine, ...) \
+	{type, #routine, {__VA_ARGS__, OPTIONAL("amount", NUMERICOID)}, .function = ocq_##routine, .named_args = 1}
 
 const OcqBuiltin ocq_bus_commands[] = {
 	COMMAND("CreateOrder", order_create, REQUIRED("order_id", TEXTOID),
@@ -54,15 +57,17 @@ const OcqBuiltin ocq_bus_commands[] = {
 	COMMAND("CompleteOrder", order_complete, REQUIRED("order_id", TEXTOID)),
 	COMMAND("ReceiveStock", stock_receive, REQUIRED("product_id", TEXTOID),
 			REQUIRED("quantity", INT4OID)),
+	COMMAND("AdjustStock", stock_adjust, REQUIRED("product_id", TEXTOID),
+			REQUIRED("quantity", INT4OID), REQUIRED("reason", TEXTOID)),
 	COMMAND("ReserveInventory", inventory_reserve, REQUIRED("order_id", TEXTOID)),
-	COMMAND("AdjustInventory", inventory_adjust, REQUIRED("order_id", TEXTOID),
+	COMMAND("ChangeReservation", reservation_change, REQUIRED("order_id", TEXTOID),
 			REQUIRED("items", JSONBOID)),
 	COMMAND("ReleaseInventory", inventory_release, REQUIRED("order_id", TEXTOID)),
 	COMMAND("ProcessPayment", payment_process, REQUIRED("order_id", TEXTOID)),
-	COMMAND("CompletePayment", payment_complete, REQUIRED("order_id", TEXTOID),
+	PAYMENT("CompletePayment", payment_complete, REQUIRED("order_id", TEXTOID),
 			OPTIONAL("reference", TEXTOID)),
-	COMMAND("FailPayment", payment_fail, REQUIRED("order_id", TEXTOID), OPTIONAL("reason", TEXTOID)),
-	COMMAND("RefundPayment", payment_refund, REQUIRED("order_id", TEXTOID)),
+	PAYMENT("FailPayment", payment_fail, REQUIRED("order_id", TEXTOID), OPTIONAL("reason", TEXTOID)),
+	PAYMENT("RefundPayment", payment_refund, REQUIRED("order_id", TEXTOID)),
 	COMMAND("StartShipping", shipping_start, REQUIRED("order_id", TEXTOID)),
 	COMMAND("PutCustomer", customer_put, REQUIRED("customer_id", TEXTOID),
 			REQUIRED("name", TEXTOID), REQUIRED("email", TEXTOID)),
@@ -80,18 +85,31 @@ static const OcqParameter shared_parameters[] = {
 	OPTIONAL("metadata", JSONBOID)
 };
 
-/* The optional arguments of a command procedure, after its own. */
+/* The optional arguments of a command procedure, after its own; version is the last of all. */
 enum
 {
-	ARG_EXPECTED_VERSION,
 	ARG_COMMAND_ID,
+	ARG_EXPECTED_VERSION,
 	ARG_METADATA,
 	ARG_TENANT_ID,
-	ARG_VERSION,
-	NUM_OPTIONAL_ARGS
+	NUM_SHARED_ARGS
 };
 
-#define MAX_ARGS (OCQ_MAX_PARAMETERS + NUM_OPTIONAL_ARGS)
+#define MAX_ARGS (OCQ_MAX_PARAMETERS + NUM_SHARED_ARGS + 1)
+
+/* first_shared returns where the procedure has the shared ones. */
+static int
+first_shared(const OcqBuiltin *builtin)
+{
+	return ocq_builtin_count_parameters(builtin) - builtin->named_args;
+}
+
+/* argument_of returns which argument of the procedure a parameter is. */
+static int
+argument_of(const OcqBuiltin *builtin, int parameter)
+{
+	return parameter < first_shared(builtin) ? parameter : parameter + NUM_SHARED_ARGS;
+}
 
 /* read_payload fills in the command's own arguments, and behind them the shared ones. */
 static int
@@ -110,7 +128,7 @@ read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum
 static Oid
 find_procedure(const OcqBuiltin *builtin)
 {
-	static const Oid optional_types[] = {INT4OID, UUIDOID, JSONBOID, TEXTOID, INT4OID};
+	static const Oid shared_types[] = {UUIDOID, INT4OID, JSONBOID, TEXTOID};
 	int			count = ocq_builtin_count_parameters(builtin);
 	Oid			schema = get_namespace_oid(OCQ_SCHEMA, false);
 	Oid			types[MAX_ARGS];
@@ -118,10 +136,11 @@ find_procedure(const OcqBuiltin *builtin)
 	types[0] = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("identifier"),
 							   ObjectIdGetDatum(schema));
 	for (int i = 1; i < count; i++)
-		types[i] = builtin->parameters[i].type;
-	memcpy(&types[count], optional_types, sizeof(optional_types));
+		types[argument_of(builtin, i)] = builtin->parameters[i].type;
+	memcpy(&types[first_shared(builtin)], shared_types, sizeof(shared_types));
+	types[count + NUM_SHARED_ARGS] = INT4OID;
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(builtin->routine),
-						   PointerGetDatum(buildoidvector(types, count + NUM_OPTIONAL_ARGS)),
+						   PointerGetDatum(buildoidvector(types, count + NUM_SHARED_ARGS + 1)),
 						   ObjectIdGetDatum(schema));
 }
 
@@ -170,6 +189,7 @@ ocq_bus_command_run(const OcqBuiltin *builtin, const OcqMessage *message)
 {
 	NullableDatum payload[OCQ_MAX_PARAMETERS + lengthof(shared_parameters)];
 	const char *id_name = builtin->parameters[builtin->id_parameter].name;
+	int			shared = first_shared(builtin);
 	bool		isnull;
 	Datum		row;
 	int			count;
@@ -180,13 +200,14 @@ ocq_bus_command_run(const OcqBuiltin *builtin, const OcqMessage *message)
 	ocq_procedure_require_writable(builtin->routine);
 	count = read_payload(builtin, message, payload);
 
-	InitFunctionCallInfoData(*fcinfo, NULL, count + NUM_OPTIONAL_ARGS, InvalidOid, NULL, NULL);
-	memcpy(fcinfo->args, payload, sizeof(NullableDatum) * count);
-	fcinfo->args[count + ARG_EXPECTED_VERSION] = payload[count];
-	fcinfo->args[count + ARG_COMMAND_ID] = pointer_argument(message->id);
-	fcinfo->args[count + ARG_METADATA] = payload[count + 1];
-	fcinfo->args[count + ARG_TENANT_ID] = pointer_argument(message->tenant_id);
-	fcinfo->args[count + ARG_VERSION] = (NullableDatum) {(Datum) 0, true};
+	InitFunctionCallInfoData(*fcinfo, NULL, count + NUM_SHARED_ARGS + 1, InvalidOid, NULL, NULL);
+	for (int i = 0; i < count; i++)
+		fcinfo->args[argument_of(builtin, i)] = payload[i];
+	fcinfo->args[shared + ARG_COMMAND_ID] = pointer_argument(message->id);
+	fcinfo->args[shared + ARG_EXPECTED_VERSION] = payload[count];
+	fcinfo->args[shared + ARG_METADATA] = payload[count + 1];
+	fcinfo->args[shared + ARG_TENANT_ID] = pointer_argument(message->tenant_id);
+	fcinfo->args[count + NUM_SHARED_ARGS] = (NullableDatum) {(Datum) 0, true};
 	row = builtin->function(fcinfo);
 
 	return make_answer(id_name, DatumGetTextPP(payload[builtin->id_parameter].value),

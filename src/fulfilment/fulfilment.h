@@ -23,7 +23,8 @@ typedef struct OcqPayment
 {
 	OcqPaymentStatus status;
 	int32		version;		/* of the order's last event about it; 0: there is none */
-	Numeric		amount;			/* as it was requested */
+	Numeric		amount;			/* as it was requested last */
+	bool		amount_changed; /* an earlier request was of another amount */
 	text	   *reference;		/* the provider's, once completed; or NULL */
 	text	   *reason;			/* of the failure; or NULL */
 	TimestampTz requested_at;
@@ -31,11 +32,12 @@ typedef struct OcqPayment
 } OcqPayment;
 
 extern bool ocq_payment_allows(OcqPaymentStatus from, OcqPaymentStatus to);
+extern bool ocq_payment_is_meant(const OcqPayment *payment, OcqPaymentStatus to, Numeric amount);
 extern void ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *event);
 extern const char *ocq_payment_status_name(OcqPaymentStatus status);
 extern Jsonb *ocq_payment_amount_data(Numeric amount);
-extern Jsonb *ocq_payment_completed_data(const text *reference);
-extern Jsonb *ocq_payment_failed_data(const text *reason);
+extern Jsonb *ocq_payment_completed_data(const text *reference, Numeric amount);
+extern Jsonb *ocq_payment_failed_data(const text *reason, Numeric amount);
 
 /* reservation.c */
 typedef struct OcqStockLine
@@ -85,8 +87,6 @@ extern const char *ocq_quantity_parse(const JsonbValue *value, int32 *quantity);
 extern OcqStockLines ocq_stock_lines_parse(JsonbContainer *container);
 
 /* stock.c */
-#define OCQ_EVENT_STOCK_RECEIVED "StockReceived"
-
 typedef enum OcqReserveOn
 {
 	OCQ_RESERVE_ON_CREATE,
@@ -116,7 +116,19 @@ extern void ocq_stock_define_settings(void);
 extern OcqClaim ocq_stock_claim(text *tenant_id, const OcqStockLines *wanted,
 								const OcqStockLines *held);
 extern void ocq_stock_report_shortages(const OcqClaim *claim, const OcqStream *order);
-extern int64 ocq_stock_total_received(const OcqEvent *event);
 extern void ocq_stock_changed(void);
+
+/* stock_commands.c */
+#define OCQ_EVENT_STOCK_RECEIVED "StockReceived"
+#define OCQ_EVENT_STOCK_ADJUSTED "StockAdjusted"
+
+/* Sums over a product's stream. */
+typedef struct OcqStockTotals
+{
+	int64		received;
+	int64		adjusted;		/* may be less than 0 */
+} OcqStockTotals;
+
+extern OcqStockTotals ocq_stock_totals(const OcqEvent *event);
 
 #endif							/* OCQ_FULFILMENT_FULFILMENT_H */

@@ -8,7 +8,9 @@
  *				 FAILED
  *
  * The provider is outside.  An application reads which payments are PENDING,
- * has them made, and reports the outcome.  No SQL, no I/O.
+ * has them made, and reports the outcome.  An order that changes while its payment
+ * is PENDING requests it anew, and a report about the earlier request may still
+ * come: the amount tells it from one about the later request.  No SQL, no I/O.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -16,6 +18,7 @@
 #include "base/json.h"
 #include "fulfilment/fulfilment.h"
 #include "store/store.h"
+#include "utils/fmgrprotos.h"
 
 static const char *const status_names[] = {
 	[OCQ_PAYMENT_NONE] = "NONE",
@@ -49,6 +52,39 @@ ocq_payment_allows(OcqPaymentStatus from, OcqPaymentStatus to)
 	return false;
 }
 
+static bool
+same_amount(Numeric a, Numeric b)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(a), NumericGetDatum(b)));
+}
+
+/*
+ * ocq_payment_is_meant tells whether a command that names this amount, or none if it
+ * is NULL, is about the payment as it was requested last.  A report without an amount
+ * may be about an earlier request, which is of consequence if that was of another
+ * amount.  A refund is always of what was paid.
+ */
+bool
+ocq_payment_is_meant(const OcqPayment *payment, OcqPaymentStatus to, Numeric amount)
+{
+	if (amount != NULL)
+		return same_amount(amount, payment->amount);
+	return to == OCQ_PAYMENT_REFUNDED || !payment->amount_changed;
+}
+
+static void
+set_request(OcqPayment *payment, const OcqEvent *event)
+{
+	Numeric		amount = ocq_event_value(event, "amount", jbvNumeric).val.numeric;
+
+	if (payment->amount != NULL && !same_amount(amount, payment->amount))
+		payment->amount_changed = true;
+	payment->amount = amount;
+	payment->requested_at = event->occurred_at;
+	payment->reference = NULL;
+	payment->reason = NULL;
+}
+
 /* ocq_payment_evolve applies an event that has moved the payment to a status. */
 void
 ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *event)
@@ -61,10 +97,7 @@ ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *eve
 	switch (to)
 	{
 		case OCQ_PAYMENT_PENDING:
-			payment->amount = ocq_event_value(event, "amount", jbvNumeric).val.numeric;
-			payment->requested_at = event->occurred_at;
-			payment->reference = NULL;
-			payment->reason = NULL;
+			set_request(payment, event);
 			break;
 		case OCQ_PAYMENT_COMPLETED:
 			payment->reference = ocq_event_text(event, "reference");
@@ -79,35 +112,35 @@ ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *eve
 	}
 }
 
+static Jsonb *
+make_data(const char *key, const text *value, Numeric amount)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	if (key != NULL)
+		ocq_json_push_text(&state, key, value);
+	if (amount != NULL)
+		ocq_json_push_numeric(&state, "amount", amount);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 /* ocq_payment_amount_data builds the data of a request and of a refund. */
 Jsonb *
 ocq_payment_amount_data(Numeric amount)
 {
-	JsonbParseState *state = NULL;
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_numeric(&state, "amount", amount);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return make_data(NULL, NULL, amount);
 }
 
-static Jsonb *
-text_data(const char *key, const text *value)
+/* These build the data of a report; an amount that is NULL is left out. */
+Jsonb *
+ocq_payment_completed_data(const text *reference, Numeric amount)
 {
-	JsonbParseState *state = NULL;
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_text(&state, key, value);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return make_data("reference", reference, amount);
 }
 
 Jsonb *
-ocq_payment_completed_data(const text *reference)
+ocq_payment_failed_data(const text *reason, Numeric amount)
 {
-	return text_data("reference", reference);
-}
-
-Jsonb *
-ocq_payment_failed_data(const text *reason)
-{
-	return text_data("reason", reason);
+	return make_data("reason", reason, amount);
 }

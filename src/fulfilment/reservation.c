@@ -188,7 +188,7 @@ push_lines(JsonbParseState **state, const char *key, const OcqStockLines *lines)
 	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
-/* ocq_reservation_requested_data is what follows from the arguments of an adjustment. */
+/* ocq_reservation_requested_data is what follows from the arguments of reservation_change. */
 Jsonb *
 ocq_reservation_requested_data(const OcqStockLines *requested)
 {
@@ -201,7 +201,7 @@ ocq_reservation_requested_data(const OcqStockLines *requested)
 
 /*
  * ocq_reservation_data builds the data of an event that makes or changes a
- * reservation: what is held, and, of an adjustment, what was asked for, which may
+ * reservation: what is held, and, of reservation_change, what was asked for, which may
  * name products that are unlimited.
  */
 Jsonb *

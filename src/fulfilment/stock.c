@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * stock.c
- *	  The stock of products: claiming it for orders, and stock_receive.
+ *	  The stock of products, and claiming it for orders.
  *
  * Claiming locks the rows of "inventory" of all its products, in the order of
  * their ids, and keeps them locked until the transaction ends.  So orders that
@@ -22,21 +22,15 @@
 
 #include "base/catalog.h"
 #include "base/errors.h"
-#include "base/json.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "fulfilment/fulfilment.h"
-#include "reference/reference.h"
-#include "store/command.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-
-PG_FUNCTION_INFO_V1(ocq_stock_receive);
 
 int			ocq_reserve_on = OCQ_RESERVE_ON_CREATE;
 
@@ -193,92 +187,4 @@ ocq_stock_report_shortages(const OcqClaim *claim, const OcqStream *order)
 			 errmsg("insufficient inventory for order \"%s\"", text_to_cstring(order->aggregate_id)),
 			 errdetail("Tenant \"%s\", %s.", text_to_cstring(order->tenant_id), list.data),
 			 errhint("Order less, or call stock_receive when new stock has arrived.")));
-}
-
-static int32
-quantity_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
-{
-	if (PG_ARGISNULL(argno) || PG_GETARG_INT32(argno) <= 0)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_QUANTITY),
-				 PG_ARGISNULL(argno) ? errmsg("quantity must not be null") :
-				 errmsg("quantity must be greater than 0"),
-				 errdetail("The product is \"%s\".", text_to_cstring(product_id)),
-				 errhint("Pass a whole number from 1 to %d.", PG_INT32_MAX)));
-	return PG_GETARG_INT32(argno);
-}
-
-static void
-check_product(text *tenant_id, text *product_id)
-{
-	OcqReference reference = {.tenant_id = tenant_id, .id = product_id};
-
-	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, &reference, 1);
-	if (!reference.found)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNKNOWN_PRODUCT),
-				 errmsg("product \"%s\" does not exist", text_to_cstring(product_id)),
-				 errdetail("Tenant \"%s\" has no product with this id.", text_to_cstring(tenant_id)),
-				 errhint("Register the product with product_put first.")));
-}
-
-/* received_data holds the sum as well, so that the last event of a stream says all. */
-static Jsonb *
-received_data(int32 quantity, int64 total)
-{
-	JsonbParseState *state = NULL;
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_int64(&state, "quantity", quantity);
-	ocq_json_push_int64(&state, "total_received", total);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/* ocq_stock_total_received is for the last event of a product's stream. */
-int64
-ocq_stock_total_received(const OcqEvent *event)
-{
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(
-		ocq_event_value(event, "total_received", jbvNumeric).val.numeric)));
-}
-
-/* quantity_data is what follows from the arguments. */
-static Jsonb *
-quantity_data(int32 quantity)
-{
-	JsonbParseState *state = NULL;
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	ocq_json_push_int64(&state, "quantity", quantity);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/* stock_receive(product_id text, quantity int, ...) */
-Datum
-ocq_stock_receive(PG_FUNCTION_ARGS)
-{
-	text	   *product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id");
-	int32		quantity = quantity_argument(fcinfo, 1, product_id);
-	OcqNewEvent event = {
-		.type = cstring_to_text(OCQ_EVENT_STOCK_RECEIVED), .data = quantity_data(quantity),
-		.is_partial = true
-	};
-	OcqCommand	command;
-	OcqEvents	earlier;
-	int32		version;
-
-	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_INVENTORY, product_id);
-	check_product(command.stream.tenant_id, product_id);
-	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
-	if (!ocq_command_was_handled(&command, earlier, &event, 1, false, &version))
-	{
-		OcqEvent	last = {0};
-		int64		before = ocq_stream_read_last(&command.stream, &last) ? ocq_stock_total_received(&last) : 0;
-
-		event.data = received_data(quantity, before + quantity);
-		ocq_command_check_expected(&command, last.version);
-		ocq_command_append(&command, NULL, last.version, last.occurred_at, &event, 1);
-		version = last.version + 1;
-	}
-	return ocq_command_finish(&command, fcinfo, version);
 }

@@ -4,18 +4,20 @@ CREATE TABLE inventory (
     tenant_id text COLLATE "C" NOT NULL,
     product_id text COLLATE "C" NOT NULL,
     received bigint NOT NULL,
+    adjusted bigint NOT NULL DEFAULT 0,
     shipped bigint NOT NULL,
     reserved bigint NOT NULL,
-    on_hand bigint NOT NULL GENERATED ALWAYS AS (received - shipped) STORED,
-    available bigint NOT NULL GENERATED ALWAYS AS (received - shipped - reserved) STORED,
+    on_hand bigint NOT NULL GENERATED ALWAYS AS (received + adjusted - shipped) STORED,
+    available bigint NOT NULL GENERATED ALWAYS AS (received + adjusted - shipped - reserved) STORED,
     version int NOT NULL,
     PRIMARY KEY (tenant_id, product_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE inventory IS 'Read table: the stock of each product that stock_receive was ever called for; all other products are unlimited';
 COMMENT ON COLUMN inventory.received IS 'Sum of all that stock_receive has brought';
+COMMENT ON COLUMN inventory.adjusted IS 'Sum of what stock_adjust has added and, less than 0, taken away';
 COMMENT ON COLUMN inventory.shipped IS 'Sum of what has left with orders that were shipped';
 COMMENT ON COLUMN inventory.reserved IS 'Sum of what orders hold; never more than on_hand';
-COMMENT ON COLUMN inventory.on_hand IS 'received - shipped';
+COMMENT ON COLUMN inventory.on_hand IS 'received + adjusted - shipped';
 COMMENT ON COLUMN inventory.available IS 'on_hand - reserved';
 COMMENT ON COLUMN inventory.version IS 'Version of the last event of the product''s Inventory stream that is in the row';
 
@@ -33,16 +35,29 @@ COMMENT ON COLUMN reservations.items IS '[{"product_id": text, "quantity": integ
 COMMENT ON COLUMN reservations.version IS 'Version of the order''s last event about its reservation';
 
 CREATE PROCEDURE stock_receive(product_id text, quantity int,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
 CREATE PROCEDURE stock_receive(product_id identifier, quantity int,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
-COMMENT ON PROCEDURE stock_receive(text, int, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE stock_receive(text, int, uuid, int, jsonb, text)
     IS 'Add to the stock of a product; from the first call on the product is limited to what is there';
-COMMENT ON PROCEDURE stock_receive(identifier, int, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE stock_receive(identifier, int, uuid, int, jsonb, text, int)
+    IS 'The same, and answer with the new version of the product''s Inventory stream';
+
+CREATE PROCEDURE stock_adjust(product_id text, quantity int, reason text,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        tenant_id text DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_adjust';
+CREATE PROCEDURE stock_adjust(product_id identifier, quantity int, reason text,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_adjust';
+COMMENT ON PROCEDURE stock_adjust(text, int, text, uuid, int, jsonb, text)
+    IS 'Correct the stock of a product that is stocked, as after stocktaking, breakage or a return: by more or less than 0, and to no less than orders hold';
+COMMENT ON PROCEDURE stock_adjust(identifier, int, text, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the new version of the product''s Inventory stream';
 
 CREATE FUNCTION inventory_check(items jsonb, order_id text DEFAULT NULL, tenant_id text DEFAULT NULL,

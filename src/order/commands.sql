@@ -1,55 +1,55 @@
 -- The commands of an order.  Why each stands twice: see store/functions.sql.
 
 CREATE PROCEDURE order_create(order_id text, customer_id text, items jsonb,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_create';
 CREATE PROCEDURE order_create(order_id identifier, customer_id text, items jsonb,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_create';
-COMMENT ON PROCEDURE order_create(text, text, jsonb, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE order_create(text, text, jsonb, uuid, int, jsonb, text)
     IS 'Create an order of 1 to 1000 items [{"product_id": text, "quantity": integer, "unit_price": number or decimal string}, ...]';
-COMMENT ON PROCEDURE order_create(identifier, text, jsonb, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE order_create(identifier, text, jsonb, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE order_update(order_id text, items jsonb, reason text DEFAULT NULL,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_update';
 CREATE PROCEDURE order_update(order_id identifier, items jsonb, reason text DEFAULT NULL,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_update';
-COMMENT ON PROCEDURE order_update(text, jsonb, text, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE order_update(text, jsonb, text, uuid, int, jsonb, text)
     IS 'Replace the items of a PENDING order';
-COMMENT ON PROCEDURE order_update(identifier, jsonb, text, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE order_update(identifier, jsonb, text, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE order_cancel(order_id text, reason text DEFAULT NULL,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_cancel';
 CREATE PROCEDURE order_cancel(order_id identifier, reason text DEFAULT NULL,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_cancel';
-COMMENT ON PROCEDURE order_cancel(text, text, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE order_cancel(text, text, uuid, int, jsonb, text)
     IS 'Cancel an order that is PENDING, or COMPLETED and not yet shipped';
-COMMENT ON PROCEDURE order_cancel(identifier, text, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE order_cancel(identifier, text, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE PROCEDURE order_complete(order_id text,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_complete';
 CREATE PROCEDURE order_complete(order_id identifier,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_order_complete';
-COMMENT ON PROCEDURE order_complete(text, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE order_complete(text, uuid, int, jsonb, text)
     IS 'Complete a PENDING order';
-COMMENT ON PROCEDURE order_complete(identifier, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE order_complete(identifier, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the order''s new version';
 
 CREATE FUNCTION order_next_id() RETURNS text

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * fulfilment.c
- *	  The commands that fulfil an order: inventory_..., payment_...,
- *	  shipping_start.
+ *	  The commands that fulfil an order: inventory_..., reservation_change,
+ *	  payment_..., shipping_start.
  *
  * They act on the order's stream, as its rules (order.c) need what they record.
  *-------------------------------------------------------------------------
@@ -13,15 +13,21 @@
 #include "order/handle.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 
 PG_FUNCTION_INFO_V1(ocq_inventory_reserve);
-PG_FUNCTION_INFO_V1(ocq_inventory_adjust);
+PG_FUNCTION_INFO_V1(ocq_reservation_change);
 PG_FUNCTION_INFO_V1(ocq_inventory_release);
 PG_FUNCTION_INFO_V1(ocq_payment_process);
 PG_FUNCTION_INFO_V1(ocq_payment_complete);
 PG_FUNCTION_INFO_V1(ocq_payment_fail);
 PG_FUNCTION_INFO_V1(ocq_payment_refund);
 PG_FUNCTION_INFO_V1(ocq_shipping_start);
+
+/* No total of an order is greater, or has more digits after the point. */
+#define AMOUNT_LIMIT "1e30"
+#define AMOUNT_SCALE 6
 
 /* handle is for a command on order_id, argument 0, whose optional arguments start at first_optional. */
 static Datum
@@ -49,12 +55,12 @@ ocq_inventory_reserve(PG_FUNCTION_ARGS)
 	return handle_simple(fcinfo, OCQ_ORDER_RESERVE_INVENTORY, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
 }
 
-/* inventory_adjust(order_id text, items jsonb, ...) */
+/* reservation_change(order_id text, items jsonb, ...) */
 Datum
-ocq_inventory_adjust(PG_FUNCTION_ARGS)
+ocq_reservation_change(PG_FUNCTION_ARGS)
 {
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_ADJUST_INVENTORY,
-												OCQ_ORDER_EVENT_INVENTORY_ADJUSTED, NULL);
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CHANGE_RESERVATION,
+												OCQ_ORDER_EVENT_RESERVATION_CHANGED, NULL);
 	OcqStockLines lines;
 
 	if (PG_ARGISNULL(1))
@@ -89,33 +95,101 @@ text_argument(FunctionCallInfo fcinfo, int argno)
 	return PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
 }
 
-/* payment_complete(order_id text, reference text, ...) */
+/* amount_problem returns what is wrong with an amount, or NULL. */
+static const char *
+amount_problem(Numeric amount)
+{
+	Datum		value = NumericGetDatum(amount);
+	Datum		zero = NumericGetDatum(int64_to_numeric(0));
+	Datum		limit = DirectFunctionCall3(numeric_in, CStringGetDatum(AMOUNT_LIMIT),
+											ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+
+	if (numeric_is_nan(amount) || numeric_is_inf(amount))
+		return "must be a number";
+	if (DatumGetBool(DirectFunctionCall2(numeric_lt, value, zero)))
+		return "must not be negative";
+	if (DatumGetBool(DirectFunctionCall2(numeric_ge, value, limit)))
+		return "is too large";
+	return DatumGetInt32(DirectFunctionCall1(numeric_min_scale, value)) > AMOUNT_SCALE ?
+		"has too many digits after the decimal point" : NULL;
+}
+
+/* amount_argument returns the amount without trailing zeros, or NULL. */
+static Numeric
+amount_argument(FunctionCallInfo fcinfo, int argno)
+{
+	const char *problem;
+
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	problem = amount_problem(PG_GETARG_NUMERIC(argno));
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_INVALID_ARGUMENT),
+				 errmsg("amount %s", problem),
+				 errdetail("It is what the payment is of."),
+				 errhint("Pass a number from 0 to below %s with at most %d digits after the decimal point, or leave the amount out.",
+						 AMOUNT_LIMIT, AMOUNT_SCALE)));
+	return DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale, PG_GETARG_DATUM(argno)));
+}
+
+/*
+ * handle_payment is for a command that has remarks optional arguments before the
+ * shared ones, and amount behind them.  Its event's data are only as much as follows from
+ * the arguments: the amount is recorded also if it was left out.
+ */
+static Datum
+handle_payment(FunctionCallInfo fcinfo, int remarks, OcqOrderRequest *request)
+{
+	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	OcqCommand	command;
+
+	request->event.is_partial = true;
+	ocq_command_begin_with_named(&command, fcinfo, 1 + remarks, 1, OCQ_AGGREGATE_ORDER, order_id);
+	return ocq_command_finish(&command, fcinfo, ocq_order_handle(&command, request));
+}
+
+/* payment_complete(order_id text, reference text, ..., amount numeric) */
 Datum
 ocq_payment_complete(PG_FUNCTION_ARGS)
 {
+	text	   *reference = text_argument(fcinfo, 1);
+	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE_PAYMENT,
 												OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
-												ocq_payment_completed_data(text_argument(fcinfo, 1)));
+												ocq_payment_completed_data(reference, amount));
 
-	return handle(fcinfo, 2, &request);
+	request.remark = reference;
+	request.amount = amount;
+	return handle_payment(fcinfo, 1, &request);
 }
 
-/* payment_fail(order_id text, reason text, ...) */
+/* payment_fail(order_id text, reason text, ..., amount numeric) */
 Datum
 ocq_payment_fail(PG_FUNCTION_ARGS)
 {
+	text	   *reason = text_argument(fcinfo, 1);
+	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_FAIL_PAYMENT,
 												OCQ_ORDER_EVENT_PAYMENT_FAILED,
-												ocq_payment_failed_data(text_argument(fcinfo, 1)));
+												ocq_payment_failed_data(reason, amount));
 
-	return handle(fcinfo, 2, &request);
+	request.remark = reason;
+	request.amount = amount;
+	return handle_payment(fcinfo, 1, &request);
 }
 
-/* payment_refund(order_id text, ...) */
+/* payment_refund(order_id text, ..., amount numeric) */
 Datum
 ocq_payment_refund(PG_FUNCTION_ARGS)
 {
-	return handle_simple(fcinfo, OCQ_ORDER_REFUND_PAYMENT, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
+	Numeric		amount = amount_argument(fcinfo, 1 + OCQ_COMMAND_SHARED_ARGS);
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_REFUND_PAYMENT,
+												OCQ_ORDER_EVENT_PAYMENT_REFUNDED,
+												ocq_payment_amount_data(amount));
+
+	request.amount = amount;
+	return handle_payment(fcinfo, 0, &request);
 }
 
 /* shipping_start(order_id text, ...) */

@@ -32,7 +32,7 @@ static const char *const verbs[] = {
 	[OCQ_ORDER_CANCEL] = "cancelled",
 	[OCQ_ORDER_COMPLETE] = "completed",
 	[OCQ_ORDER_RESERVE_INVENTORY] = "given a reservation",
-	[OCQ_ORDER_ADJUST_INVENTORY] = "given another reservation",
+	[OCQ_ORDER_CHANGE_RESERVATION] = "given another reservation",
 	[OCQ_ORDER_RELEASE_INVENTORY] = "released",
 	[OCQ_ORDER_REQUEST_PAYMENT] = "requested",
 	[OCQ_ORDER_COMPLETE_PAYMENT] = "completed",
@@ -84,10 +84,51 @@ report_payment(const OcqOrderState *state, OcqOrderCommandType type)
 			 errhint("A payment is requested by payment_process; while PENDING it can be completed or failed, and once COMPLETED refunded.")));
 }
 
+static char *
+amount_text(Numeric amount)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(amount)));
+}
+
+/* hint_for_amount says what to do with money that was not asked for, or not like that. */
+static char *
+hint_for_amount(const OcqPayment *payment, const OcqOrderRequest *request)
+{
+	char	   *requested = amount_text(payment->amount);
+
+	if (request->type == OCQ_ORDER_REFUND_PAYMENT)
+		return psprintf("A payment is refunded as a whole: pass amount => %s, or leave it out.", requested);
+	if (request->amount == NULL)
+		return "Pass the amount that the report is about, as amount => ...; reports on an earlier request are refused.";
+	if (request->type == OCQ_ORDER_FAIL_PAYMENT)
+		return "The report is about an earlier request, and can be dropped; payment_requests has the payments that are due.";
+	return "Return what was paid for an earlier request at the provider; payment_requests has the payments that are due.";
+}
+
+pg_noreturn static void
+report_amount(const OcqOrderState *state, const OcqOrderRequest *request)
+{
+	const OcqPayment *payment = &state->payment;
+	char	   *order_id = text_to_cstring(state->order_id);
+
+	ereport(ERROR,
+			(errcode(OCQ_ERR_PAYMENT_AMOUNT),
+			 request->amount == NULL ?
+			 errmsg("payment of order \"%s\" cannot be %s without its amount, which has changed",
+					order_id, verbs[request->type]) :
+			 errmsg("payment of order \"%s\" cannot be %s: its amount is not %s",
+					order_id, verbs[request->type], amount_text(request->amount)),
+			 errdetail("The amount requested last is %s. Order \"%s\" belongs to tenant \"%s\" and is at version %d.",
+					   amount_text(payment->amount), order_id, text_to_cstring(state->tenant_id),
+					   state->version),
+			 errhint("%s", hint_for_amount(payment, request))));
+}
+
 pg_noreturn static void
 report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
-			   const OcqOrderState *state, OcqOrderCommandType type)
+			   const OcqOrderState *state, const OcqOrderRequest *request)
 {
+	OcqOrderCommandType type = request->type;
 	char	   *order_id = text_to_cstring(command->stream.aggregate_id);
 	char	   *tenant_id = text_to_cstring(command->stream.tenant_id);
 
@@ -120,6 +161,9 @@ report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 			break;
 		case OCQ_ORDER_REFUSED_PAYMENT:
 			report_payment(state, type);
+			break;
+		case OCQ_ORDER_REFUSED_AMOUNT:
+			report_amount(state, request);
 			break;
 		case OCQ_ORDER_REFUSED_SHIPPED:
 			ereport(ERROR,
@@ -157,7 +201,7 @@ wanted_stock(const OcqOrderState *state, const OcqOrderRequest *request)
 }
 
 /*
- * reserve returns the data of an event that reserves or adjusts, or NULL if it
+ * reserve returns the data of an event that makes or changes the reservation, or NULL if it
  * would change nothing.
  */
 static Jsonb *
@@ -203,12 +247,15 @@ make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
 	switch (type)
 	{
 		case OCQ_ORDER_EVENT_INVENTORY_RESERVED:
-		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
+		case OCQ_ORDER_EVENT_RESERVATION_CHANGED:
 			return reserve(draft, command, state, request);
 		case OCQ_ORDER_EVENT_PAYMENT_REQUESTED:
 			return request_payment(state, request);
+		case OCQ_ORDER_EVENT_PAYMENT_COMPLETED:
+			return ocq_payment_completed_data(request->remark, state->payment.amount);
 		case OCQ_ORDER_EVENT_PAYMENT_FAILED:
-			return ocq_payment_failed_data(cstring_to_text(REASON_CANCELLED));
+			return ocq_payment_failed_data(request->type == OCQ_ORDER_FAIL_PAYMENT ? request->remark :
+										   cstring_to_text(REASON_CANCELLED), state->payment.amount);
 		case OCQ_ORDER_EVENT_PAYMENT_REFUNDED:
 			return ocq_payment_amount_data(state->payment.amount);
 		default:
@@ -296,13 +343,13 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 
 	ocq_stream_check_complete(stream.items, stream.count);
 	state = ocq_order_fold(stream.items, stream.count);
-	decision = ocq_order_decide(&state, request->type, reserves_at_once(&state));
+	decision = ocq_order_decide(&state, request->type, reserves_at_once(&state), request->amount);
 	if (decision.refusal == OCQ_ORDER_REFUSED_NOT_FOUND ||
 		decision.refusal == OCQ_ORDER_REFUSED_EXISTS)
-		report_refusal(command, decision.refusal, &state, request->type);
+		report_refusal(command, decision.refusal, &state, request);
 	ocq_command_check_expected(command, state.version);
 	if (decision.refusal != OCQ_ORDER_ACCEPTED)
-		report_refusal(command, decision.refusal, &state, request->type);
+		report_refusal(command, decision.refusal, &state, request);
 
 	draft = make_draft(&decision, command, &state, request);
 	if (draft.claim.nshortages > 0)
@@ -339,7 +386,8 @@ append_first(const OcqCommand *command, const OcqOrderRequest *request)
 {
 	OcqOrderKnown known = {.items = request->items};
 	const OcqOrderState *nothing = &known.before;
-	OcqOrderDecision decision = ocq_order_decide(nothing, OCQ_ORDER_CREATE, reserves_at_once(nothing));
+	OcqOrderDecision decision = ocq_order_decide(nothing, OCQ_ORDER_CREATE, reserves_at_once(nothing),
+												 NULL);
 	Draft		draft = make_draft(&decision, command, nothing, request);
 	OcqAppend	append = {
 		.stream = &command->stream, .known = &known, .events = draft.events, .count = draft.count,

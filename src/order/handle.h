@@ -15,7 +15,9 @@ typedef struct OcqOrderRequest
 	OcqOrderCommandType type;
 	OcqNewEvent event;			/* its own; data NULL: they follow from the order's state */
 	const OcqOrderItems *items; /* of a create or update; else NULL */
-	const OcqStockLines *stock; /* of an adjustment; else NULL */
+	const OcqStockLines *stock; /* of reservation_change; else NULL */
+	const text *remark;			/* the reference or reason of a report on a payment; or NULL */
+	Numeric		amount;			/* that a report or refund names; or NULL */
 } OcqOrderRequest;
 
 extern OcqOrderRequest ocq_order_request(OcqOrderCommandType type, OcqOrderEventType event,

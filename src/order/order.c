@@ -34,7 +34,7 @@ static const char *const event_names[] = {
 	[OCQ_ORDER_EVENT_CANCELLED] = "OrderCancelled",
 	[OCQ_ORDER_EVENT_COMPLETED] = "OrderCompleted",
 	[OCQ_ORDER_EVENT_INVENTORY_RESERVED] = "InventoryReserved",
-	[OCQ_ORDER_EVENT_INVENTORY_ADJUSTED] = "InventoryAdjusted",
+	[OCQ_ORDER_EVENT_RESERVATION_CHANGED] = "ReservationChanged",
 	[OCQ_ORDER_EVENT_INVENTORY_RELEASED] = "InventoryReleased",
 	[OCQ_ORDER_EVENT_PAYMENT_REQUESTED] = "PaymentRequested",
 	[OCQ_ORDER_EVENT_PAYMENT_COMPLETED] = "PaymentCompleted",
@@ -97,7 +97,7 @@ decide_update(const OcqOrderState *state, bool reserves)
 	if (state->payment.status == OCQ_PAYMENT_COMPLETED)
 		return refuse(OCQ_ORDER_REFUSED_PAYMENT);
 	if (state->reservation.status == OCQ_RESERVATION_HELD)
-		add(&decision, OCQ_ORDER_EVENT_INVENTORY_ADJUSTED);
+		add(&decision, OCQ_ORDER_EVENT_RESERVATION_CHANGED);
 	else if (reserves)
 		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
 	if (state->payment.status == OCQ_PAYMENT_PENDING)
@@ -135,8 +135,8 @@ decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
 		return refuse(OCQ_ORDER_REFUSED_SHIPPED);
 	if (state->status == OCQ_ORDER_CANCELLED)
 		return refuse(OCQ_ORDER_REFUSED_STATUS);
-	if (command == OCQ_ORDER_ADJUST_INVENTORY)
-		return accept(OCQ_ORDER_EVENT_INVENTORY_ADJUSTED);
+	if (command == OCQ_ORDER_CHANGE_RESERVATION)
+		return accept(OCQ_ORDER_EVENT_RESERVATION_CHANGED);
 	return holds ? (OcqOrderDecision) {0} : accept(OCQ_ORDER_EVENT_INVENTORY_RESERVED);
 }
 
@@ -144,25 +144,31 @@ decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
  * A payment that went through although its order had been cancelled meanwhile is a
  * fact, and is refunded at once.  An order whose money goes back before it has been
  * shipped is not shipped any more, so what it holds goes back, too.
+ *
+ * What was paid for an earlier request, of another amount, is not what the order
+ * costs now: such a report neither completes nor fails the payment.
  */
 static OcqOrderDecision
-decide_payment(const OcqOrderState *state, OcqPaymentStatus to, OcqOrderEventType event)
+decide_payment(const OcqOrderState *state, OcqPaymentStatus to, OcqOrderEventType event,
+			   Numeric amount)
 {
 	OcqOrderDecision decision = accept(event);
 	bool		is_cancelled = state->status == OCQ_ORDER_CANCELLED;
 
-	if (to == OCQ_PAYMENT_COMPLETED && is_cancelled &&
-		state->payment.status == OCQ_PAYMENT_FAILED)
-	{
-		add(&decision, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
-		return decision;
-	}
+	bool		comes_late = to == OCQ_PAYMENT_COMPLETED && is_cancelled &&
+		state->payment.status == OCQ_PAYMENT_FAILED;
+
 	if (to == OCQ_PAYMENT_PENDING && is_cancelled)
 		return refuse(OCQ_ORDER_REFUSED_STATUS);
+	if (!comes_late && !ocq_payment_allows(state->payment.status, to))
+		return refuse(OCQ_ORDER_REFUSED_PAYMENT);
+	if (to != OCQ_PAYMENT_PENDING && !ocq_payment_is_meant(&state->payment, to, amount))
+		return refuse(OCQ_ORDER_REFUSED_AMOUNT);
+	if (comes_late)
+		add(&decision, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
 	if (to == OCQ_PAYMENT_REFUNDED && state->reservation.status == OCQ_RESERVATION_HELD)
 		add(&decision, OCQ_ORDER_EVENT_INVENTORY_RELEASED);
-	return ocq_payment_allows(state->payment.status, to) ?
-		decision : refuse(OCQ_ORDER_REFUSED_PAYMENT);
+	return decision;
 }
 
 static OcqOrderDecision
@@ -176,10 +182,12 @@ decide_shipping(const OcqOrderState *state)
 
 /*
  * ocq_order_decide says which events the command leads to, or why it is refused.
- * With reserves, creating and updating an order claims stock for it.
+ * With reserves, creating and updating an order claims stock for it.  amount is what
+ * a report or a refund says of the payment; NULL if it says nothing.
  */
 OcqOrderDecision
-ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command, bool reserves)
+ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command, bool reserves,
+				 Numeric amount)
 {
 	if (command == OCQ_ORDER_CREATE)
 		return decide_create(state, reserves);
@@ -196,17 +204,19 @@ ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command, bool r
 			return state->status == OCQ_ORDER_PENDING ?
 				accept(OCQ_ORDER_EVENT_COMPLETED) : refuse(OCQ_ORDER_REFUSED_STATUS);
 		case OCQ_ORDER_RESERVE_INVENTORY:
-		case OCQ_ORDER_ADJUST_INVENTORY:
+		case OCQ_ORDER_CHANGE_RESERVATION:
 		case OCQ_ORDER_RELEASE_INVENTORY:
 			return decide_inventory(state, command);
 		case OCQ_ORDER_REQUEST_PAYMENT:
-			return decide_payment(state, OCQ_PAYMENT_PENDING, OCQ_ORDER_EVENT_PAYMENT_REQUESTED);
+			return decide_payment(state, OCQ_PAYMENT_PENDING, OCQ_ORDER_EVENT_PAYMENT_REQUESTED, NULL);
 		case OCQ_ORDER_COMPLETE_PAYMENT:
-			return decide_payment(state, OCQ_PAYMENT_COMPLETED, OCQ_ORDER_EVENT_PAYMENT_COMPLETED);
+			return decide_payment(state, OCQ_PAYMENT_COMPLETED, OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
+								  amount);
 		case OCQ_ORDER_FAIL_PAYMENT:
-			return decide_payment(state, OCQ_PAYMENT_FAILED, OCQ_ORDER_EVENT_PAYMENT_FAILED);
+			return decide_payment(state, OCQ_PAYMENT_FAILED, OCQ_ORDER_EVENT_PAYMENT_FAILED, amount);
 		case OCQ_ORDER_REFUND_PAYMENT:
-			return decide_payment(state, OCQ_PAYMENT_REFUNDED, OCQ_ORDER_EVENT_PAYMENT_REFUNDED);
+			return decide_payment(state, OCQ_PAYMENT_REFUNDED, OCQ_ORDER_EVENT_PAYMENT_REFUNDED,
+								  amount);
 		case OCQ_ORDER_START_SHIPPING:
 			return decide_shipping(state);
 		case OCQ_ORDER_CREATE:
@@ -285,7 +295,7 @@ ocq_order_evolve(OcqOrderState *state, const OcqEvent *event)
 			state->status = OCQ_ORDER_COMPLETED;
 			break;
 		case OCQ_ORDER_EVENT_INVENTORY_RESERVED:
-		case OCQ_ORDER_EVENT_INVENTORY_ADJUSTED:
+		case OCQ_ORDER_EVENT_RESERVATION_CHANGED:
 			ocq_reservation_hold(&state->reservation, event);
 			break;
 		case OCQ_ORDER_EVENT_INVENTORY_RELEASED:

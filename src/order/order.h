@@ -24,7 +24,7 @@ typedef enum OcqOrderEventType
 	OCQ_ORDER_EVENT_CANCELLED,
 	OCQ_ORDER_EVENT_COMPLETED,
 	OCQ_ORDER_EVENT_INVENTORY_RESERVED,
-	OCQ_ORDER_EVENT_INVENTORY_ADJUSTED,
+	OCQ_ORDER_EVENT_RESERVATION_CHANGED,
 	OCQ_ORDER_EVENT_INVENTORY_RELEASED,
 	OCQ_ORDER_EVENT_PAYMENT_REQUESTED,
 	OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
@@ -70,7 +70,7 @@ typedef enum OcqOrderCommandType
 	OCQ_ORDER_CANCEL,
 	OCQ_ORDER_COMPLETE,
 	OCQ_ORDER_RESERVE_INVENTORY,
-	OCQ_ORDER_ADJUST_INVENTORY,
+	OCQ_ORDER_CHANGE_RESERVATION,
 	OCQ_ORDER_RELEASE_INVENTORY,
 	OCQ_ORDER_REQUEST_PAYMENT,
 	OCQ_ORDER_COMPLETE_PAYMENT,
@@ -86,6 +86,7 @@ typedef enum OcqOrderRefusal
 	OCQ_ORDER_REFUSED_NOT_FOUND,
 	OCQ_ORDER_REFUSED_STATUS,
 	OCQ_ORDER_REFUSED_PAYMENT,
+	OCQ_ORDER_REFUSED_AMOUNT,
 	OCQ_ORDER_REFUSED_SHIPPED
 } OcqOrderRefusal;
 
@@ -99,7 +100,7 @@ typedef struct OcqOrderDecision
 
 /* order.c */
 extern OcqOrderDecision ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command,
-										 bool reserves);
+										 bool reserves, Numeric amount);
 extern void ocq_order_evolve(OcqOrderState *state, const OcqEvent *event);
 extern OcqOrderState ocq_order_fold(const OcqEvent *events, int count);
 extern Jsonb *ocq_order_items_jsonb(const OcqOrderState *state);

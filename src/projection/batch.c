@@ -54,7 +54,7 @@ make_stock_change(const OcqEvent *last)
 	return (OcqStockChange) {
 		.stream = last->stream,
 		.version = last->version,
-		.received = ocq_stock_total_received(last)
+		.totals = ocq_stock_totals(last)
 	};
 }
 

@@ -2,7 +2,7 @@
  * inventory.c
  *	  The projection inventory: tables inventory and reservations.
  *
- * What stock_receive has brought comes from the product's Inventory stream.  What
+ * What was received and adjusted comes from the product's Inventory stream.  What
  * is reserved and shipped are sums over the orders; reservations holds what each
  * of them contributes, and up to which version.  A new state adds its contribution
  * and takes back the old one, in one statement, so that handling it twice changes
@@ -63,17 +63,17 @@ OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.reservations r"
 
 static OcqStatement apply_stocks =
 OCQ_STATEMENT("INSERT INTO order_cqrs.inventory AS i"
-			  " (tenant_id, product_id, received, shipped, reserved, version)"
-			  " SELECT n.tenant_id, n.product_id, n.received, 0, 0, n.version"
-			  " FROM unnest($1, $2, $3, $4) AS n (tenant_id, product_id, received, version)"
+			  " (tenant_id, product_id, received, adjusted, shipped, reserved, version)"
+			  " SELECT n.tenant_id, n.product_id, n.received, n.adjusted, 0, 0, n.version"
+			  " FROM unnest($1, $2, $3, $4, $5) AS n (tenant_id, product_id, received, adjusted, version)"
 			  " ORDER BY n.tenant_id COLLATE \"C\", n.product_id COLLATE \"C\""
 			  " ON CONFLICT (tenant_id, product_id) DO UPDATE"
-			  " SET received = excluded.received, version = excluded.version"
+			  " SET received = excluded.received, adjusted = excluded.adjusted, version = excluded.version"
 			  " WHERE i.version < excluded.version RETURNING xmax = 0",
-			  TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID);
+			  TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID);
 
 static OcqStatement forget_stocks =
-OCQ_STATEMENT("UPDATE order_cqrs.inventory i SET received = 0, version = 0"
+OCQ_STATEMENT("UPDATE order_cqrs.inventory i SET received = 0, adjusted = 0, version = 0"
 			  " FROM unnest($1, $2) AS k (tenant_id, product_id)"
 			  " WHERE i.tenant_id = k.tenant_id AND i.product_id = k.product_id",
 			  TEXTARRAYOID, TEXTARRAYOID);
@@ -104,7 +104,7 @@ OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.inventory AS i"
 /* A row without an event behind it would limit a product that is unlimited. */
 static OcqStatement delete_unfounded =
 OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.inventory"
-					 " WHERE version = 0 AND received = 0 AND shipped = 0 AND reserved = 0");
+					 " WHERE version = 0 AND received = 0 AND adjusted = 0 AND shipped = 0 AND reserved = 0");
 
 /*
  * Locks all rows that a transaction is going to write for these streams, whatever
@@ -122,7 +122,7 @@ OCQ_STATEMENT("WITH streams AS (SELECT * FROM unnest($1, $2, $3)"
 			  " AND e.aggregate_type = 'Order' AND e.aggregate_id = k.aggregate_id,"
 			  " jsonb_array_elements(CASE jsonb_typeof(e.data -> 'items') WHEN 'array'"
 			  " THEN e.data -> 'items' ELSE '[]' END) AS x (item) WHERE k.aggregate_type = 'Order'"
-			  " AND e.event_type IN ('InventoryReserved', 'InventoryAdjusted')"
+			  " AND e.event_type IN ('InventoryReserved', 'ReservationChanged')"
 			  " UNION ALL SELECT k.tenant_id, k.aggregate_id FROM streams k"
 			  " WHERE k.aggregate_type = 'Inventory')"
 			  " ORDER BY i.tenant_id, i.product_id FOR NO KEY UPDATE OF i",
@@ -133,7 +133,7 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.posit
 			  " FROM order_cqrs.events e LEFT JOIN order_cqrs.reservations r"
 			  " ON r.tenant_id = e.tenant_id AND r.order_id = e.aggregate_id"
 			  " WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2"
-			  " AND e.event_type IN ('InventoryReserved', 'InventoryAdjusted', 'InventoryReleased',"
+			  " AND e.event_type IN ('InventoryReserved', 'ReservationChanged', 'InventoryReleased',"
 			  " 'ShippingStarted') AND (r.version IS NULL OR r.version < e.version)"
 			  " GROUP BY 1, 2, 3 UNION ALL"
 			  " SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
@@ -231,7 +231,7 @@ handle_orders(const OcqBatch *batch)
 static int64
 handle_stocks(const OcqBatch *batch)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, INT8OID, INT4OID};
+	static const Oid types[] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT4OID};
 	Datum	   *columns[lengthof(types)];
 	Datum		values[lengthof(types)];
 	uint64		changed;
@@ -243,8 +243,9 @@ handle_stocks(const OcqBatch *batch)
 	{
 		columns[0][i] = PointerGetDatum(batch->stocks[i].stream.tenant_id);
 		columns[1][i] = PointerGetDatum(batch->stocks[i].stream.aggregate_id);
-		columns[2][i] = Int64GetDatum(batch->stocks[i].received);
-		columns[3][i] = Int32GetDatum(batch->stocks[i].version);
+		columns[2][i] = Int64GetDatum(batch->stocks[i].totals.received);
+		columns[3][i] = Int64GetDatum(batch->stocks[i].totals.adjusted);
+		columns[4][i] = Int32GetDatum(batch->stocks[i].version);
 	}
 	for (int column = 0; column < (int) lengthof(types); column++)
 		values[column] = ocq_array(columns[column], NULL, batch->nstocks, types[column]);

@@ -7,9 +7,10 @@ CREATE FUNCTION inventory_difference(OUT tenant_id text, OUT aggregate_type text
         SELECT f.tenant_id, f.order_id, f.reservation_status AS status, f.reservation_items AS items,
                f.reservation_version AS version
           FROM order_cqrs.order_fold() f WHERE f.reservation_version > 0
-    ), received AS (
+    ), stock AS (
         SELECT DISTINCT ON (e.tenant_id, e.aggregate_id) e.tenant_id, e.aggregate_id AS product_id,
-               (e.data ->> 'total_received')::bigint AS received, e.version
+               (e.data ->> 'total_received')::bigint AS received,
+               (e.data ->> 'total_adjusted')::bigint AS adjusted, e.version
           FROM order_cqrs.events e WHERE e.aggregate_type = 'Inventory'
          ORDER BY e.tenant_id, e.aggregate_id, e.version DESC
     ), sums AS (
@@ -31,9 +32,9 @@ CREATE FUNCTION inventory_difference(OUT tenant_id text, OUT aggregate_type text
            'stock ' || coalesce(e.product_id, a.product_id),
            CASE WHEN e.product_id IS NOT NULL THEN to_jsonb(e) END,
            CASE WHEN a.product_id IS NOT NULL THEN to_jsonb(a) END
-      FROM received e
+      FROM stock e
       FULL JOIN order_cqrs.inventory a ON a.tenant_id = e.tenant_id AND a.product_id = e.product_id
-     WHERE (e.received, e.version) IS DISTINCT FROM (a.received, a.version)
+     WHERE (e.received, e.adjusted, e.version) IS DISTINCT FROM (a.received, a.adjusted, a.version)
     UNION ALL
     SELECT coalesce(e.tenant_id, a.tenant_id), NULL, NULL, 'product ' || coalesce(e.product_id, a.product_id),
            CASE WHEN e.product_id IS NOT NULL THEN to_jsonb(e) END,

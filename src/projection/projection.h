@@ -36,7 +36,7 @@ typedef struct OcqStockChange
 {
 	OcqStream	stream;
 	int32		version;
-	int64		received;		/* in all */
+	OcqStockTotals totals;
 } OcqStockChange;
 
 /*

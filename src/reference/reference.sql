@@ -31,27 +31,27 @@ COMMENT ON COLUMN products.version IS 'Version of the last event applied to the 
 COMMENT ON COLUMN products.position IS 'Position of that event';
 
 CREATE PROCEDURE customer_put(customer_id text, name text, email text,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_customer_put';
 CREATE PROCEDURE customer_put(customer_id identifier, name text, email text,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_customer_put';
-COMMENT ON PROCEDURE customer_put(text, text, text, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE customer_put(text, text, text, uuid, int, jsonb, text)
     IS 'Register a customer, or change the name and email that the read tables show';
-COMMENT ON PROCEDURE customer_put(identifier, text, text, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE customer_put(identifier, text, text, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the customer''s new version';
 
 CREATE PROCEDURE product_put(product_id text, name text, category text,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_product_put';
 CREATE PROCEDURE product_put(product_id identifier, name text, category text,
-        expected_version int DEFAULT NULL, command_id uuid DEFAULT NULL, metadata jsonb DEFAULT NULL,
+        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
         tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_product_put';
-COMMENT ON PROCEDURE product_put(text, text, text, int, uuid, jsonb, text)
+COMMENT ON PROCEDURE product_put(text, text, text, uuid, int, jsonb, text)
     IS 'Register a product, or change the name and category that the read tables show';
-COMMENT ON PROCEDURE product_put(identifier, text, text, int, uuid, jsonb, text, int)
+COMMENT ON PROCEDURE product_put(identifier, text, text, uuid, int, jsonb, text, int)
     IS 'The same, and answer with the product''s new version';

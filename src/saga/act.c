@@ -66,9 +66,10 @@ push_metadata(JsonbParseState **state)
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
-/* send sends a command on the order; with reason it has one. */
+/* send_report sends a command on the order; with reason or amount it has one. */
 static void
-send(const OcqOrderState *order, OcqSagaStep step, const char *command, const char *reason)
+send_report(const OcqOrderState *order, OcqSagaStep step, const char *command, const char *reason,
+			Numeric amount)
 {
 	JsonbParseState *state = NULL;
 	Jsonb	   *payload;
@@ -77,10 +78,18 @@ send(const OcqOrderState *order, OcqSagaStep step, const char *command, const ch
 	ocq_json_push_text(&state, "order_id", order->order_id);
 	if (reason != NULL)
 		ocq_json_push_string(&state, "reason", reason);
+	if (amount != NULL)
+		ocq_json_push_numeric(&state, "amount", amount);
 	push_metadata(&state);
 	payload = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	(void) ocq_command_bus_send(cstring_to_text(command), payload,
 								derive_id(order, step, command), order->tenant_id);
+}
+
+static void
+send(const OcqOrderState *order, OcqSagaStep step, const char *command, const char *reason)
+{
+	send_report(order, step, command, reason, NULL);
 }
 
 /*
@@ -105,13 +114,16 @@ complete_order(const OcqOrderState *order, OcqSagaStep step)
 	send(order, step, "StartShipping", NULL);
 }
 
-/* is_free tells whether there is nothing to pay: no provider takes a payment of 0. */
+/*
+ * is_zero tells whether an amount is nothing to pay: no provider takes a payment of 0.
+ * An order may also come to cost nothing while its payment is waited for.
+ */
 static bool
-is_free(const OcqOrderState *order)
+is_zero(Numeric amount)
 {
 	Datum		zero = DirectFunctionCall1(int4_numeric, Int32GetDatum(0));
 
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(order->total_amount), zero));
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(amount), zero));
 }
 
 static void
@@ -131,7 +143,7 @@ reserve_inventory(const OcqOrderState *order)
 		if (claim.reserved.count > 0)
 			send(order, step, "ReserveInventory", NULL);
 	}
-	if (is_free(order))
+	if (is_zero(order->total_amount))
 		complete_order(order, step);
 	else
 		send(order, step, "ProcessPayment", NULL);
@@ -165,9 +177,14 @@ act(const OcqOrderState *order, OcqSagaStep step)
 			reserve_inventory(order);
 			return true;
 		case OCQ_SAGA_AWAIT_PAYMENT:
+			if (is_zero(order->payment.amount))
+			{
+				send_report(order, step, "CompletePayment", NULL, order->payment.amount);
+				return true;
+			}
 			if (GetCurrentTimestamp() < payment_deadline(order))
 				return false;
-			send(order, step, "FailPayment", REASON_TIMEOUT);
+			send_report(order, step, "FailPayment", REASON_TIMEOUT, order->payment.amount);
 			return true;
 		case OCQ_SAGA_COMPLETE_ORDER:
 			complete_order(order, step);

@@ -33,12 +33,15 @@
 /* Positions of the optional arguments, from the first of them. */
 enum
 {
-	ARG_EXPECTED_VERSION,
 	ARG_COMMAND_ID,
+	ARG_EXPECTED_VERSION,
 	ARG_METADATA,
 	ARG_TENANT_ID,
-	ARG_VERSION
+	NUM_SHARED_ARGS
 };
+
+StaticAssertDecl(NUM_SHARED_ARGS == OCQ_COMMAND_SHARED_ARGS,
+				 "the optional arguments that all commands share");
 
 /*
  * metadata_uuid returns the uuid that stands at a key of metadata, or NULL if
@@ -94,12 +97,13 @@ routine_name(FunctionCallInfo fcinfo)
 }
 
 /*
- * ocq_command_begin reads the optional arguments, which start at argument
- * first_optional, enters the scope and locks the stream.
+ * ocq_command_begin_with_named reads the optional arguments that all commands share,
+ * which start at argument first_optional, enters the scope and locks the stream.
+ * Between tenant_id and version the procedure has named_args of its own.
  */
 void
-ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
-				  const char *aggregate_type, text *aggregate_id)
+ocq_command_begin_with_named(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
+							 int named_args, const char *aggregate_type, text *aggregate_id)
 {
 	int			expected_version = first_optional + ARG_EXPECTED_VERSION;
 	int			command_id = first_optional + ARG_COMMAND_ID;
@@ -111,7 +115,7 @@ ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_option
 	command->stream.tenant_id = ocq_tenant_resolve(fcinfo, first_optional + ARG_TENANT_ID);
 	command->stream.aggregate_type = cstring_to_text(aggregate_type);
 	command->stream.aggregate_id = aggregate_id;
-	command->answers = PG_NARGS() > first_optional + ARG_VERSION;
+	command->answers = PG_NARGS() > first_optional + NUM_SHARED_ARGS + named_args;
 	if (!PG_ARGISNULL(expected_version))
 	{
 		command->has_expected_version = true;
@@ -124,6 +128,14 @@ ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_option
 
 	ocq_scope_enter(&command->scope);
 	ocq_stream_lock(&command->stream);
+}
+
+/* ocq_command_begin is for commands without arguments of that kind. */
+void
+ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
+				  const char *aggregate_type, text *aggregate_id)
+{
+	ocq_command_begin_with_named(command, fcinfo, first_optional, 0, aggregate_type, aggregate_id);
 }
 
 static bool

@@ -12,9 +12,11 @@
 
 /*
  * A command on one stream.  The optional arguments of its procedure are
- * expected_version, command_id, metadata, tenant_id and, in the variant that
- * answers, version.
+ * command_id, expected_version, metadata, tenant_id, those of its own that are to be
+ * passed by name, and, in the variant that answers, version.
  */
+#define OCQ_COMMAND_SHARED_ARGS 4
+
 typedef struct OcqCommand
 {
 	OcqStream	stream;
@@ -27,6 +29,9 @@ typedef struct OcqCommand
 
 extern void ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
 							  const char *aggregate_type, text *aggregate_id);
+extern void ocq_command_begin_with_named(OcqCommand *command, FunctionCallInfo fcinfo,
+										 int first_optional, int named_args,
+										 const char *aggregate_type, text *aggregate_id);
 extern bool ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
 									const OcqNewEvent *events, int count,
 									bool has_consequences, int32 *version);

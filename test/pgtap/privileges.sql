@@ -28,7 +28,7 @@ SELECT is_empty($$SELECT a.attrelid::regclass, a.attname FROM pg_attribute a JOI
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                    AND has_function_privilege('client', oid, 'EXECUTE')$$,
     ARRAY['customer_put', 'product_put', 'order_create', 'order_update', 'order_cancel', 'order_complete',
-        'stock_receive', 'inventory_reserve', 'inventory_adjust', 'inventory_release', 'payment_process',
+        'stock_receive', 'stock_adjust', 'inventory_reserve', 'reservation_change', 'inventory_release', 'payment_process',
         'payment_complete', 'payment_fail', 'payment_refund', 'shipping_start', 'event_append', 'order_next_id',
         'order_get', 'order_history', 'order_as_of', 'stream_read', 'customer_orders', 'order_search', 'order_search_count',
         'inventory_check', 'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get',
@@ -49,8 +49,10 @@ SELECT lives_ok($$CALL order_cqrs.order_update('o1', '[{"product_id": "pen", "qu
 SELECT lives_ok($$CALL order_cqrs.order_complete('o1')$$, 'order_complete');
 SELECT lives_ok($$CALL order_cqrs.order_cancel('o2')$$, 'order_cancel');
 SELECT lives_ok($$CALL order_cqrs.stock_receive('pen', 10)$$, 'stock_receive');
+SELECT lives_ok($$CALL order_cqrs.stock_adjust('pen', 1, 'found')$$, 'stock_adjust, up');
+SELECT lives_ok($$CALL order_cqrs.stock_adjust('pen', -1, 'lost')$$, 'stock_adjust, down');
 SELECT lives_ok($$CALL order_cqrs.inventory_reserve('o1')$$, 'inventory_reserve');
-SELECT lives_ok($$CALL order_cqrs.inventory_adjust('o1', '[{"product_id": "pen", "quantity": 3}]')$$, 'inventory_adjust');
+SELECT lives_ok($$CALL order_cqrs.reservation_change('o1', '[{"product_id": "pen", "quantity": 3}]')$$, 'reservation_change');
 SELECT lives_ok($$CALL order_cqrs.inventory_release('o1', version => NULL)$$, 'inventory_release');
 SELECT is(available, 10::bigint, 'inventory_check')
   FROM order_cqrs.inventory_check('[{"product_id": "pen", "quantity": 1}]', 'o1');
@@ -138,7 +140,7 @@ SELECT throws_ok($$SELECT order_cqrs.order_get('o1')$$, '42501', NULL, 'nor quer
 RESET ROLE;
 SET LOCAL ROLE reader;
 SELECT is(count(*), 3::bigint, 'SELECT on a read table is enough to read it') FROM order_cqrs.order_view;
-SELECT is(count(*), 23::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
+SELECT is(count(*), 25::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
 SELECT lives_ok('SELECT * FROM order_cqrs.payment_requests', 'SELECT on payment_requests is enough to see what waits');
 SELECT throws_ok('SELECT * FROM order_cqrs.payments', '42501', NULL, 'though not to read its table');
 SELECT throws_ok('SELECT * FROM order_cqrs.events', '42501', NULL, 'though not to read its table');

@@ -4,14 +4,15 @@ BEGIN;
 SELECT no_plan();
 
 -- Every command ends with these, and its answering twin with version, too.
-CREATE FUNCTION pg_temp.optional(answers boolean) RETURNS text
+CREATE FUNCTION pg_temp.optional(named text, answers boolean) RETURNS text
     LANGUAGE sql AS $$
-    SELECT 'IN expected_version integer DEFAULT NULL::integer, IN command_id uuid DEFAULT NULL::uuid,'
+    SELECT 'IN command_id uuid DEFAULT NULL::uuid, IN expected_version integer DEFAULT NULL::integer,'
            ' IN metadata jsonb DEFAULT NULL::jsonb, IN tenant_id text DEFAULT NULL::text'
+           || coalesce(', ' || named, '')
            || CASE WHEN answers THEN ', INOUT version integer DEFAULT NULL::integer' ELSE '' END
 $$;
 
-CREATE TEMPORARY TABLE commands (name text, id text, arguments text);
+CREATE TEMPORARY TABLE commands (name text, id text, arguments text, named text);
 INSERT INTO commands VALUES
     ('customer_put', 'customer_id', 'IN name text, IN email text'),
     ('product_put', 'product_id', 'IN name text, IN category text'),
@@ -20,8 +21,9 @@ INSERT INTO commands VALUES
     ('order_cancel', 'order_id', 'IN reason text DEFAULT NULL::text'),
     ('order_complete', 'order_id', NULL),
     ('stock_receive', 'product_id', 'IN quantity integer'),
+    ('stock_adjust', 'product_id', 'IN quantity integer, IN reason text'),
     ('inventory_reserve', 'order_id', NULL),
-    ('inventory_adjust', 'order_id', 'IN items jsonb'),
+    ('reservation_change', 'order_id', 'IN items jsonb'),
     ('inventory_release', 'order_id', NULL),
     ('payment_process', 'order_id', NULL),
     ('payment_complete', 'order_id', 'IN reference text DEFAULT NULL::text'),
@@ -29,13 +31,34 @@ INSERT INTO commands VALUES
     ('payment_refund', 'order_id', NULL),
     ('shipping_start', 'order_id', NULL),
     ('event_append', 'aggregate_type', 'IN aggregate_id text, IN events jsonb');
+UPDATE commands SET named = 'IN amount numeric DEFAULT NULL::numeric'
+ WHERE name IN ('payment_complete', 'payment_fail', 'payment_refund');
 
 SELECT set_eq(format($$SELECT pg_get_function_arguments(oid) FROM pg_proc
                         WHERE pronamespace = 'order_cqrs'::regnamespace AND proname = %L AND prokind = 'p'$$, name),
-           ARRAY[concat_ws(', ', 'IN ' || id || ' text', arguments, pg_temp.optional(false)),
-                 concat_ws(', ', 'IN ' || id || ' order_cqrs.identifier', arguments, pg_temp.optional(true))],
+           ARRAY[concat_ws(', ', 'IN ' || id || ' text', arguments, pg_temp.optional(named, false)),
+                 concat_ws(', ', 'IN ' || id || ' order_cqrs.identifier', arguments, pg_temp.optional(named, true))],
            'procedure ' || name || ', without version and with it')
   FROM commands ORDER BY name;
+
+-- A number by position, such as the amount of payment_refund('o1', 30), is no optional argument of any command.
+CREATE TEMPORARY VIEW parameters AS
+    SELECT p.oid::regprocedure AS command, p.oid, p.proname, n, t.typcategory, a.type, p.pronargs - p.pronargdefaults AS required,
+           bool_or(a.type = 'uuid'::regtype AND n > p.pronargs - p.pronargdefaults) OVER (PARTITION BY p.oid ORDER BY n) AS is_after_uuid
+      FROM pg_proc p, unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, n), pg_type t
+     WHERE p.pronamespace = 'order_cqrs'::regnamespace AND p.prokind = 'p' AND 'command_id' = ANY (p.proargnames)
+       AND t.oid = a.type;
+SELECT is((SELECT count(DISTINCT oid) FROM parameters WHERE typcategory = 'N' AND n > required), (SELECT 2 * count(*) FROM commands),
+          'each command has optional numbers');
+SELECT is_empty($$SELECT command, n FROM parameters WHERE typcategory = 'N' AND n > required AND NOT is_after_uuid$$,
+                'a uuid comes before them');
+SELECT throws_ok(format('CALL order_cqrs.%I(%s, 30)', proname, arguments), '42883', NULL,
+                 format('no %s takes a number after %s arguments', command, n))
+  FROM (SELECT command, proname, n, required,
+               string_agg('NULL::' || type::regtype, ', ') OVER w AS arguments
+          FROM parameters WINDOW w AS (PARTITION BY oid ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)) c
+ WHERE n >= required AND arguments NOT LIKE '%uuid%'
+ ORDER BY command::text, n;
 
 -- The others.  Results: NULL for procedures.
 CREATE TEMPORARY TABLE others (name text, kind "char", arguments text, result text);

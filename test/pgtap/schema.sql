@@ -73,7 +73,7 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.order_stats_applied')$
     'items jsonb'],
     'columns of order_stats_applied');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.inventory')$$, ARRAY[
-    'tenant_id text C', 'product_id text C', 'received bigint', 'shipped bigint', 'reserved bigint', 'on_hand bigint',
+    'tenant_id text C', 'product_id text C', 'received bigint', 'adjusted bigint', 'shipped bigint', 'reserved bigint', 'on_hand bigint',
     'available bigint', 'version integer'],
     'columns of inventory');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.reservations')$$, ARRAY[
@@ -147,10 +147,10 @@ SELECT index_is_unique('order_cqrs', 'events', 'events_pkey', 'a version is ther
 SELECT set_eq($$SELECT attname::text FROM pg_attribute
                  WHERE attrelid = 'order_cqrs.inventory'::regclass AND attgenerated = 's'$$,
     ARRAY['on_hand', 'available'], 'generated columns of inventory');
-INSERT INTO order_cqrs.inventory (tenant_id, product_id, received, shipped, reserved, version)
-VALUES ('default', 'pen', 10, 2, 5, 1);
-SELECT results_eq($$SELECT on_hand, available FROM order_cqrs.inventory$$, 'VALUES (8::bigint, 3::bigint)',
-    'on_hand is received - shipped, available is on_hand - reserved');
+INSERT INTO order_cqrs.inventory (tenant_id, product_id, received, adjusted, shipped, reserved, version)
+VALUES ('default', 'pen', 10, -1, 2, 5, 1);
+SELECT results_eq($$SELECT on_hand, available FROM order_cqrs.inventory$$, 'VALUES (7::bigint, 2::bigint)',
+    'on_hand is received + adjusted - shipped, available is on_hand - reserved');
 DELETE FROM order_cqrs.inventory;
 
 -- Positions come from a sequence that hands out one at a time, to nobody's choice.

@@ -374,12 +374,12 @@ DO $$
 DECLARE
 	r record;
 BEGIN
-	FOR r IN SELECT order_id FROM order_cqrs.payment_requests WHERE order_id LIKE 'load %' AND right(order_id, 1) <> '9' LOOP
+	FOR r IN SELECT order_id, amount FROM order_cqrs.payment_requests WHERE order_id LIKE 'load %' AND right(order_id, 1) <> '9' LOOP
 		BEGIN
 			IF right(order_id, 1) IN ('3', '6') FROM (SELECT r.order_id) AS x THEN
-				CALL order_cqrs.payment_fail(r.order_id, 'declined');
+				CALL order_cqrs.payment_fail(r.order_id, 'declined', amount => r.amount);
 			ELSE
-				CALL order_cqrs.payment_complete(r.order_id, 'x');
+				CALL order_cqrs.payment_complete(r.order_id, 'x', amount => r.amount);
 			END IF;
 		EXCEPTION WHEN SQLSTATE 'OC205' OR SQLSTATE 'OC201' THEN
 			NULL;

@@ -546,7 +546,7 @@ my @expected = (
 	qr/\{[^|]*\|[^|]*\|57P0[123]\} (?:FATAL|WARNING)/,
 	qr/\{[^|]*\|[^|]*\|57014\} ERROR/,
 	qr/\{order_cqrs (?:synchroniser|helper)\|\|OC403\} WARNING:  projection "\w+" failed: 57014/,
-	qr/\{client backend\|client \d+\|(?:OC10[1-4]|OC201|OC20[4-6]|40001|40P01|42704)\} ERROR/,
+	qr/\{client backend\|client \d+\|(?:OC10[1-4]|OC201|OC20[4-7]|40001|40P01|42704)\} ERROR/,
 	qr/\{client backend\|consumer \d+\|(?:40001|40P01)\} ERROR/,
 	qr/\{client backend\|nemesis\|(?:40P01|55P03|OC405)\} ERROR/,
 	qr/\{[^|]*\|[^|]*\|08\w\w\w\} FATAL/);

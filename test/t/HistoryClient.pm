@@ -15,7 +15,7 @@ our @EXPORT = qw(client consumer change_looseness);
 
 # The states that a command may be refused with here: rules, lost races, a cancellation. OC203 is not among them: no
 # command_id is used for two commands, and a repetition has the arguments of the first.
-my $may_refuse = qr/^(?:OC10[1-4]|OC201|OC20[4-6]|40001|40P01|57014)$/;
+my $may_refuse = qr/^(?:OC10[1-4]|OC201|OC20[4-7]|40001|40P01|57014)$/;
 
 sub is_silent { return -e "$history{directory}/silence"; }
 
