@@ -328,7 +328,7 @@ SELECT is_empty($$SELECT DISTINCT p.proname FROM pg_proc AS p WHERE p.pronamespa
                      AND NOT EXISTS (SELECT FROM lair.calls WHERE statement LIKE '%order_cqrs.' || p.proname || '(%')$$, 'each routine was called');
 -- Some are refused for another reason first. To grant what one has not is a warning.
 SELECT is_empty($$SELECT statement, sqlstate FROM lair.attempts
-                   WHERE sqlstate NOT IN ('42501', '0A000', '22023', '25001', '42809', '55P02') AND statement !~ '^GRANT'$$, 'what it may not, it is refused');
+                   WHERE sqlstate NOT IN ('42501', '0A000', '22023', '25001', '42809', '55000', '55P02') AND statement !~ '^GRANT'$$, 'what it may not, it is refused');
 SELECT results_eq('SELECT oid, relacl::text FROM pg_class WHERE relnamespace = $$order_cqrs$$::regnamespace ORDER BY 1',
     'SELECT oid, acl FROM public.relations_before ORDER BY 1', 'nobody has been granted anything on a relation');
 SELECT results_eq('SELECT oid, proacl::text, proconfig::text, prosecdef FROM pg_proc WHERE pronamespace = $$order_cqrs$$::regnamespace ORDER BY 1',
