@@ -99,10 +99,10 @@ sub fault
 	return;
 }
 
-# judge looks at one message of psql: its severity, and the rest of it.
+# judge looks at one message of psql about a line: its severity, and the rest of it.
 sub judge
 {
-	my ($user, $number, $line, $severity, $message) = @_;
+	my ($number, $line, $severity, $message) = @_;
 	my ($state) = $message =~ /^\s*(\w{5}):/ or return;
 	my ($file) = $message =~ /^LOCATION:\s+\S+ (\S+):\d+$/m;
 	my $is_ours = defined $file && $is_ours{$file};
@@ -119,7 +119,7 @@ sub judge
 		fault("the extension has no SQLSTATE of its own for this: $text", $number, $line);
 	}
 	# A statement that was cancelled, or that found no memory or disk, may have been ours.
-	while ($user ne 'postgres' && $state !~ /^5[347]/ && $message =~ /^(?:CONTEXT:\s+)?SQL statement "(.*?)"$/msg)
+	while ($state !~ /^5[347]/ && $message =~ /^(?:CONTEXT:\s+)?SQL statement "(.*?)"$/msg)
 	{
 		fault("a caller sees a statement of ours: $text", $number, $line) if $1 !~ m{/\* odd \*/};
 	}
@@ -138,6 +138,8 @@ sub run_session
 	IPC::Run::run(
 		[
 			'psql', '--no-psqlrc', '--quiet', '--set=VERBOSITY=verbose', '--set=SHOW_CONTEXT=always',
+			# Otherwise most of a block would be refused for the first error in it.
+			'--set=ON_ERROR_ROLLBACK=' . ($sessions % 6 ? 'on' : 'off'),
 			'--username' => $user, '--file' => $file, '--dbname' => $node->connstr('shop')
 		],
 		'<', \undef, '>', '/dev/null', '2>', \$error);
@@ -146,7 +148,7 @@ sub run_session
 	shift @parts;
 	while (my ($number, $severity, $message) = splice @parts, 0, 3)
 	{
-		judge($user, $number, $lines[ $number - 1 ], $severity, $message);
+		judge($number, $lines[ $number - 1 ], $severity, $message);
 	}
 	return;
 }
