@@ -221,6 +221,8 @@ run_one(void)
 	const char *role = GetUserNameFromId(GetUserId(), false);
 	OcqFuture	future;
 
+	/* The handler before may have set default_transaction_read_only. */
+	ocq_procedure_require_writable("future_run");
 	if (!ocq_future_claim(session_role, role, &future))
 		return false;
 	SPI_commit();

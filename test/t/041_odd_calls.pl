@@ -29,7 +29,7 @@ my $bound = '30s';
 my $may_be = qr/^(?:OC\w\w\w|0A000|0B000|21000|22\w\w\w|23\w\w\w|25\w\w\w|26000|28000|2D000|34000|3B001|3F000|40001|42\w\w\w|53\w\w\w|54\w\w\w|55\w\w\w|39P01|57014)$/;
 
 # The codes that the extension itself answers with, other than those of class OC; see "Errors" of the reference.
-my $may_be_ours = qr/^(?:OC\w\w\w|25001|25006|28000|40001|42501|42883|55P03|57014|39P01)$/;
+my $may_be_ours = qr/^(?:OC\w\w\w|25001|25006|28000|40001|42501|42704|42883|55P03|57014|39P01)$/;
 my %is_ours = map { (s{.*/}{}r => 1) } glob "$FindBin::RealBin/../../src/*.c $FindBin::RealBin/../../src/*/*.c";
 
 my $node = new_server('odd', log_min_duration_statement => $bound, log_min_messages => 'warning', restart_after_crash => 'off');
