@@ -261,7 +261,7 @@ RESET ALL;
 
 -- What commits does so here, in a path of the attacker's, with traps that have not fired before it.
 SET search_path = pg_temp, shadow, order_cqrs, pg_catalog;
-SELECT order_cqrs.command_send_async('Trap''"; --', '{"order_id": "x1"}');
+SELECT lair.attempt($$SELECT order_cqrs.command_send_async('Trap''"; --', '{"order_id": "x1"}')$$);
 SELECT statement FROM lair.calls WHERE statement ~ '^CALL order_cqrs.(future_run|projection_|saga_run|restore_end|cache_clear)' ORDER BY number \gexec
 RESET search_path;
 DELETE FROM lair.attempts;
