@@ -136,15 +136,15 @@ try_handle(const OcqFuture *future, Jsonb **result)
 		stop_statement_timeout();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		/* Whoever runs futures by hand can stop that. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	/* Whoever runs futures by hand can stop that. */
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+		ReThrowError(error);
 	return error;
 }
 
