@@ -200,6 +200,21 @@ SELECT count(*) FROM (SELECT future_cancel(id) AS is_cancelled FROM bus_future W
 SELECT command_send_async('Who', '{}') IS NOT NULL;
 CALL future_run();
 
+-- A handler that makes the session read-only ends future_run, which says so; what comes after it waits.
+CREATE FUNCTION handlers.read_only(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE sql
+	AS $$ SELECT to_jsonb(set_config('default_transaction_read_only', 'on', false)) $$;
+SELECT command_handler_register('ReadOnly', 'handlers.read_only(jsonb, jsonb)');
+SELECT command_send_async('ReadOnly', '{}') AS read_only \gset
+SELECT command_send_async('Who', '{}') AS next \gset
+\set VERBOSITY terse
+CALL future_run();
+\set VERBOSITY sqlstate
+RESET default_transaction_read_only;
+SELECT future_status(:'read_only'), future_status(:'next');
+CALL future_run();
+SELECT future_status(:'next'), command_handler_unregister('ReadOnly');
+DROP FUNCTION handlers.read_only;
+
 -- A future that was begun, and whose process is gone, is run again; the third time that it is gone is the last.
 UPDATE bus_future SET status = 'running', attempts = 2, started_at = now() - interval '1 minute' WHERE id = :'a';
 UPDATE bus_future SET status = 'running', attempts = 3, started_at = now() - interval '1 minute' WHERE id = :'b';

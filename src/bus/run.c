@@ -136,15 +136,15 @@ try_handle(const OcqFuture *future, Jsonb **result)
 		stop_statement_timeout();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		/* Whoever runs futures by hand can stop that. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	/* Whoever runs futures by hand can stop that. */
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+		ReThrowError(error);
 	return error;
 }
 
@@ -221,6 +221,8 @@ run_one(void)
 	const char *role = GetUserNameFromId(GetUserId(), false);
 	OcqFuture	future;
 
+	/* The handler before may have set default_transaction_read_only. */
+	ocq_procedure_require_writable("future_run");
 	if (!ocq_future_claim(session_role, role, &future))
 		return false;
 	SPI_commit();

@@ -315,10 +315,10 @@ try_repair(const OcqProjection *projection, const OcqProjectionState *state, con
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+			ReThrowError(error);
 		if (!ocq_is_lost_race(error->sqlerrcode))
 			ereport(WARNING,
 					(errcode(error->sqlerrcode),

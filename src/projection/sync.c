@@ -308,11 +308,11 @@ try_once(Batch *batch)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		/* Whoever synchronises by hand can stop that; nobody cancels the worker. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		/* Whoever synchronises by hand can stop that; nobody cancels the worker. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+			ReThrowError(error);
 		batch->is_blocked = ocq_is_lost_race(error->sqlerrcode);
 		batch->met_rows = batch->presumes_new && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION;
 		message = batch->is_blocked ? NULL : psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);

@@ -221,11 +221,11 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		/* Whoever runs the saga by hand can stop that; nobody cancels the worker. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		/* Whoever runs the saga by hand can stop that; nobody cancels the worker. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
+			ReThrowError(error);
 
 		if (record->step != step_before)
 			record->attempts = 0;

@@ -437,11 +437,14 @@ enable_soon(Guard *guard)
 	}
 	PG_CATCH();
 	{
+		ErrorData  *error;
+
 		MemoryContextSwitchTo(context);
-		if (!ocq_is_lost_race(geterrcode()))
-			PG_RE_THROW();
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (!ocq_is_lost_race(error->sqlerrcode))
+			ReThrowError(error);
 		done = false;
 	}
 	PG_END_TRY();
