@@ -12,6 +12,7 @@ OBJS = \
 	src/base/install.o \
 	src/base/json.o \
 	src/base/procedure.o \
+	src/base/role_ref.o \
 	src/base/scope.o \
 	src/base/shape.o \
 	src/base/stamps.o \
@@ -97,6 +98,7 @@ OBJS = \
 # The install script is these fragments, in this order.
 SQL_FRAGMENTS = \
 	src/base/install.sql \
+	src/base/role_ref.sql \
 	src/store/events.sql \
 	src/store/functions.sql \
 	src/reference/reference.sql \
