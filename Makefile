@@ -11,7 +11,9 @@ OBJS = \
 	src/base/catalog.o \
 	src/base/install.o \
 	src/base/json.o \
+	src/base/prepared.o \
 	src/base/procedure.o \
+	src/base/role.o \
 	src/base/role_ref.o \
 	src/base/scope.o \
 	src/base/shape.o \

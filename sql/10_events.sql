@@ -164,5 +164,5 @@ SELECT position - :before_gap, version FROM event_read(:before_gap);
 
 CALL projection_sync();
 SELECT bool_and(last_position = event_horizon()) AS all_at_horizon FROM projection_state;
-SELECT sum(lag_events) AS lag FROM projection_status;
+SELECT sum(lag_events + unchecked_events) AS lag FROM projection_status;
 SELECT * FROM tools.differences();

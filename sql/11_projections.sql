@@ -36,16 +36,16 @@ CALL projection_sync(NULL);
 
 -- One at a time: each moves alone.
 CALL order_complete('o1');
-SELECT projection_name, lag_events, lag_seconds > 0 AS has_lag FROM projection_status ORDER BY 1;
+SELECT projection_name, lag_events, lag_seconds > 0 AS has_lag, unchecked_events FROM projection_status ORDER BY 1;
 CALL projection_sync('order_view');
-SELECT projection_name, lag_events FROM projection_status ORDER BY 1;
+SELECT projection_name, lag_events, unchecked_events FROM projection_status ORDER BY 1;
 CALL projection_sync('order_stats');
 CALL customer_put('c', 'C2', 'c@example.org');
 CALL product_put('p', 'P2', 'x');
 CALL event_append('Basket', 'b', '[{"type": "T", "data": {}}]');
-SELECT projection_name, lag_events FROM projection_status ORDER BY 1;
+SELECT projection_name, lag_events, unchecked_events FROM projection_status ORDER BY 1;
 CALL projection_sync();
-SELECT projection_name, lag_events, lag_seconds FROM projection_status ORDER BY 1;
+SELECT projection_name, lag_events, lag_seconds, unchecked_events FROM projection_status ORDER BY 1;
 
 -- Inside a transaction, a function, a DO block; and undone with it.
 BEGIN;
@@ -135,7 +135,7 @@ CALL projection_pause('order_stats');
 CALL order_create('paused2', 'c', :'item');
 CALL projection_sync();
 CALL projection_sync('order_stats');
-SELECT projection_name, status, lag_events FROM projection_status WHERE projection_name = 'order_stats';
+SELECT projection_name, status, lag_events, unchecked_events FROM projection_status WHERE projection_name = 'order_stats';
 SELECT count(*) FROM order_stats_applied WHERE order_id = 'paused2';
 -- Up to where it stands it is true.
 SELECT count(*) FROM projection_verify('order_stats');

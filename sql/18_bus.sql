@@ -163,6 +163,52 @@ SELECT tools.outcomes(
 	$$SELECT command_handler_unregister('Bad')$$,
 	$$SELECT query_handler_unregister('Bad')$$);
 
+-- Whose a handler is. Who may register does so for functions of his own, and touches nobody else's registration.
+CREATE ROLE regress_order_bus_2;
+GRANT USAGE ON SCHEMA order_cqrs, tools TO regress_order_bus_2;
+GRANT CREATE, USAGE ON SCHEMA handlers TO regress_order_bus, regress_order_bus_2;
+GRANT EXECUTE ON FUNCTION command_handler_register, command_handler_unregister, query_handler_register TO regress_order_bus, regress_order_bus_2;
+SET ROLE regress_order_bus;
+CREATE FUNCTION handlers.mine(jsonb, jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT to_jsonb('first'::text) $$;
+SELECT order_cqrs.command_handler_register('Mine', 'handlers.mine(jsonb, jsonb)');
+SELECT tools.outcomes(
+	$$SELECT order_cqrs.command_handler_register('Theirs', 'handlers.echo(jsonb, jsonb)')$$,
+	$$SELECT order_cqrs.query_handler_register('Theirs', 'jsonb_concat(jsonb, jsonb)')$$,
+	$$SELECT order_cqrs.command_handler_unregister('Echo')$$,
+	$$SELECT order_cqrs.command_handler_unregister('Nobody')$$,
+	$$SELECT order_cqrs.command_send('Mine', '{}')$$,
+	$$SELECT order_cqrs.command_send('Nobody', '{}')$$);
+DROP FUNCTION handlers.mine;
+SET ROLE regress_order_bus_2;
+CREATE FUNCTION handlers.mine(jsonb, jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT to_jsonb(current_user::text) $$;
+SELECT tools.outcomes(
+	$$SELECT order_cqrs.command_send('Mine', '{}')$$,
+	$$SELECT order_cqrs.command_handler_register('Mine', 'handlers.mine(jsonb, jsonb)')$$,
+	$$SELECT order_cqrs.command_handler_unregister('Mine')$$);
+RESET ROLE;
+\set VERBOSITY default
+SELECT command_send('Mine', '{}');
+\set VERBOSITY terse
+DROP FUNCTION handlers.mine;
+SET ROLE regress_order_bus;
+CREATE FUNCTION handlers.mine(jsonb, jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT to_jsonb('second'::text) $$;
+RESET ROLE;
+-- A role is the same under another name, and another one under the same name.
+SELECT command_send('Mine', '{}');
+ALTER ROLE regress_order_bus RENAME TO regress_order_bus_3;
+ALTER ROLE regress_order_bus_2 RENAME TO regress_order_bus;
+SELECT command_send('Mine', '{}');
+ALTER FUNCTION handlers.mine OWNER TO regress_order_bus;
+SELECT tools.outcome($$SELECT command_send('Mine', '{}')$$);
+ALTER FUNCTION handlers.mine OWNER TO regress_order_bus_3;
+-- In another cluster only the name says who is meant; here it is the other role's.
+UPDATE bus_registration SET cluster = 1 WHERE type = 'Mine';
+SELECT tools.outcome($$SELECT command_send('Mine', '{}')$$);
+ALTER ROLE regress_order_bus RENAME TO regress_order_bus_2;
+ALTER ROLE regress_order_bus_3 RENAME TO regress_order_bus;
+SELECT command_send('Mine', '{}');
+SELECT command_handler_unregister('Mine');
+
 -- A function that is gone; a registration that is gone.
 ALTER FUNCTION handlers.nothing RENAME TO something;
 SELECT tools.outcome($$SELECT query_send('Nothing', '{}')$$);
@@ -178,5 +224,5 @@ SELECT count(*) FROM bus_registration;
 CALL projection_sync();
 SELECT * FROM tools.differences();
 DROP SCHEMA handlers CASCADE;
-DROP OWNED BY regress_order_bus;
-DROP ROLE regress_order_bus;
+DROP OWNED BY regress_order_bus, regress_order_bus_2;
+DROP ROLE regress_order_bus, regress_order_bus_2;

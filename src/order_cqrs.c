@@ -7,6 +7,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/prepared.h"
 #include "base/stamps.h"
 #include "base/statement.h"
 #include "bus/future.h"
@@ -231,14 +232,15 @@ is_commit_prepared(Node *statement)
 }
 
 /*
- * changes_unannounced tells whether a utility command changes answers that have been
- * kept, before its transaction ends: a prepared transaction's, or those of a database
- * whose OID the next one may be given.
+ * commits_ours tells whether a utility command is going to commit a prepared
+ * transaction that has written tables of ours.  Within a transaction block, and on a
+ * standby, it will be refused.
  */
 static bool
-changes_unannounced(Node *statement)
+commits_ours(Node *statement, bool is_top_level)
 {
-	return is_commit_prepared(statement) || IsA(statement, DropdbStmt);
+	return is_commit_prepared(statement) && !IsInTransactionBlock(is_top_level) &&
+		!RecoveryInProgress() && ocq_prepared_writes_ours(castNode(TransactionStmt, statement)->gid);
 }
 
 static void
@@ -246,18 +248,27 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
 {
-	Oid			database = database_to_leave(pstmt->utilityStmt);
+	Node	   *statement = pstmt->utilityStmt;
+	bool		is_top_level = context == PROCESS_UTILITY_TOPLEVEL;
+	Oid			database = database_to_leave(statement);
+	bool		drops = OidIsValid(database) && IsA(statement, DropdbStmt) &&
+		!IsInTransactionBlock(is_top_level);
 
 	/* The statement may be gone once it has committed. */
-	bool		wakes = is_commit_prepared(pstmt->utilityStmt);
+	bool		commits = commits_ours(statement, is_top_level);
 
 	if (OidIsValid(database))
 		ocq_database_evict(database);
-	if (changes_unannounced(pstmt->utilityStmt))
+
+	/*
+	 * Both change answers that have been kept before this transaction ends: what was
+	 * prepared becomes visible, and the next database may be given the same OID.
+	 */
+	if (commits || drops)
 		ocq_stamps_mark_all();
 	run_utility(pstmt, query, read_only_tree, context, params,
 				environment, receiver, completion);
-	if (wakes)
+	if (commits)
 	{
 		ocq_database_wake(true);	/* nobody knows what was in it */
 		ocq_future_committed_prepared();

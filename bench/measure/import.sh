@@ -37,7 +37,7 @@ restore() {
 	start_clock
 	as_server "$bindir/pg_restore" --host="$bench/socket" --username=postgres --jobs=2 --dbname="$3" "$bench/dump"
 	if [[ $3 == served ]]; then
-		until [[ $(value_on served 'SELECT sum(lag_events) FROM order_cqrs.projection_status') == 0 ]]; do sleep 0.1; done
+		until [[ $(value_on served 'SELECT sum(lag_events + unchecked_events) FROM order_cqrs.projection_status') == 0 ]]; do sleep 0.1; done
 	else
 		sql_on "$3" --command 'CALL order_cqrs.projection_sync()'
 	fi

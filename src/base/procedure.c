@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "base/errors.h"
 #include "base/procedure.h"
@@ -32,21 +33,28 @@ ocq_procedure_require_own_transactions(FunctionCallInfo fcinfo, const char *proc
 }
 
 /*
- * ocq_procedure_require_primary is for all that writes.  On a standby a procedure that
- * happens to find nothing to do would report success.
+ * ocq_procedure_require_writable is for all that writes, procedure or function.  Without
+ * it the caller would be told of a statement of ours that he never sent, or, if there
+ * happens to be nothing to do, of success.
  */
 void
-ocq_procedure_require_primary(const char *procedure)
+ocq_procedure_require_writable(const char *procedure)
 {
+	if (!XactReadOnly)
+		return;
 	if (RecoveryInProgress())
 		ereport(ERROR,
 				(errcode(OCQ_ERR_READ_ONLY_SERVER),
 				 errmsg("%s cannot run on a standby", procedure),
 				 errdetail("It writes, and this server replays what its primary writes."),
 				 errhint("Connect to the primary.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("%s cannot run in a read-only transaction", procedure),
+			 errdetail("It writes, and the transaction was begun to read only."),
+			 errhint("Begin it READ WRITE, and see the setting default_transaction_read_only.")));
 }
 
-/* ocq_procedure_begin connects to SPI; SPI_finish ends it. */
 void
 ocq_procedure_begin(FunctionCallInfo fcinfo)
 {

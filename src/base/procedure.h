@@ -10,7 +10,7 @@
 
 extern bool ocq_procedure_is_atomic(FunctionCallInfo fcinfo);
 extern void ocq_procedure_require_own_transactions(FunctionCallInfo fcinfo, const char *procedure);
-extern void ocq_procedure_require_primary(const char *procedure);
+extern void ocq_procedure_require_writable(const char *procedure);
 extern void ocq_procedure_begin(FunctionCallInfo fcinfo);
 extern void ocq_procedure_commit(FunctionCallInfo fcinfo);
 

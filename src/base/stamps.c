@@ -42,9 +42,9 @@
  *	  itself: it must neither take nor keep answers, nor may one whose snapshot is
  *	  older than the statement (REPEATABLE READ).  That is up to who keeps.
  *	- PREPARE TRANSACTION forgets what was announced; another session will commit it,
- *	  after a restart perhaps.  So COMMIT PREPARED is a writer of all subjects, and
- *	  so is a transaction of a subscription's worker that has no id: it may have
- *	  committed one.
+ *	  after a restart perhaps.  So COMMIT PREPARED of a transaction that has written
+ *	  our tables (prepared.c) is a writer of all subjects, and so is a transaction of
+ *	  a subscription's worker that has no id: it may have committed one.
  *	- Before a process with shared memory can disappear without its ABORT, the
  *	  postmaster restarts them all with new memory: nothing is kept any more.
  *	- On a standby others write; there are no stamps to be had.

@@ -40,15 +40,15 @@ check_type(const OcqMessage *message)
 			(errcode(OCQ_ERR_INVALID_ARGUMENT),
 			 errmsg("%s_type must not be null", ocq_bus_kind_name(message->kind)),
 			 errdetail("It says what the payload is sent to."),
-			 errhint("The types are: %s.", ocq_handler_types(message->kind))));
+			 errhint("The types that are built in are: %s.", ocq_handler_builtin_types(message->kind))));
 }
 
-/* find_registered returns the signature of the handler of a type that is not ours. */
-static char *
+/* find_registered returns the handler of a type that is not ours. */
+static OcqHandler *
 find_registered(const OcqMessage *message)
 {
 	bool		is_command = message->kind == OCQ_BUS_COMMAND;
-	char	   *handler = ocq_handler_find(message->kind, message->type);
+	OcqHandler *handler = ocq_handler_find(message->kind, message->type);
 
 	if (handler == NULL)
 		ereport(ERROR,
@@ -56,8 +56,8 @@ find_registered(const OcqMessage *message)
 				 errmsg("%s handler not found for \"%s\"", ocq_bus_kind_name(message->kind),
 						ocq_tenant_clip(VARDATA_ANY(message->type), VARSIZE_ANY_EXHDR(message->type))),
 				 errdetail("Types are compared byte by byte."),
-				 errhint("The types are: %s. %s_handler_register adds one.",
-						 ocq_handler_types(message->kind), ocq_bus_kind_name(message->kind))));
+				 errhint("The types that are built in are: %s. %s_handler_register adds one.",
+						 ocq_handler_builtin_types(message->kind), ocq_bus_kind_name(message->kind))));
 	return handler;
 }
 
@@ -68,7 +68,7 @@ dispatch(const OcqMessage *message)
 
 	if (builtin == NULL)
 	{
-		char	   *handler = find_registered(message);
+		OcqHandler *handler = find_registered(message);
 
 		ocq_payload_check_object(message);
 		return ocq_handler_call(handler, message);

@@ -74,12 +74,20 @@ extern const int ocq_bus_query_count;
 extern void ocq_bus_query_check(const OcqBuiltin *builtin, const OcqMessage *message);
 extern Jsonb *ocq_bus_query_run(const OcqBuiltin *builtin, const OcqMessage *message);
 
+/* A handler of a user's. */
+typedef struct OcqHandler
+{
+	char	   *signature;		/* the function's, with schemas */
+	Oid			owner;			/* who owned it when it was registered; InvalidOid: he is gone */
+	char	   *owner_name;		/* his name then */
+} OcqHandler;
+
 /* handlers.c */
 extern const char *ocq_bus_kind_name(OcqBusKind kind);
 extern const OcqBuiltin *ocq_builtin_find(OcqBusKind kind, const text *type);
-extern char *ocq_handler_find(OcqBusKind kind, text *type);
-extern char *ocq_handler_types(OcqBusKind kind);
-extern Jsonb *ocq_handler_call(const char *handler, const OcqMessage *message);
+extern OcqHandler *ocq_handler_find(OcqBusKind kind, text *type);
+extern char *ocq_handler_builtin_types(OcqBusKind kind);
+extern Jsonb *ocq_handler_call(const OcqHandler *handler, const OcqMessage *message);
 
 /* bus.c */
 extern void ocq_bus_check(const OcqMessage *message);

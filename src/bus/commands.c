@@ -13,6 +13,7 @@
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "base/procedure.h"
 #include "bus/bus.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
@@ -176,6 +177,7 @@ ocq_bus_command_run(const OcqBuiltin *builtin, const OcqMessage *message)
 	LOCAL_FCINFO(fcinfo, MAX_ARGS);
 
 	check_privilege(builtin);
+	ocq_procedure_require_writable(builtin->routine);
 	count = read_payload(builtin, message, payload);
 
 	InitFunctionCallInfoData(*fcinfo, NULL, count + NUM_OPTIONAL_ARGS, InvalidOid, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/procedure.h"
 #include "base/scope.h"
 #include "bus/future.h"
 #include "catalog/pg_type.h"
@@ -119,6 +120,7 @@ send_async(OcqBusKind kind, FunctionCallInfo fcinfo)
 	OcqMessage	message = ocq_bus_message(kind, fcinfo);
 	pg_uuid_t  *id = DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
 
+	ocq_procedure_require_writable(kind == OCQ_BUS_COMMAND ? "command_send_async" : "query_send_async");
 	check_role(GetSessionUserId(), GetUserId());
 	ocq_bus_check(&message);
 	insert(&message, id, GetSessionUserId(), GetUserId());
@@ -448,6 +450,7 @@ ocq_future_cancel(PG_FUNCTION_ARGS)
 	bool		cancelled;
 	OcqScope	scope;
 
+	ocq_procedure_require_writable("future_cancel");
 	(void) read_future(id);
 	ocq_scope_enter(&scope);
 	cancelled = ocq_statement_run(&cancel_future, values, NULL) > 0;

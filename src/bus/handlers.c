@@ -3,9 +3,10 @@
  *	  Which handlers there are, and calling those that users have registered.
  *
  * A registration names its function by schema, name and argument types, never by
- * OID, so that it survives a dump.  Only the owner registers, as the function is
- * going to run as each caller; it needs a caller's EXECUTE privilege like any
- * other.
+ * OID, so that it survives a dump and a new version of the function.  It also says
+ * whose the function is: a function of the same name that somebody else has made is
+ * not called, as it would run as each caller.  Who may register does so for
+ * functions of his own; a caller needs EXECUTE on them like on any other.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,6 +14,8 @@
 #include "access/htup_details.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "base/procedure.h"
+#include "base/role.h"
 #include "base/scope.h"
 #include "bus/bus.h"
 #include "catalog/objectaccess.h"
@@ -39,18 +42,18 @@ PG_FUNCTION_INFO_V1(ocq_query_handler_unregister);
 PG_FUNCTION_INFO_V1(ocq_bus_builtin_handlers);
 
 static OcqStatement select_handler =
-OCQ_STATEMENT("SELECT handler FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2",
+OCQ_STATEMENT("SELECT handler, owner, owner_oid, cluster FROM order_cqrs.bus_registration"
+			  " WHERE kind = $1 AND type = $2",
 			  TEXTOID, TEXTOID);
-
-static OcqStatement select_types =
-OCQ_STATEMENT("SELECT type FROM order_cqrs.bus_registration WHERE kind = $1 ORDER BY type", TEXTOID);
 
 /* It returns the handler that there is, also if that is another one. */
 static OcqStatement insert_handler =
-OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r (kind, type, handler, registered_by)"
-			  " VALUES ($1, $2, $3, $4)"
-			  " ON CONFLICT (kind, type) DO UPDATE SET handler = r.handler RETURNING handler",
-			  TEXTOID, TEXTOID, TEXTOID, TEXTOID);
+OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r"
+			  " (kind, type, handler, owner, owner_oid, cluster, registered_by)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+			  " ON CONFLICT (kind, type) DO UPDATE SET handler = r.handler"
+			  " RETURNING handler, owner, owner_oid, cluster",
+			  TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, INT8OID, TEXTOID);
 
 static OcqStatement delete_handler =
 OCQ_STATEMENT("DELETE FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2", TEXTOID, TEXTOID);
@@ -86,65 +89,103 @@ ocq_builtin_find(OcqBusKind kind, const text *type)
 	return NULL;
 }
 
-/* ocq_handler_find returns the signature of a registered handler, or NULL. */
-char *
+/* read_handler reads a row of the last statement, into the caller's memory. */
+static OcqHandler *
+read_handler(MemoryContext context)
+{
+	OcqHandler *handler = MemoryContextAlloc(context, sizeof(OcqHandler));
+
+	handler->signature = MemoryContextStrdup(context, TextDatumGetCString(ocq_row_datum(0, 1)));
+	handler->owner_name = MemoryContextStrdup(context, TextDatumGetCString(ocq_row_datum(0, 2)));
+	handler->owner = ocq_role_find(handler->owner_name, DatumGetObjectId(ocq_row_datum(0, 3)),
+								   DatumGetInt64(ocq_row_datum(0, 4)));
+	return handler;
+}
+
+/* ocq_handler_find returns a registered handler, or NULL. */
+OcqHandler *
 ocq_handler_find(OcqBusKind kind, text *type)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[] = {CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type)};
-	char	   *handler = NULL;
+	OcqHandler *handler = NULL;
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
 	if (ocq_statement_run(&select_handler, values, NULL) > 0)
-		handler = MemoryContextStrdup(caller, TextDatumGetCString(ocq_row_datum(0, 1)));
+		handler = read_handler(caller);
 	ocq_scope_leave(&scope);
 	return handler;
 }
 
-/* ocq_handler_types returns a list for a message. */
+/* ocq_handler_builtin_types returns a list for a message; what users have registered is not for everybody. */
 char *
-ocq_handler_types(OcqBusKind kind)
+ocq_handler_builtin_types(OcqBusKind kind)
 {
-	Datum		values[] = {CStringGetTextDatum(ocq_bus_kind_name(kind))};
 	StringInfoData types;
-	OcqScope	scope;
 	int			count;
 	const OcqBuiltin *all = builtins(kind, &count);
-	uint64		rows;
 
 	initStringInfo(&types);
 	for (int i = 0; i < count; i++)
 		appendStringInfo(&types, "%s%s", i == 0 ? "" : ", ", all[i].type);
-	ocq_scope_enter(&scope);
-	rows = ocq_statement_run(&select_types, values, NULL);
-	for (uint64 row = 0; row < rows; row++)
-		appendStringInfo(&types, ", %s", TextDatumGetCString(ocq_row_datum(row, 1)));
-	ocq_scope_leave(&scope);
 	return types.data;
+}
+
+static Oid
+owner_of(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", function)));
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+check_owner(Oid function, const OcqHandler *handler, const OcqMessage *message)
+{
+	Oid			owner = owner_of(function);
+
+	if (owner == handler->owner)
+		return;
+	ereport(ERROR,
+			(errcode(OCQ_ERR_HANDLER_OWNER),
+			 errmsg("function %s has changed hands", handler->signature),
+			 errdetail("It was registered as the handler of %s \"%s\" when role \"%s\" owned it; now it is owned by \"%s\".",
+					   ocq_bus_kind_name(message->kind), text_to_cstring(message->type),
+					   handler->owner_name, GetUserNameFromId(owner, false)),
+			 errhint("If the new owner can be trusted with all callers, have the owner of the extension call %s_handler_unregister and %s_handler_register.",
+					 ocq_bus_kind_name(message->kind), ocq_bus_kind_name(message->kind))));
 }
 
 /* find_function looks as the caller: a schema that he may not use is an error of PostgreSQL's. */
 static Oid
-find_function(const char *handler, const OcqMessage *message)
+find_function(const OcqHandler *handler, const OcqMessage *message)
 {
 	LOCAL_FCINFO(fcinfo, 1);
 	Oid			function;
 
 	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0] = (NullableDatum) {CStringGetTextDatum(handler), false};
+	fcinfo->args[0] = (NullableDatum) {CStringGetTextDatum(handler->signature), false};
 	function = DatumGetObjectId(to_regprocedure(fcinfo));
 	if (fcinfo->isnull)
 		ereport(ERROR,
 				(errcode(message->kind == OCQ_BUS_COMMAND ?
 						 OCQ_ERR_NO_COMMAND_HANDLER : OCQ_ERR_NO_QUERY_HANDLER),
-				 errmsg("function %s does not exist", handler),
+				 errmsg("function %s does not exist", handler->signature),
 				 errdetail("It is registered as the handler of %s \"%s\".",
 						   ocq_bus_kind_name(message->kind), text_to_cstring(message->type)),
 				 errhint("Create it again, or have the owner of the extension call %s_handler_unregister.",
 						 ocq_bus_kind_name(message->kind))));
+	check_owner(function, handler, message);
 	if (!ocq_may_execute(function, GetUserId()))
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, handler);
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, handler->signature);
 	InvokeFunctionExecuteHook(function);
 	return function;
 }
@@ -189,7 +230,7 @@ call(Oid function, Jsonb *payload, Jsonb *context)
  * goes to that tenant, too.
  */
 Jsonb *
-ocq_handler_call(const char *handler, const OcqMessage *message)
+ocq_handler_call(const OcqHandler *handler, const OcqMessage *message)
 {
 	text	   *tenant_id = ocq_tenant_of(message->tenant_id);
 	Oid			function = find_function(handler, message);
@@ -273,37 +314,77 @@ function_argument(FunctionCallInfo fcinfo)
 	return PG_GETARG_OID(1);
 }
 
-/* Registering the same handler again changes nothing, so that scripts can be repeated. */
-static Datum
-register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
+static void
+require_own_function(Oid function, const char *signature)
 {
-	text	   *type = type_argument(kind, fcinfo);
-	char	   *signature = check_function(function_argument(fcinfo));
+	Oid			owner = owner_of(function);
+
+	if (ocq_role_acts_for(owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of function %s", signature),
+			 errdetail("It is owned by \"%s\".", GetUserNameFromId(owner, false)),
+			 errhint("Register functions of your own, or have the owner of the extension register it.")));
+}
+
+static OcqHandler *
+insert_registration(OcqBusKind kind, text *type, Oid function, const char *signature)
+{
+	Oid			owner = owner_of(function);
 	Datum		values[] = {
 		CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type), CStringGetTextDatum(signature),
-		CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))
+		CStringGetTextDatum(GetUserNameFromId(owner, false)), ObjectIdGetDatum(owner),
+		Int64GetDatum(ocq_role_cluster()), CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))
 	};
-	OcqScope	scope;
-	OcqContent	content = {0};		/* another session may have removed what it says */
-	char	   *present;
 
-	ocq_scope_enter(&scope);
-	ocq_restore_has_content(&content, "bus_registration");
 	if (ocq_restore_run_own(&insert_handler, values, NULL) == 0)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_HANDLER_REFUSED),
 				 errmsg("the handler of %s \"%s\" was not registered", ocq_bus_kind_name(kind), text_to_cstring(type)),
 				 errdetail("The row was not inserted."),
 				 errhint("Look for a trigger or a rule on order_cqrs.bus_registration that drops rows.")));
-	present = TextDatumGetCString(ocq_row_datum(0, 1));
-	if (strcmp(present, signature) != 0)
+	return read_handler(CurrentMemoryContext);
+}
+
+/* Registering the same handler again changes nothing, so that scripts can be repeated. */
+static Datum
+register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
+{
+	text	   *type = type_argument(kind, fcinfo);
+	Oid			function = function_argument(fcinfo);
+	char	   *signature = check_function(function);
+	OcqContent	content = {0};		/* another session may have removed what it says */
+	OcqHandler *present;
+	OcqScope	scope;
+
+	require_own_function(function, signature);
+	ocq_procedure_require_writable("a handler's registration");
+	ocq_scope_enter(&scope);
+	ocq_restore_has_content(&content, "bus_registration");
+	present = insert_registration(kind, type, function, signature);
+	if (strcmp(present->signature, signature) != 0 || present->owner != owner_of(function))
 		ereport(ERROR,
 				(errcode(OCQ_ERR_HANDLER_REFUSED),
 				 errmsg("%s \"%s\" has a handler already", ocq_bus_kind_name(kind), text_to_cstring(type)),
-				 errdetail("It is function %s.", present),
+				 errdetail("It is function %s of role \"%s\".", present->signature, present->owner_name),
 				 errhint("Call %s_handler_unregister first.", ocq_bus_kind_name(kind))));
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();
+}
+
+static void
+require_own_registration(OcqBusKind kind, text *type)
+{
+	OcqHandler *handler = ocq_handler_find(kind, type);
+
+	if (handler == NULL || ocq_role_acts_for(handler->owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of the handler of %s \"%s\"", ocq_bus_kind_name(kind), text_to_cstring(type)),
+			 errdetail("It is function %s of role \"%s\".", handler->signature, handler->owner_name),
+			 errhint("Have that role, or the owner of the extension, unregister it.")));
 }
 
 static Datum
@@ -313,6 +394,8 @@ unregister_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 	Datum		values[] = {CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type)};
 	OcqScope	scope;
 
+	require_own_registration(kind, type);
+	ocq_procedure_require_writable("a handler's unregistration");
 	ocq_scope_enter(&scope);
 	if (ocq_statement_run(&delete_handler, values, NULL) == 0)
 		ereport(ERROR,

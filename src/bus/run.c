@@ -326,7 +326,7 @@ ocq_future_run(PG_FUNCTION_ARGS)
 	MemoryContext context;
 	bool		more = true;
 
-	ocq_procedure_require_primary("future_run");
+	ocq_procedure_require_writable("future_run");
 	ocq_procedure_require_own_transactions(fcinfo, "future_run");
 	ocq_procedure_begin(fcinfo);
 	context = AllocSetContextCreate(CurrentMemoryContext, "order_cqrs future_run", ALLOCSET_DEFAULT_SIZES);

@@ -465,6 +465,7 @@ ocq_projection_audit(PG_FUNCTION_ARGS)
 	const OcqProjection *only = PG_ARGISNULL(0) ? NULL :
 		ocq_projection_argument(fcinfo);
 
+	ocq_procedure_require_writable("projection_audit");
 	ocq_sync_require_read_committed();
 	ocq_procedure_begin(fcinfo);
 	for (int i = 0; i < ocq_projection_count(); i++)

@@ -101,7 +101,7 @@ ocq_projection_sync(PG_FUNCTION_ARGS)
 	const OcqProjection *only = PG_ARGISNULL(0) ? NULL : ocq_projection_argument(fcinfo);
 	int64		horizon;
 
-	ocq_procedure_require_primary("projection_sync");
+	ocq_procedure_require_writable("projection_sync");
 	ocq_procedure_begin(fcinfo);
 	horizon = horizon_now();
 	for (int i = 0; i < ocq_projection_count(); i++)
@@ -161,7 +161,7 @@ ocq_projection_pause(PG_FUNCTION_ARGS)
 {
 	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 
-	ocq_procedure_require_primary("projection_pause");
+	ocq_procedure_require_writable("projection_pause");
 	refuse_if_always_sync(projection, "paused");
 	(void) set_status(projection, "paused");
 	PG_RETURN_VOID();
@@ -178,7 +178,7 @@ ocq_projection_resume(PG_FUNCTION_ARGS)
 	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	OcqProjectionState before;
 
-	ocq_procedure_require_primary("projection_resume");
+	ocq_procedure_require_writable("projection_resume");
 	ocq_procedure_begin(fcinfo);
 	before = set_status(projection, "running");
 	ocq_append_wake_at_commit();
@@ -247,7 +247,7 @@ ocq_projection_set_mode(PG_FUNCTION_ARGS)
 	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	bool		to_sync = mode_argument(fcinfo);
 
-	ocq_procedure_require_primary("projection_set_mode");
+	ocq_procedure_require_writable("projection_set_mode");
 	if (!to_sync)
 		refuse_if_always_sync(projection, "async");
 	ocq_procedure_require_own_transactions(fcinfo, "projection_set_mode");
@@ -382,7 +382,7 @@ ocq_projection_rebuild(PG_FUNCTION_ARGS)
 	const OcqProjection *projection = ocq_projection_argument(fcinfo);
 	Differing	differing = {.context = CurrentMemoryContext};
 
-	ocq_procedure_require_primary("projection_rebuild");
+	ocq_procedure_require_writable("projection_rebuild");
 	ocq_procedure_require_own_transactions(fcinfo, "projection_rebuild");
 	ocq_sync_require_read_committed();
 

@@ -32,7 +32,9 @@ COMMENT ON FUNCTION projection_verify(text)
 
 CREATE VIEW projection_status AS
     SELECT s.projection_name, s.mode, s.status, s.last_position,
-           l.events AS lag_events, coalesce(pg_catalog.round(l.seconds, 3), 0) AS lag_seconds,
+           CASE WHEN p.is_checked THEN 0 ELSE l.events END AS lag_events,
+           CASE WHEN p.is_checked THEN 0 ELSE coalesce(pg_catalog.round(l.seconds, 3), 0) END AS lag_seconds,
+           CASE WHEN p.is_checked THEN l.events ELSE 0 END AS unchecked_events,
            s.last_processed_time, s.last_event_count, s.events_total, s.repaired_total, s.renewed_total,
            s.last_error, s.failed_position, s.attempts,
            (SELECT pg_catalog.max(l.to_position) FROM order_cqrs.projection_ledger l
@@ -42,6 +44,7 @@ CREATE VIEW projection_status AS
               FROM pg_catalog.pg_subscription_rel r JOIN pg_catalog.pg_subscription b ON b.oid = r.srsubid
              WHERE r.srrelid = 'order_cqrs.events'::regclass HAVING pg_catalog.count(*) > 0) AS problem
       FROM order_cqrs.projection_state s,
+           LATERAL (SELECT s.mode = 'sync' AND s.status = 'running' AS is_checked) AS p,
            LATERAL (SELECT pg_catalog.count(*) AS events,
                            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(e.occurred_at)) AS seconds
                       FROM order_cqrs.events e
@@ -54,8 +57,9 @@ CREATE VIEW projection_status AS
                                ELSE '{Order}' END::text[])) AS l
      ORDER BY s.projection_name;
 COMMENT ON VIEW projection_status IS 'How the projections are doing';
-COMMENT ON COLUMN projection_status.lag_events IS 'Committed events beyond the checkpoint; of a sync projection, events that the worker has not looked over yet';
+COMMENT ON COLUMN projection_status.lag_events IS 'Committed events that are not in the read tables yet; a sync projection has them at once, unless it is paused or has failed';
 COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';
+COMMENT ON COLUMN projection_status.unchecked_events IS 'Events that a sync projection has handled with their commands, and that the worker has not looked over yet';
 COMMENT ON COLUMN projection_status.audited_position IS 'Up to where what the projection has handled was compared with the log; NULL while it was never async';
 COMMENT ON COLUMN projection_status.problem IS 'Why the projection cannot do its work on this server; NULL if all is well';
 COMMENT ON COLUMN projection_status.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';

@@ -413,7 +413,7 @@ ocq_saga_run(PG_FUNCTION_ARGS)
 {
 	OcqSagaTasks tasks;
 
-	ocq_procedure_require_primary("saga_run");
+	ocq_procedure_require_writable("saga_run");
 	refuse_stale_snapshot();
 	ocq_procedure_begin(fcinfo);
 	ocq_saga_audit(0);
@@ -445,7 +445,7 @@ ocq_saga_retry(PG_FUNCTION_ARGS)
 	OcqSagaRecord record;
 	OcqScope	scope;
 
-	ocq_procedure_require_primary("saga_retry");
+	ocq_procedure_require_writable("saga_retry");
 	ocq_procedure_require_own_transactions(fcinfo, "saga_retry");
 	order.tenant_id = ocq_tenant_resolve(fcinfo, 1);
 	order.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER);

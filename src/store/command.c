@@ -18,13 +18,16 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "base/errors.h"
+#include "base/procedure.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "store/command.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 /* Positions of the optional arguments, from the first of them. */
@@ -83,6 +86,13 @@ read_metadata(OcqEnvelope *envelope, Jsonb *metadata)
 	envelope->causation_id = metadata_uuid(metadata, "causation_id");
 }
 
+/* routine_name is for messages; a command that comes over the bus has no call of its own. */
+static const char *
+routine_name(FunctionCallInfo fcinfo)
+{
+	return fcinfo->flinfo == NULL ? "the command" : get_func_name(fcinfo->flinfo->fn_oid);
+}
+
 /*
  * ocq_command_begin reads the optional arguments, which start at argument
  * first_optional, enters the scope and locks the stream.
@@ -95,6 +105,8 @@ ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_option
 	int			command_id = first_optional + ARG_COMMAND_ID;
 	int			metadata = first_optional + ARG_METADATA;
 
+	if (XactReadOnly)
+		ocq_procedure_require_writable(routine_name(fcinfo));
 	memset(command, 0, sizeof(OcqCommand));
 	command->stream.tenant_id = ocq_tenant_resolve(fcinfo, first_optional + ARG_TENANT_ID);
 	command->stream.aggregate_type = cstring_to_text(aggregate_type);

@@ -39,6 +39,7 @@
 #include "access/xact.h"
 #include "base/catalog.h"
 #include "base/errors.h"
+#include "base/procedure.h"
 #include "base/scope.h"
 #include "base/statement.h"
 #include "catalog/pg_trigger.h"
@@ -622,6 +623,7 @@ ocq_restore_end(PG_FUNCTION_ARGS)
 {
 	OcqScope	scope;
 
+	ocq_procedure_require_writable("restore_end");
 	ocq_scope_enter(&scope);
 	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
 	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);

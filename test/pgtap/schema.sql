@@ -87,7 +87,7 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.payments')$$, ARRAY[
 SELECT columns_are('order_cqrs', 'payment_requests', ARRAY['tenant_id', 'order_id', 'customer_id', 'amount',
     'requested_at', 'version']);
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_registration')$$, ARRAY[
-    'kind text', 'type text C', 'handler text', 'registered_by text', 'registered_at timestamp with time zone'],
+    'kind text', 'type text C', 'handler text', 'owner text C', 'owner_oid oid', 'cluster bigint', 'registered_by text', 'registered_at timestamp with time zone'],
     'columns of bus_registration');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'id uuid', 'number bigint', 'kind text', 'type text C', 'payload jsonb', 'command_id uuid null',
@@ -104,7 +104,7 @@ SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale',
     'size_bytes']);
 SELECT columns_are('order_cqrs', 'bus_handlers', ARRAY['kind', 'type', 'handler', 'is_builtin', 'parameters']);
 SELECT columns_are('order_cqrs', 'projection_status', ARRAY['projection_name', 'mode', 'status', 'last_position',
-    'lag_events', 'lag_seconds', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
+    'lag_events', 'lag_seconds', 'unchecked_events', 'last_processed_time', 'last_event_count', 'events_total', 'repaired_total',
     'renewed_total', 'last_error', 'failed_position', 'attempts', 'audited_position', 'problem']);
 SELECT columns_are('order_cqrs', 'event_horizon_wait', ARRAY['pid', 'prepared_transaction', 'user_name',
     'application_name', 'state', 'since', 'waited']);

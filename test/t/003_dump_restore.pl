@@ -93,7 +93,7 @@ sub check_restored
 	if ($params{is_served})
 	{
 		ok($node->poll_query_until($database,
-				"SELECT sum(lag_events) = 0 FROM order_cqrs.projection_status WHERE status <> 'paused'"),
+				"SELECT sum(lag_events + unchecked_events) = 0 FROM order_cqrs.projection_status WHERE status <> 'paused'"),
 			"$name: the workers catch up");
 	}
 	else

@@ -269,6 +269,48 @@ is(finish_client($waiting), '', 'the commit goes on');
 is($node->safe_psql('shop', $page), $node->safe_psql('shop', $found), 'and is in the answer');
 ok_serves('after a commit that had to wait');
 
+# Whoever has nothing to do with the extension can neither keep the cache from answering nor empty it.
+$node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN');
+my $stranger = start_client(<<'SQL', '-c role=stranger');
+BEGIN;
+SAVEPOINT s;
+COMMIT PREPARED 'nosuch';
+ROLLBACK TO s;
+DROP DATABASE shop;
+ROLLBACK TO s;
+SELECT pg_sleep(1000);
+SQL
+$node->poll_query_until('shop', "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+  or die 'the stranger does not sleep';
+ok_serves('beside a transaction in which COMMIT PREPARED has failed');
+
+my $before = stats('hits');
+finish_client(start_client(<<'SQL', '-c role=stranger'));
+COMMIT PREPARED 'nosuch';
+DROP DATABASE nosuch;
+DROP DATABASE postgres;
+BEGIN;
+CREATE TEMP TABLE mine ();
+DROP TABLE mine;
+PREPARE TRANSACTION 'mine';
+BEGIN;
+SELECT set_config('application_name', 'prepared', true);
+PREPARE TRANSACTION 'mine';
+COMMIT PREPARED 'mine';
+SQL
+is(differences(), '', 'what the stranger has tried is no matter for the answers');
+is(stats("hits - $before"), $orders + 1, 'all of which still come from the cache');
+is($node->safe_psql('shop', 'SELECT count(*) FROM pg_prepared_xacts'), 0, 'his own prepared transaction is committed');
+$before = stats('hits');
+$node->safe_psql('shop', "BEGIN; CALL order_cqrs.order_update('o1', checker.pens(7, 1)); PREPARE TRANSACTION 'order'");
+like(finish_client(start_client("COMMIT PREPARED 'order'", '-c role=stranger')), qr/permission denied/, 'another one he may not commit');
+is(differences(), '', 'nor does his attempt change an answer');
+is(stats("hits - $before"), $orders + 1, 'or drop one from the cache');
+$node->safe_psql('shop', "COMMIT PREPARED 'order'");
+is($node->safe_psql('shop', "SELECT total_amount FROM order_cqrs.order_get('o1')"), '7', 'once it is committed it is in the answer');
+$node->safe_psql('shop', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+finish_client($stranger);
+
 # The worker writes the read tables.
 foreach my $projection ('order_view', 'order_summary_view')
 {

@@ -160,7 +160,7 @@ sub wait_projected
 	my ($node, $database, $projection) = @_;
 	my $which = defined $projection ? "projection_name = '$projection'" : 'true';
 	return $node->poll_query_until($database,
-		"SELECT sum(lag_events) = 0 FROM order_cqrs.projection_status WHERE $which");
+		"SELECT sum(lag_events + unchecked_events) = 0 FROM order_cqrs.projection_status WHERE $which");
 }
 
 # wait_row NODE, DATABASE, QUERY returns what a query returns once that is something. Nothing lies between the look that

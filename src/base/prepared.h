@@ -1,0 +1,11 @@
+/*-------------------------------------------------------------------------
+ * prepared.h
+ *	  What COMMIT PREPARED is about to commit.
+ *-------------------------------------------------------------------------
+ */
+#ifndef OCQ_BASE_PREPARED_H
+#define OCQ_BASE_PREPARED_H
+
+extern bool ocq_prepared_writes_ours(const char *gid);
+
+#endif							/* OCQ_BASE_PREPARED_H */
