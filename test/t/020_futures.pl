@@ -200,6 +200,9 @@ SQL
 SELECT count(*) = 1 FROM pg_stat_activity
  WHERE usename = 'clerk' AND backend_type = 'client backend' AND wait_event_type = 'Extension'
 SQL
+	is($node->safe_psql('shop', q(SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+		WHERE l.relation = 'order_cqrs.bus_future'::regclass AND a.usename = 'clerk' AND a.backend_type = 'client backend')),
+		'0', 'who waits keeps no lock on the table');
 	sleep 1;
 	like(refused_as('clerk', "SELECT future_get('$id', '10 ms');"), qr/ERROR:  OC502/, 'a timeout ends the wait');
 	like(refused_as('clerk', "SET statement_timeout = '50ms'; SELECT future_get('$id');"), qr/ERROR:  57014/,

@@ -210,8 +210,8 @@ sub test_shares
 # A role whose workers cannot start costs less and less.
 sub test_broken
 {
-	$node->safe_psql('postgres', q(ALTER ROLE broken SET session_preload_libraries = 'no_such_library'));
 	my ($id) = sent('broken', 'Who', '{}');
+	$node->safe_psql('postgres', q(ALTER ROLE broken SET session_preload_libraries = 'no_such_library'));
 	my $offset = log_end($node);
 	my @times;
 
