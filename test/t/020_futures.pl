@@ -273,6 +273,9 @@ sub test_capacity
 	like(refused_as('clerk', "SELECT future_get('$waiting[2]');"), qr/ERROR:  OC503/, 'but what was taken back');
 	$running->quit;
 
+	set_and_reload($node, 'order_cqrs.queue_capacity' => 1000);
+	$node->poll_query_until('shop', "SELECT setting = '1000' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'");
+
 	# No one user keeps the place for himself.
 	(my $id, $other) = split /\n/, as('postgres', <<'SQL');
 SET SESSION AUTHORIZATION clerk;
@@ -283,7 +286,6 @@ SQL
 	is(as('postgres', "SELECT future_get('$other', '30 s')->>'session'; SELECT future_status('$id')"),
 		"other\nwaiting", 'a user gives way after a second');
 	as('clerk', "SELECT future_get('$id', '30 s')");
-	set_and_reload($node, 'order_cqrs.queue_capacity' => 1000);
 	ok(empty_pool(), 'bus_workers = 0 ends the pool');
 	$id = sent('clerk', 'Who', '{}');
 	is(as('clerk', "SELECT future_status('$id'); CALL future_run(); SELECT future_get('$id')->>'type'"),
@@ -345,8 +347,8 @@ sub test_restart
 	is(as('clerk', "SELECT future_get('$id', '30 s')->>'version'"), '1', 'and is run then');
 	like(refused_as('postgres', "SELECT future_get('$gone', '30 s');"), qr/ERROR:  28000: role "gone" is not permitted to log in/,
 		'a future that nobody can log in for fails');
-	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET status = 'waiting' WHERE id = '$gone'");
 	$node->safe_psql('shop', 'DROP OWNED BY gone; DROP ROLE gone');
+	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET status = 'waiting' WHERE id = '$gone'");
 	set_and_reload($node, 'log_min_messages' => 'warning');
 	ok(wait_status($gone, 'failed'), 'so does one whose sender does not exist any more');
 	like(refused_as('postgres', "SELECT future_get('$gone');"), qr/ERROR:  OC506/, 'with an error of its own');
