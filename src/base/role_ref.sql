@@ -3,11 +3,11 @@
 CREATE TYPE role_ref;
 
 CREATE FUNCTION role_ref_in(cstring) RETURNS role_ref
-    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ocq_role_ref_in';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ocq_role_ref_in';
 COMMENT ON FUNCTION role_ref_in(cstring) IS 'Input function of role_ref';
 
 CREATE FUNCTION role_ref_out(role_ref) RETURNS cstring
-    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ocq_role_ref_out';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ocq_role_ref_out';
 COMMENT ON FUNCTION role_ref_out(role_ref) IS 'Output function of role_ref';
 
 CREATE TYPE role_ref (INPUT = role_ref_in, OUTPUT = role_ref_out, LIKE = oid);
