@@ -49,12 +49,8 @@
 /* While there is no slot for a worker, so often. */
 #define SLOT_MS 500
 
-/*
- * A role whose worker has failed before it could look for futures is not served for so
- * long; twice as long each time that this happens in a row, so many times.
- */
+/* A role whose worker has failed before it could look for futures is not served for so long. */
 #define PAUSE_MS 5000
-#define MAX_DOUBLINGS 6
 
 /* A place in the pool; a worker that an earlier runner has started has no handle. */
 typedef struct Place
@@ -62,7 +58,6 @@ typedef struct Place
 	BackgroundWorkerHandle *handle;
 	Oid			role;			/* that a worker was last started for */
 	TimestampTz pause_until;	/* of that role */
-	int			failures;		/* of that role's workers, in a row */
 } Place;
 
 static Place places[OCQ_MAX_BUS_WORKERS];
@@ -80,20 +75,6 @@ static bool out_of_slots = false;	/* a worker could not be started */
 /* A worker has ended since that round. */
 static bool has_reaped = false;
 
-/* note_end has the role of a place wait if its worker has failed before it could do anything. */
-static void
-note_end(Place *place, bool is_proven)
-{
-	if (is_proven)
-	{
-		place->failures = 0;
-		return;
-	}
-	place->pause_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 PAUSE_MS << Min(place->failures, MAX_DOUBLINGS));
-	place->failures++;
-}
-
 static void
 reap(void)
 {
@@ -106,7 +87,8 @@ reap(void)
 			continue;
 		pfree(places[i].handle);
 		places[i].handle = NULL;
-		note_end(&places[i], ocq_database_is_proven(OCQ_FIRST_POOL + i));
+		if (!ocq_database_is_proven(OCQ_FIRST_POOL + i))
+			places[i].pause_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
 		has_reaped = true;
 	}
 }
@@ -158,17 +140,6 @@ most_of_one_role(void)
 	return Max(ocq_bus_workers - 1, 1);
 }
 
-static int
-failures_of(Oid role)
-{
-	int			failures = 0;
-
-	for (int i = 0; i < OCQ_MAX_BUS_WORKERS; i++)
-		if (places[i].role == role)
-			failures = Max(failures, places[i].failures);
-	return failures;
-}
-
 static void
 warn_of_slots(void)
 {
@@ -199,7 +170,7 @@ start(Oid role)
 		started = ocq_process_start(MyDatabaseId, process, &places[i].handle);
 		MemoryContextSwitchTo(old);
 		if (started)
-			places[i] = (Place) {places[i].handle, role, 0, failures_of(role)};
+			places[i] = (Place) {places[i].handle, role, 0};
 		else
 		{
 			places[i].handle = NULL;
