@@ -14,6 +14,7 @@ OBJS = \
 	src/base/prepared.o \
 	src/base/procedure.o \
 	src/base/role.o \
+	src/base/role_ref.o \
 	src/base/scope.o \
 	src/base/shape.o \
 	src/base/stamps.o \
@@ -100,6 +101,7 @@ OBJS = \
 # The install script is these fragments, in this order.
 SQL_FRAGMENTS = \
 	src/base/install.sql \
+	src/base/role_ref.sql \
 	src/store/events.sql \
 	src/store/functions.sql \
 	src/reference/reference.sql \

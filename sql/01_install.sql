@@ -11,22 +11,23 @@ SELECT object FROM (
 	  FROM pg_depend
 	 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
 	   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'order_cqrs')
-	   AND (classid <> 'pg_type'::regclass OR objid = 'order_cqrs.identifier'::regtype)) AS o
+	   AND (classid <> 'pg_type'::regclass OR objid IN ('order_cqrs.identifier'::regtype, 'order_cqrs.role_ref'::regtype))) AS o
  ORDER BY object;
 \pset format aligned
 SELECT count(*) AS elsewhere
   FROM pg_depend, pg_identify_object(classid, objid, 0)
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'order_cqrs')
-   AND schema IS DISTINCT FROM 'order_cqrs';
+   AND schema IS DISTINCT FROM 'order_cqrs'
+   AND classid <> 'pg_cast'::regclass;	-- it has no schema
 
--- Every relation, routine and domain says what it is for.
+-- Every relation, routine and type says what it is for.
 SELECT pg_describe_object(classid, objid, 0) AS without_comment
   FROM pg_depend d
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'order_cqrs')
    AND (classid IN ('pg_class'::regclass, 'pg_proc'::regclass)
-        OR objid = 'order_cqrs.identifier'::regtype)
+        OR objid IN ('order_cqrs.identifier'::regtype, 'order_cqrs.role_ref'::regtype))
    AND objid NOT IN (SELECT oid FROM pg_class WHERE relkind = 'S')
    AND obj_description(objid, classid::regclass::name) IS NULL;
 

@@ -33,7 +33,7 @@ SELECT command_send_async('CreateOrder', '{"order_id": "o1", "customer_id": "c",
 SELECT query_send_async('GetOrder', '{"order_id": "o1"}') AS get \gset
 SELECT query_send_async('Null', '{}') AS null \gset
 SELECT future_status(:'create'), future_status(:'get');
-SELECT kind, type, payload, command_id = id, tenant_id, session_role = session_user, role = current_user, status, attempts,
+SELECT kind, type, payload, command_id = id, tenant_id, session_role::text = quote_ident(session_user), role::text = quote_ident(current_user), status, attempts,
        created_at IS NULL, started_at IS NULL, finished_at IS NULL
   FROM bus_future WHERE status = 'waiting' ORDER BY number;
 SELECT count(*) FROM order_view WHERE order_id = 'o1' AND tenant_id = 'futures';
@@ -165,9 +165,93 @@ SET SESSION AUTHORIZATION regress_order_sender;
 SELECT tools.outcome('SELECT handlers.definer()') ~ '^42501: cannot send a future as role';
 RESET SESSION AUTHORIZATION;
 
--- The queue is bounded.  (Other tests may have left futures waiting: none here.)
+-- The sender is a role, and not its name: under a new name he sees and runs what he has sent, and whoever is given
+-- the old name does not.  One that was dropped is nobody.
+CREATE ROLE regress_order_old;
+GRANT USAGE ON SCHEMA order_cqrs, handlers, tools TO regress_order_old;
+SET SESSION AUTHORIZATION regress_order_old;
+SELECT command_send_async('Who', '{}') AS who \gset
+RESET SESSION AUTHORIZATION;
+ALTER ROLE regress_order_old RENAME TO regress_order_new;
+CREATE ROLE regress_order_old;
+GRANT USAGE ON SCHEMA order_cqrs, handlers, tools TO regress_order_old;
+SELECT session_role, role FROM bus_future WHERE id = :'who';
+SET SESSION AUTHORIZATION regress_order_old;
+SELECT future_status(:'who');
+CALL future_run();
+RESET SESSION AUTHORIZATION;
+SELECT future_status(:'who');
+SET SESSION AUTHORIZATION regress_order_new;
+CALL future_run();
+SELECT future_get(:'who', '10 s')->>'user';
+SELECT command_send_async('Who', '{}') AS gone \gset
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_order_new;
+DROP ROLE regress_order_new;
+ALTER ROLE regress_order_old RENAME TO regress_order_new;
+SELECT session_role, role, status FROM bus_future WHERE id IN (:'who', :'gone') ORDER BY number;
+SET SESSION AUTHORIZATION regress_order_new;
+SELECT future_status(:'who');
+CALL future_run();
+SELECT future_status(:'gone');
+RESET SESSION AUTHORIZATION;
+SELECT tools.outcome(format('SELECT future_get(%L)', :'gone'));
+-- The session user is there, and the role that he had is not.
+CREATE ROLE regress_order_hat;
+GRANT USAGE ON SCHEMA order_cqrs, handlers TO regress_order_hat;
+SET ROLE regress_order_hat;
+SELECT command_send_async('Who', '{}') AS hat \gset
+RESET ROLE;
+DROP OWNED BY regress_order_hat;
+DROP ROLE regress_order_hat;
+CREATE ROLE regress_order_hat;
+GRANT USAGE ON SCHEMA order_cqrs TO regress_order_hat;
+SET ROLE regress_order_hat;
+SELECT future_status(:'hat');
+CALL future_run();
+RESET ROLE;
+SELECT future_cancel(:'hat');
+DROP OWNED BY regress_order_new, regress_order_hat;
+DROP ROLE regress_order_new, regress_order_hat;
+
+-- The text of a role_ref is what a dump holds of it.
+CREATE ROLE "regress Order -";
+CREATE TEMPORARY TABLE refs (r role_ref);
+INSERT INTO refs VALUES ('"regress Order -"'), ('regress_order_sender'), ('regress_order_none'), ('-'), ('REGRESS_ORDER_SENDER');
+DROP ROLE "regress Order -";
+INSERT INTO refs SELECT oid FROM pg_roles WHERE rolname = 'regress_order_other';
+SELECT r, r::oid = 0, r::oid::regrole::text = r::text FROM refs ORDER BY refs.ctid;
+SELECT tools.outcomes($$SELECT 'a.b'::order_cqrs.role_ref$$, $$SELECT ''::order_cqrs.role_ref$$, $$SELECT '"a'::order_cqrs.role_ref$$);
+
+-- Times are read, and written, as the sender does it.
+CREATE FUNCTION handlers.style(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('time', (payload->>'time')::timestamptz, 'text', (payload->>'time')::timestamptz::text, 'day', '2024-03-04'::date::text,
+		'interval', '1 day 02:00'::interval::text) $$;
+SELECT query_handler_register('Style', 'handlers.style(jsonb, jsonb)');
+SET TimeZone = 'Asia/Seoul';
+SET DateStyle = 'German';
+SET IntervalStyle = 'iso_8601';
+SELECT query_send('Style', '{"time": "02.03.2024 10:00"}') AS now, query_send_async('Style', '{"time": "02.03.2024 10:00"}') AS style \gset
+SET TimeZone = 'America/New_York';
+SET DateStyle = 'SQL, MDY';
+SET IntervalStyle = 'postgres';
+CALL future_run();
+SELECT future_get(:'style', '10 s'), future_get(:'style') = :'now';
+SELECT time_zone, date_style, interval_style FROM bus_future WHERE id = :'style';
+SHOW TimeZone;
+SET TIME ZONE INTERVAL '-08:30' HOUR TO MINUTE;
+SELECT query_send_async('Style', '{"time": "2024-03-02 10:00"}') AS style \gset
+RESET TimeZone;
+RESET DateStyle;
+RESET IntervalStyle;
+CALL future_run();
+SELECT future_get(:'style', '10 s');
+SELECT query_handler_unregister('Style');
+
+-- The queue is bounded, and so is each role's share: as many as are left free.  (Other tests may have left futures
+-- waiting: none here.)
 SELECT count(*) FROM bus_future WHERE status = 'waiting';
-SELECT setting AS capacity FROM pg_settings WHERE name = 'order_cqrs.queue_capacity' \gset
+SELECT (setting::int + 1) / 2 AS capacity FROM pg_settings WHERE name = 'order_cqrs.queue_capacity' \gset
 -- By those that wait, and not by those that were sent once and rolled back, or deleted.
 BEGIN;
 SELECT count(command_send_async('Who', '{}')) FROM generate_series(1, :capacity);
@@ -182,6 +266,21 @@ DELETE FROM bus_future WHERE status = 'waiting';
 SELECT count(command_send_async('Who', '{}')) FROM generate_series(1, :capacity);
 SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$);
 SELECT tools.outcome($$SELECT query_send_async('GetOrder', '{"order_id": "o1"}')$$);
+-- Others have a share of what is left.
+SET SESSION AUTHORIZATION regress_order_sender;
+SELECT count(command_send_async('Who', '{}')) = :capacity / 2 FROM generate_series(1, :capacity / 2);
+SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501: the share of role "regress_order_sender" in';
+SET SESSION AUTHORIZATION regress_order_other;
+SELECT count(command_send_async('Who', '{}')) = :capacity / 4 FROM generate_series(1, :capacity / 4);
+SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501: the share of role "regress_order_other" in';
+-- Those of one make no room for another, but for as many as they were.
+RESET SESSION AUTHORIZATION;
+SELECT count(*) FROM (SELECT future_cancel(id) AS is_cancelled FROM bus_future
+	WHERE status = 'waiting' AND session_role = 'regress_order_other'::role_ref OFFSET 0) AS c WHERE is_cancelled;
+SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501';
+SELECT count(*) FROM (SELECT future_cancel(id) AS is_cancelled FROM bus_future
+	WHERE status = 'waiting' AND session_role = 'regress_order_sender'::role_ref OFFSET 0) AS c WHERE is_cancelled;
+SELECT tools.outcome($$SELECT command_send_async('Who', '{}')$$) ~ '^OC501';
 -- A cancellation that is rolled back makes no room.
 BEGIN;
 SAVEPOINT s;

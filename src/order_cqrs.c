@@ -75,6 +75,11 @@ define_settings(void)
 							"A larger batch costs less per event and more memory.",
 							&ocq_batch_size, 10000, 1, 100000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.bus_lock_timeout",
+							"How long a future waits for a lock before it goes back to the queue.",
+							"It is in force for the workers that run futures; with 0 they wait without limit.",
+							&ocq_bus_lock_timeout, 5000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.bus_workers",
 							"Most processes that run the futures of one database at once.",
 							"They take their places from max_worker_processes; with 0 none run.",
@@ -103,8 +108,8 @@ define_settings(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.queue_capacity",
 							"Futures of one database that may wait to be run.",
-							"When so many wait, sending another is an error.",
-							&ocq_queue_capacity, 1000, 1, INT_MAX,
+							"A role may have as many waiting as are left free; sending another is an error.",
+							&ocq_queue_capacity, 2000, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	ocq_stock_define_settings();
 	DefineCustomIntVariable("order_cqrs.restore_timeout",

@@ -2,21 +2,25 @@
  * capacity.c
  *	  Whether another future may be sent.
  *
- * To count the futures that wait takes 15 ms when there are 200,000.  So shared
- * memory holds, for each database, a bound: as many as wait at most.  A
- * transaction that makes futures wait, or no longer wait, changes it when it
- * commits.  A sender counts only when the bound has reached the capacity, and then
- * mends the bound.
+ * A session user may have as many futures waiting as are left free of
+ * order_cqrs.queue_capacity: alone half of it, beside another a third, and so on.  So
+ * there is always room for one who has none, however much the others send.
  *
- * The bound is too great after rows were deleted by hand, or a subtransaction that
+ * To count the futures that wait takes 15 ms when there are 200,000.  So shared
+ * memory holds, for each database and for each of its session users, a bound: as many
+ * as wait at most.  A transaction that makes futures wait, or no longer wait, changes
+ * them when it commits.  A sender counts only when the bounds forbid another future, and
+ * then mends them.
+ *
+ * A bound is too great after rows were deleted by hand, or a subtransaction that
  * had sent was rolled back; the next count mends it.  It is too small by the futures
  * of transactions that are under way while somebody counts, and by rows that were
  * written by hand or restored; so the queue may exceed its capacity by those, until
  * the bound reaches the capacity once more.
  *
- * Once the queue was found full, senders are refused without another count for
- * twenty times as long as that one took, unless the bound falls meanwhile.  Thus
- * those who try again and again take little time from those who run futures.
+ * Once a user's share was found full, he is refused without another count for twenty
+ * times as long as that one took, unless the bounds fall meanwhile.  Thus those who try
+ * again and again take little time from those who run futures.
  *
  * Where the library is not preloaded, each sender counts.
  *-------------------------------------------------------------------------
@@ -27,14 +31,19 @@
 #include "base/errors.h"
 #include "bus/future.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
-/* Databases beyond these have no bound; each of their senders counts. */
-#define MAX_DATABASES 64
+/*
+ * Bounds are looked for in so many places from their hash on.  Pairs of a database and a
+ * user that find none there have no bound, and their senders count.
+ */
+#define NUM_BOUNDS 8192
+#define NUM_PROBES 64
 
 /* What a bound begins with: the first sender counts. */
 #define UNKNOWN (PG_INT64_MAX / 2)
@@ -44,7 +53,7 @@
 /* Everything is written by whoever sends or runs futures, without a lock. */
 typedef struct Bound
 {
-	pg_atomic_uint32 database;	/* written once; 0: free */
+	pg_atomic_uint64 key;		/* written once: database and role, which is 0 for all; 0: free */
 	pg_atomic_uint64 waiting;	/* an int64, never negative */
 	pg_atomic_uint64 full_until;	/* a TimestampTz */
 } Bound;
@@ -52,16 +61,32 @@ typedef struct Bound
 static Bound *bounds = NULL;	/* NULL: the library is not preloaded */
 
 /* By how much the current transaction changes the number of those that wait. */
-static int64 pending = 0;
+typedef struct Change
+{
+	Bound	   *bound;
+	int64		change;
+} Change;
 
-static OcqStatement count_waiting =
-OCQ_STATEMENT("SELECT count(*) FROM (SELECT FROM order_cqrs.bus_future WHERE status = 'waiting' LIMIT $1) AS f",
-			  INT8OID);
+/* Most transactions change two.  More than these are dealt with by change_at_once. */
+#define MAX_CHANGES 16
+
+static Change changes[MAX_CHANGES];
+static int	change_count = 0;
+
+/* $1: no further than that.  Those that wait for a lock to be released are in another index. */
+#define COUNT(condition) \
+	"SELECT (SELECT count(*) FROM (SELECT FROM order_cqrs.bus_future" \
+	" WHERE status = 'waiting' AND retry_at IS NULL" condition " LIMIT $1) AS f)" \
+	" + (SELECT count(*) FROM (SELECT FROM order_cqrs.bus_future" \
+	" WHERE status = 'waiting' AND retry_at IS NOT NULL" condition " LIMIT $1) AS f)"
+
+static OcqStatement count_waiting = OCQ_STATEMENT(COUNT(""), INT8OID);
+static OcqStatement count_own = OCQ_STATEMENT(COUNT(" AND session_role = $2"), INT8OID, OIDOID);
 
 void
 ocq_capacity_request_shmem(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Bound) * MAX_DATABASES));
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Bound) * NUM_BOUNDS));
 }
 
 void
@@ -70,31 +95,34 @@ ocq_capacity_startup_shmem(void)
 	bool		found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	bounds = ShmemInitStruct("order_cqrs waiting futures", sizeof(Bound) * MAX_DATABASES, &found);
-	for (int i = 0; i < MAX_DATABASES && !found; i++)
+	bounds = ShmemInitStruct("order_cqrs waiting futures", sizeof(Bound) * NUM_BOUNDS, &found);
+	for (int i = 0; i < NUM_BOUNDS && !found; i++)
 	{
-		pg_atomic_init_u32(&bounds[i].database, InvalidOid);
+		pg_atomic_init_u64(&bounds[i].key, 0);
 		pg_atomic_init_u64(&bounds[i].waiting, UNKNOWN);
 		pg_atomic_init_u64(&bounds[i].full_until, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* find_bound returns that of the current database, or NULL. */
+/* find_bound returns that of a session user of the current database, or of all with InvalidOid, or NULL. */
 static Bound *
-find_bound(void)
+find_bound(Oid role)
 {
-	static Bound *own = NULL;
+	uint64		key = ((uint64) MyDatabaseId << 32) | role;
+	uint32		start = hash_combine(murmurhash32(MyDatabaseId), murmurhash32(role));
 
-	if (bounds == NULL || own != NULL)
-		return own;
-	for (int i = 0; i < MAX_DATABASES; i++)
+	if (bounds == NULL)
+		return NULL;
+	for (int i = 0; i < NUM_PROBES; i++)
 	{
-		uint32		database = InvalidOid;
+		Bound	   *bound = &bounds[(start + i) % NUM_BOUNDS];
+		uint64		present = pg_atomic_read_u64(&bound->key);
 
-		if (pg_atomic_compare_exchange_u32(&bounds[i].database, &database, MyDatabaseId) ||
-			database == MyDatabaseId)
-			return own = &bounds[i];
+		if (present == 0 && pg_atomic_compare_exchange_u64(&bound->key, &present, key))
+			return bound;
+		if (present == key)
+			return bound;
 	}
 	return NULL;
 }
@@ -118,21 +146,19 @@ change_bound(Bound *bound, int64 change)
 static void
 end_transaction(XactEvent event, void *arg)
 {
-	int64		change = pending;
-	Bound	   *bound;
+	int			count = change_count;
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	pending = 0;
-	if (change == 0 || event == XACT_EVENT_ABORT)
-		return;
-
-	/* Nobody learns how a prepared transaction ends. */
-	if (event == XACT_EVENT_PREPARE)
-		change = Max(change, 0);
-	bound = find_bound();
-	if (bound != NULL)
-		change_bound(bound, change);
+	change_count = 0;
+	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
+	{
+		/* Nobody learns how a prepared transaction ends. */
+		if (event == XACT_EVENT_PREPARE)
+			changes[i].change = Max(changes[i].change, 0);
+		if (changes[i].change != 0)
+			change_bound(changes[i].bound, changes[i].change);
+	}
 }
 
 void
@@ -141,16 +167,58 @@ ocq_capacity_init(void)
 	RegisterXactCallback(end_transaction, NULL);
 }
 
+static Change *
+find_change(const Bound *bound)
+{
+	for (int i = 0; i < change_count; i++)
+		if (changes[i].bound == bound)
+			return &changes[i];
+	return NULL;
+}
+
+static int64
+pending(const Bound *bound)
+{
+	const Change *change = find_change(bound);
+
+	return change == NULL ? 0 : change->change;
+}
+
+/* change_at_once errs on the side of a bound that is too great. */
+static void
+change_at_once(Bound *bound, int64 change)
+{
+	if (change > 0)
+		change_bound(bound, change);
+}
+
+static void
+add_change(Bound *bound, int64 change)
+{
+	Change	   *present = find_change(bound);
+
+	if (bound == NULL || (present == NULL && change == 0))
+		return;
+	if (present != NULL)
+		present->change += change;
+	else if (change_count < MAX_CHANGES)
+		changes[change_count++] = (Change) {bound, change};
+	else
+		change_at_once(bound, change);
+}
+
 /*
- * ocq_future_waiting_changed counts futures of the current transaction that have
- * come to wait, or, if negative, that do not any more.  What a subtransaction may
+ * ocq_future_waiting_changed counts futures of the current transaction and a session user
+ * that have come to wait, or, if negative, that do not any more.  What a subtransaction may
  * still take back is not subtracted, as the bound would become too small.
  */
 void
-ocq_future_waiting_changed(int64 change)
+ocq_future_waiting_changed(Oid session_role, int64 change)
 {
-	if (change > 0 || GetCurrentTransactionNestLevel() == 1)
-		pending += change;
+	if (change < 0 && GetCurrentTransactionNestLevel() != 1)
+		return;
+	add_change(find_bound(InvalidOid), change);
+	add_change(find_bound(session_role), change);
 }
 
 /* mend_bound sets the bound, with what is pending, to what has been counted. */
@@ -158,60 +226,96 @@ static void
 mend_bound(Bound *bound, int64 count)
 {
 	uint64		old = pg_atomic_read_u64(&bound->waiting);
+	int64		rest;
 
 	while ((int64) old > count &&
 		   !pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) count))
 		 /* somebody else has changed it */ ;
-	pending = Max(count - (int64) old, 0);
+	rest = Max(count - (int64) old, 0);
+	add_change(bound, rest - pending(bound));
 }
 
-/* count_is_full counts no further than it has to.  The bound may be NULL. */
-static bool
-count_is_full(Bound *bound, int64 capacity)
+/* What waits, at most. */
+typedef struct Load
 {
-	TimestampTz start = GetCurrentTimestamp();
-	Datum		values[] = {Int64GetDatum(capacity)};
+	int64		all;
+	int64		own;			/* of one session user */
+} Load;
+
+static bool
+is_full(Load load)
+{
+	return load.own >= ocq_queue_capacity - load.all;
+}
+
+static int64
+run_count(OcqStatement *statement, Oid role, Bound *bound)
+{
+	Datum		values[] = {Int64GetDatum(ocq_queue_capacity), ObjectIdGetDatum(role)};
 	int64		count;
 
-	if (bound != NULL && start < (TimestampTz) pg_atomic_read_u64(&bound->full_until))
-		return true;
-
 	/* The bound is everybody's: an old snapshot will not do. */
-	(void) ocq_statement_run_latest(&count_waiting, values, NULL);
+	(void) ocq_statement_run_latest(statement, values, NULL);
 	count = DatumGetInt64(ocq_row_datum(0, 1));
-	if (bound != NULL && count < capacity)
+	if (bound != NULL && count < ocq_queue_capacity)
 		mend_bound(bound, count);
-	if (bound != NULL && count >= capacity)
+	return count;
+}
+
+/* count counts no further than it has to.  The bounds may be NULL. */
+static Load
+count_load(Oid role, Bound *all, Bound *own)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	Load		load = {
+		.all = run_count(&count_waiting, role, all),
+			.own = run_count(&count_own, role, own)
+	};
+
+	if (own != NULL && is_full(load))
 	{
 		TimestampTz end = GetCurrentTimestamp();
 
-		pg_atomic_write_u64(&bound->full_until, (uint64) (end + (end - start) * REFUSAL_SHARE));
+		pg_atomic_write_u64(&own->full_until, (uint64) (end + (end - start) * REFUSAL_SHARE));
 	}
-	return count >= capacity;
+	return load;
 }
 
-static bool
-is_full(int64 capacity)
+static Load
+find_load(Oid role)
 {
-	Bound	   *bound = find_bound();
+	Bound	   *all = find_bound(InvalidOid);
+	Bound	   *own = find_bound(role);
+	Load		load;
 
-	if (bound != NULL && read_bound(bound) + pending < capacity)
-		return false;
-	return count_is_full(bound, capacity);
+	if (all == NULL || own == NULL)
+		return count_load(role, all, own);
+	load = (Load) {read_bound(all) + pending(all), read_bound(own) + pending(own)};
+	if (!is_full(load) || GetCurrentTimestamp() < (TimestampTz) pg_atomic_read_u64(&own->full_until))
+		return load;
+	return count_load(role, all, own);
 }
 
 /*
- * ocq_capacity_check raises an error if as many futures wait as may.  Senders do not
- * see each other before they commit, so that they may exceed the capacity by what is
- * under way; a lock that would make it exact would have to be held until they commit.
+ * ocq_capacity_check raises an error if as many futures of a session user wait as may.
+ * Senders do not see each other before they commit, so that they may exceed the capacity by
+ * what is under way; a lock that would make it exact would have to be held until they commit.
  */
 void
-ocq_capacity_check(void)
+ocq_capacity_check(Oid session_role)
 {
-	if (is_full(ocq_queue_capacity))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_QUEUE_FULL),
-				 errmsg("the queue of futures is full"),
-				 errdetail("%d futures are waiting, which is order_cqrs.queue_capacity.", ocq_queue_capacity),
-				 errhint("Send it again later. If that does not help, see whether workers run: order_cqrs.databases, order_cqrs.bus_workers.")));
+	Load		load = find_load(session_role);
+
+	if (!is_full(load))
+		return;
+	ereport(ERROR,
+			(errcode(OCQ_ERR_QUEUE_FULL),
+			 load.all >= ocq_queue_capacity ? errmsg("the queue of futures is full") :
+			 errmsg("the share of role \"%s\" in the queue of futures is full",
+					GetUserNameFromId(session_role, false)),
+			 load.all >= ocq_queue_capacity ?
+			 errdetail("%d futures are waiting, which is order_cqrs.queue_capacity.", ocq_queue_capacity) :
+			 errdetail("%lld of its futures are waiting, and of order_cqrs.queue_capacity, which is %d, no more than that is left free.",
+					   (long long) load.own, ocq_queue_capacity),
+			 errhint("Send it again later. If that does not help, see whether workers run: order_cqrs.databases, order_cqrs.bus_workers.")));
 }

@@ -31,14 +31,14 @@
 
 typedef struct Lane
 {
-	char	   *role;
+	Oid			role;
 	int64		after;			/* go on behind that number */
 } Lane;
 
 /* What this session goes on with; all of it lives in the context. */
 static MemoryContext lanes_context = NULL;
-static char *lanes_session_role = NULL;
-static char *lanes_role = NULL; /* NULL: every role of the session user */
+static Oid	lanes_session_role = InvalidOid;
+static Oid	lanes_role = InvalidOid;	/* InvalidOid: every role of the session user */
 static List *lanes = NIL;		/* the first one's turn is next */
 static TimestampTz next_look = 0;	/* from the beginning */
 
@@ -46,14 +46,14 @@ static TimestampTz next_look = 0;	/* from the beginning */
 static OcqStatement select_lanes =
 OCQ_STATEMENT("WITH RECURSIVE lanes AS ("
 			  " (SELECT role, number FROM order_cqrs.bus_future"
-			  " WHERE status = 'waiting' AND session_role = $1 ORDER BY role, number LIMIT 1)"
+			  " WHERE status = 'waiting' AND retry_at IS NULL AND session_role = $1 ORDER BY role, number LIMIT 1)"
 			  " UNION ALL"
 			  " SELECT n.role, n.number FROM lanes AS l, LATERAL"
 			  " (SELECT f.role, f.number FROM order_cqrs.bus_future AS f"
-			  " WHERE f.status = 'waiting' AND f.session_role = $1 AND f.role > l.role"
+			  " WHERE f.status = 'waiting' AND f.retry_at IS NULL AND f.session_role = $1 AND f.role > l.role"
 			  " ORDER BY f.role, f.number LIMIT 1) AS n)"
 			  " SELECT role, number FROM lanes ORDER BY number",
-			  TEXTOID);
+			  OIDOID);
 
 /*
  * Every condition is one of the index, and the order is that of the index.  So the
@@ -61,16 +61,16 @@ OCQ_STATEMENT("WITH RECURSIVE lanes AS ("
  */
 static OcqStatement claim_next =
 OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
-			  " WHERE status = 'waiting' AND session_role = $1 AND role = $2 AND number > $3"
+			  " WHERE status = 'waiting' AND retry_at IS NULL AND session_role = $1 AND role = $2 AND number > $3"
 			  " ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)"
 			  " UPDATE order_cqrs.bus_future AS f SET status = 'running', attempts = attempts + 1,"
 			  " started_at = clock_timestamp()"
 			  " FROM next WHERE f.id = next.id"
 			  " RETURNING f.id, f.attempts, f.role, f.kind = 'command', f.type, f.payload,"
-			  " f.command_id, f.tenant_id, f.number,"
+			  " f.command_id, f.tenant_id, f.time_zone, f.date_style, f.interval_style, f.lock_timeouts, f.number,"
 			  " (SELECT true FROM order_cqrs.bus_future AS o WHERE o.status = 'waiting'"
-			  " AND o.session_role = $1 AND o.role = $2 AND o.number > f.number ORDER BY o.number LIMIT 1)",
-			  TEXTOID, TEXTOID, INT8OID);
+			  " AND o.retry_at IS NULL AND o.session_role = $1 AND o.role = $2 AND o.number > f.number ORDER BY o.number LIMIT 1)",
+			  OIDOID, OIDOID, INT8OID);
 
 static pg_uuid_t *
 copy_uuid(int column)
@@ -84,12 +84,19 @@ copy_uuid(int column)
 	return copy;
 }
 
-static void
-read_claimed(OcqFuture *future)
+static char *
+copy_string(int column)
 {
+	return ocq_row_is_null(0, column) ? NULL : TextDatumGetCString(ocq_row_datum(0, column));
+}
+
+static void
+read_claimed(Oid session_role, OcqFuture *future)
+{
+	future->session_role = session_role;
 	future->id = *copy_uuid(1);
 	future->attempts = DatumGetInt32(ocq_row_datum(0, 2));
-	future->role = TextDatumGetCString(ocq_row_datum(0, 3));
+	future->role = DatumGetObjectId(ocq_row_datum(0, 3));
 	future->message = (OcqMessage) {
 		.kind = DatumGetBool(ocq_row_datum(0, 4)) ? OCQ_BUS_COMMAND : OCQ_BUS_QUERY,
 			.type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 5))),
@@ -97,15 +104,19 @@ read_claimed(OcqFuture *future)
 			.id = copy_uuid(7),
 			.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 8)))
 	};
+	future->time_zone = copy_string(9);
+	future->date_style = copy_string(10);
+	future->interval_style = copy_string(11);
+	future->lock_timeouts = DatumGetInt32(ocq_row_datum(0, 12));
 }
 
 static void
-add_lane(const char *role, int64 after)
+add_lane(Oid role, int64 after)
 {
 	MemoryContext old = MemoryContextSwitchTo(lanes_context);
 	Lane	   *lane = palloc_object(Lane);
 
-	*lane = (Lane) {pstrdup(role), after};
+	*lane = (Lane) {role, after};
 	lanes = lappend(lanes, lane);
 	MemoryContextSwitchTo(old);
 }
@@ -116,35 +127,31 @@ forget_lanes(void)
 	if (lanes_context == NULL)
 		lanes_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs lanes", ALLOCSET_SMALL_SIZES);
 	lanes = NIL;
-	lanes_session_role = NULL;
-	lanes_role = NULL;
 	MemoryContextReset(lanes_context);
 }
 
 static void
-read_lanes(const char *session_role)
+read_lanes(Oid session_role)
 {
-	Datum		values[] = {CStringGetTextDatum(session_role)};
+	Datum		values[] = {ObjectIdGetDatum(session_role)};
 	uint64		rows = ocq_statement_run(&select_lanes, values, NULL);
 
 	for (uint64 row = 0; row < rows; row++)
-		add_lane(TextDatumGetCString(ocq_row_datum(row, 1)), DatumGetInt64(ocq_row_datum(row, 2)) - 1);
+		add_lane(DatumGetObjectId(ocq_row_datum(row, 1)), DatumGetInt64(ocq_row_datum(row, 2)) - 1);
 }
 
 /* look_from_beginning finds the lanes that have a future, each with its first. */
 static void
-look_from_beginning(const char *session_role, const char *role)
+look_from_beginning(Oid session_role, Oid role)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	TimestampTz end;
 
 	forget_lanes();
-	lanes_session_role = MemoryContextStrdup(lanes_context, session_role);
-	if (role != NULL)
-	{
-		lanes_role = MemoryContextStrdup(lanes_context, role);
+	lanes_session_role = session_role;
+	lanes_role = role;
+	if (OidIsValid(role))
 		add_lane(role, 0);
-	}
 	else
 		read_lanes(session_role);
 	end = GetCurrentTimestamp();
@@ -152,32 +159,29 @@ look_from_beginning(const char *session_role, const char *role)
 }
 
 static bool
-can_go_on(const char *session_role, const char *role)
+can_go_on(Oid session_role, Oid role)
 {
-	if (lanes == NIL || GetCurrentTimestamp() >= next_look ||
-		strcmp(lanes_session_role, session_role) != 0)
-		return false;
-	return role == NULL ? lanes_role == NULL :
-		lanes_role != NULL && strcmp(lanes_role, role) == 0;
+	return lanes != NIL && GetCurrentTimestamp() < next_look &&
+		lanes_session_role == session_role && lanes_role == role;
 }
 
 /* claim_in_lane leaves the row for read_claimed. */
 static bool
-claim_in_lane(const char *session_role, Lane *lane)
+claim_in_lane(Oid session_role, Lane *lane)
 {
 	Datum		values[] = {
-		CStringGetTextDatum(session_role), CStringGetTextDatum(lane->role), Int64GetDatum(lane->after)
+		ObjectIdGetDatum(session_role), ObjectIdGetDatum(lane->role), Int64GetDatum(lane->after)
 	};
 
 	if (ocq_statement_run(&claim_next, values, NULL) == 0)
 		return false;
-	lane->after = DatumGetInt64(ocq_row_datum(0, 9));
+	lane->after = DatumGetInt64(ocq_row_datum(0, 13));
 	return true;
 }
 
 /* claim_in_turn drops the lanes in which it finds nothing, and has the one in which it does go last. */
 static bool
-claim_in_turn(const char *session_role)
+claim_in_turn(Oid session_role)
 {
 	while (lanes != NIL)
 	{
@@ -196,7 +200,7 @@ claim_in_turn(const char *session_role)
 }
 
 static bool
-claim(const char *session_role, const char *role)
+claim(Oid session_role, Oid role)
 {
 	if (can_go_on(session_role, role) && claim_in_turn(session_role))
 		return true;
@@ -206,11 +210,11 @@ claim(const char *session_role, const char *role)
 
 /*
  * ocq_future_claim takes the next waiting future of a session user, and of a
- * current role unless that is NULL, and fills it in, in the caller's memory.  It
+ * current role unless that is InvalidOid, and fills it in, in the caller's memory.  It
  * returns false if there is none.  The caller commits.
  */
 bool
-ocq_future_claim(const char *session_role, const char *role, OcqFuture *future)
+ocq_future_claim(Oid session_role, Oid role, OcqFuture *future)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	bool		found;
@@ -222,12 +226,12 @@ ocq_future_claim(const char *session_role, const char *role, OcqFuture *future)
 	{
 		MemoryContext spi = MemoryContextSwitchTo(caller);
 
-		read_claimed(future);
+		read_claimed(session_role, future);
 		MemoryContextSwitchTo(spi);
-		ocq_future_waiting_changed(-1);
+		ocq_future_waiting_changed(session_role, -1);
 
 		/* A sender wakes one worker, however much it sends: the call is passed on. */
-		if (!ocq_row_is_null(0, 10) || list_length(lanes) > 1)
+		if (!ocq_row_is_null(0, 14) || list_length(lanes) > 1)
 			ocq_future_was_sent();
 	}
 	ocq_scope_leave(&scope);

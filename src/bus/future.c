@@ -4,7 +4,8 @@
  *
  * A future is a row of bus_future.  It goes from waiting to running to done or
  * failed (run.c), or from waiting to cancelled.  Its sender, roles with his
- * privileges and the owner see it; to others it does not exist.
+ * privileges and the owner see it; to others it does not exist.  The sender is kept by
+ * OID (base/role_ref.c), and with him the settings by which he reads and writes times.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -24,7 +25,9 @@
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(ocq_command_send_async);
@@ -33,21 +36,24 @@ PG_FUNCTION_INFO_V1(ocq_future_get);
 PG_FUNCTION_INFO_V1(ocq_future_status);
 PG_FUNCTION_INFO_V1(ocq_future_cancel);
 
-int			ocq_queue_capacity = 1000;
+int			ocq_bus_lock_timeout = 5000;
+int			ocq_queue_capacity = 2000;
 int			ocq_result_retention = 24 * 60 * 60;
 
 static OcqStatement insert_future =
 OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
-			  " (id, kind, type, payload, command_id, tenant_id, session_role, role)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID);
+			  " (id, kind, type, payload, command_id, tenant_id, session_role, role,"
+			  " time_zone, date_style, interval_style)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, OIDOID, OIDOID,
+			  TEXTOID, TEXTOID, TEXTOID);
 
 static OcqStatement select_future =
 OCQ_STATEMENT("SELECT status, role, result, error, xmin, xmax FROM order_cqrs.bus_future WHERE id = $1", UUIDOID);
 
 static OcqStatement cancel_future =
 OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = 'cancelled', finished_at = clock_timestamp()"
-			  " WHERE id = $1 AND status = 'waiting'", UUIDOID);
+			  " WHERE id = $1 AND status = 'waiting' RETURNING session_role", UUIDOID);
 
 static char *
 uuid_string(const pg_uuid_t *id)
@@ -75,6 +81,12 @@ check_role(Oid session_user, Oid role)
 				 errhint("Send it outside of SECURITY DEFINER functions, or grant the role.")));
 }
 
+static Datum
+setting(const char *name)
+{
+	return CStringGetTextDatum(GetConfigOption(name, false, false));
+}
+
 static void
 insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid role)
 {
@@ -87,15 +99,18 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 		/* By the future's id a handler can tell that it has seen the command. */
 		UUIDPGetDatum(message->id == NULL ? id : message->id),
 		PointerGetDatum(ocq_tenant_of(message->tenant_id)),
-		CStringGetTextDatum(GetUserNameFromId(session_user, false)),
-		CStringGetTextDatum(GetUserNameFromId(role, false))
+		ObjectIdGetDatum(session_user),
+		ObjectIdGetDatum(role),
+		setting("TimeZone"),
+		setting("DateStyle"),
+		setting("IntervalStyle")
 	};
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	ocq_capacity_check();
-	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n   ");
-	ocq_future_waiting_changed(1);
+	ocq_capacity_check(session_user);
+	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n      ");
+	ocq_future_waiting_changed(session_user, 1);
 	ocq_scope_leave(&scope);
 }
 
@@ -153,10 +168,8 @@ id_argument(FunctionCallInfo fcinfo)
 }
 
 static bool
-may_see(Oid user, const char *role_name)
+may_see(Oid user, Oid role)
 {
-	Oid			role = get_role_oid(role_name, true);
-
 	return (OidIsValid(role) && has_privs_of_role(user, role)) ||
 		has_privs_of_role(user, ocq_catalog_owner());
 }
@@ -179,7 +192,7 @@ read_row(Oid user, MemoryContext caller, FutureState *state)
 	state->is_own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(0, 5)));
 	state->locker = DatumGetTransactionId(ocq_row_datum(0, 6));
 	MemoryContextSwitchTo(spi);
-	return may_see(user, TextDatumGetCString(ocq_row_datum(0, 2)));
+	return may_see(user, DatumGetObjectId(ocq_row_datum(0, 2)));
 }
 
 /* read_future reads what has been committed by now, at every isolation level. */
@@ -333,6 +346,40 @@ sleep_milliseconds(double timeout, TimestampTz start)
 	return (long) Max(0, Min(remaining + 1, OBSTACLE_MS));
 }
 
+/*
+ * look keeps no lock on the table, which would be in the way of ALTER TABLE or DROP
+ * EXTENSION for as long as the caller waits: those of a subtransaction that is rolled
+ * back are released.
+ */
+static FutureState
+look(const pg_uuid_t *id)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	FutureState state = {0};
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		state = read_future(id);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error != NULL)
+		ReThrowError(error);
+	return state;
+}
+
 /* wait_for returns the finished future's state, in the caller's memory. */
 static FutureState
 wait_for(const pg_uuid_t *id, double timeout)
@@ -347,10 +394,10 @@ wait_for(const pg_uuid_t *id, double timeout)
 	for (;;)
 	{
 		long		milliseconds = sleep_milliseconds(timeout, start);
-		uint64		generation = ocq_future_prepare_to_sleep(id);
+		uint64		generation = ocq_future_generation(id);
 
 		MemoryContextReset(context);
-		state = read_future(id);
+		state = look(id);
 		if (is_finished(&state))
 			break;
 		check_can_wait(id, &state);
@@ -399,6 +446,7 @@ ocq_future_cancel(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *id = id_argument(fcinfo);
 	Datum		values[] = {UUIDPGetDatum(id)};
+	Oid			session_role = InvalidOid;
 	bool		cancelled;
 	OcqScope	scope;
 
@@ -406,10 +454,12 @@ ocq_future_cancel(PG_FUNCTION_ARGS)
 	(void) read_future(id);
 	ocq_scope_enter(&scope);
 	cancelled = ocq_statement_run(&cancel_future, values, NULL) > 0;
+	if (cancelled)
+		session_role = DatumGetObjectId(ocq_row_datum(0, 1));
 	ocq_scope_leave(&scope);
 	if (cancelled)
 	{
-		ocq_future_waiting_changed(-1);
+		ocq_future_waiting_changed(session_role, -1);
 		ocq_future_was_finished(id);
 	}
 	PG_RETURN_BOOL(cancelled);

@@ -10,6 +10,7 @@
 #include "nodes/pg_list.h"
 
 /* GUCs */
+extern int	ocq_bus_lock_timeout;	/* in milliseconds; 0: none */
 extern int	ocq_queue_capacity;
 extern int	ocq_result_retention;	/* in seconds */
 
@@ -18,9 +19,22 @@ typedef struct OcqFuture
 {
 	pg_uuid_t	id;
 	int32		attempts;		/* with this one */
-	char	   *role;			/* current role of the sender */
+	int32		lock_timeouts;	/* so far */
+	Oid			session_role;	/* session user of the sender */
+	Oid			role;			/* current role of the sender */
 	OcqMessage	message;
+
+	/* Settings of the sender; NULL: those of this session. */
+	char	   *time_zone;
+	char	   *date_style;
+	char	   *interval_style;
 } OcqFuture;
+
+/* The error of a future whose sender has been dropped. */
+#define OCQ_SENDER_GONE_MESSAGE "the role that has sent the future does not exist"
+#define OCQ_SENDER_GONE_DETAIL \
+	"It has been dropped, or it did not exist where a dump of the future was restored. A role of the same name is another one."
+#define OCQ_SENDER_GONE_HINT "Send it again, as a role that exists."
 
 /* Why nobody runs futures. */
 typedef struct OcqObstacle
@@ -33,21 +47,24 @@ typedef struct OcqObstacle
 extern void ocq_capacity_request_shmem(void);
 extern void ocq_capacity_startup_shmem(void);
 extern void ocq_capacity_init(void);
-extern void ocq_capacity_check(void);
-extern void ocq_future_waiting_changed(int64 change);
+extern void ocq_capacity_check(Oid session_role);
+extern void ocq_future_waiting_changed(Oid session_role, int64 change);
 
 /* claim.c */
-extern bool ocq_future_claim(const char *session_role, const char *role, OcqFuture *future);
+extern bool ocq_future_claim(Oid session_role, Oid role, OcqFuture *future);
 extern void ocq_future_claim_anew(void);
 
 /* run.c */
 extern void ocq_future_perform(const OcqFuture *future);
-extern void ocq_future_failed_to_commit(const OcqFuture *future, const ErrorData *error);
+extern void ocq_future_failed_to_commit(const OcqFuture *future, ErrorData *error);
 
 /* upkeep.c */
 extern bool ocq_future_recover(void);
 extern bool ocq_future_expire(void);
+extern long ocq_future_release(void);
+extern bool ocq_future_can_log_in(Oid role);
 extern List *ocq_future_waiting_roles(void);
+extern void ocq_future_fail_forsaken(void);
 
 /* error.c */
 extern Jsonb *ocq_future_error_make(const ErrorData *error);
@@ -58,11 +75,11 @@ extern void ocq_future_request_shmem(void);
 extern void ocq_future_startup_shmem(void);
 extern void ocq_future_init(void);
 extern void ocq_future_was_sent(void);
-extern void ocq_future_was_put_back(void);
+extern void ocq_future_was_put_back(Oid session_role);
 extern void ocq_future_was_finished(const pg_uuid_t *id);
 extern void ocq_future_committed_prepared(void);
 extern bool ocq_future_can_sleep(void);
-extern uint64 ocq_future_prepare_to_sleep(const pg_uuid_t *id);
+extern uint64 ocq_future_generation(const pg_uuid_t *id);
 extern void ocq_future_sleep(const pg_uuid_t *id, uint64 generation, long milliseconds);
 extern void ocq_future_end_sleep(void);
 

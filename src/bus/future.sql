@@ -8,20 +8,27 @@ CREATE TABLE bus_future (
     payload jsonb NOT NULL,
     command_id uuid,
     tenant_id text COLLATE "C" NOT NULL,
-    session_role text COLLATE "C" NOT NULL,
-    role text COLLATE "C" NOT NULL,
+    session_role role_ref NOT NULL,
+    role role_ref NOT NULL,
+    time_zone text,
+    date_style text,
+    interval_style text,
     status text NOT NULL DEFAULT 'waiting'
         CHECK (status IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
     result jsonb,
     error jsonb,
     attempts int NOT NULL DEFAULT 0,
+    lock_timeouts int NOT NULL DEFAULT 0,
+    retry_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     started_at timestamptz,
     finished_at timestamptz
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.02);
 
 -- A row is in one of these at a time; together they serve every statement that does not know an id.
-CREATE INDEX bus_future_waiting_idx ON bus_future (session_role, role, number) WHERE status = 'waiting';
+CREATE INDEX bus_future_waiting_idx ON bus_future (session_role, role, number)
+    WHERE status = 'waiting' AND retry_at IS NULL;
+CREATE INDEX bus_future_retry_idx ON bus_future (retry_at) WHERE status = 'waiting' AND retry_at IS NOT NULL;
 CREATE INDEX bus_future_running_idx ON bus_future (started_at) WHERE status = 'running';
 CREATE INDEX bus_future_finished_idx ON bus_future (finished_at) WHERE status IN ('done', 'failed', 'cancelled');
 
@@ -35,10 +42,15 @@ COMMENT ON COLUMN bus_future.command_id IS 'As it was sent, else the id; NULL fo
 COMMENT ON COLUMN bus_future.tenant_id IS 'Tenant of the sender';
 COMMENT ON COLUMN bus_future.session_role IS 'Session user of the sender: the role that the worker logs in as';
 COMMENT ON COLUMN bus_future.role IS 'Current user of the sender: the role that the worker sets for it';
+COMMENT ON COLUMN bus_future.time_zone IS 'TimeZone of the sender, in which it is run; NULL is that of the worker''s session';
+COMMENT ON COLUMN bus_future.date_style IS 'DateStyle of the sender, likewise';
+COMMENT ON COLUMN bus_future.interval_style IS 'IntervalStyle of the sender, likewise';
 COMMENT ON COLUMN bus_future.status IS 'waiting, running, done, failed, or cancelled';
 COMMENT ON COLUMN bus_future.result IS 'What the handler returned';
 COMMENT ON COLUMN bus_future.error IS 'What the handler raised: {"sqlstate", "message", "detail", "hint", "context"}';
-COMMENT ON COLUMN bus_future.attempts IS 'How often it was begun';
+COMMENT ON COLUMN bus_future.attempts IS 'How often it was begun, without those that ended with lock_timeouts';
+COMMENT ON COLUMN bus_future.lock_timeouts IS 'How often it waited for a lock for longer than order_cqrs.bus_lock_timeout, and went back to the queue';
+COMMENT ON COLUMN bus_future.retry_at IS 'When it is in turn again, after such a wait';
 COMMENT ON COLUMN bus_future.created_at IS 'When it was sent';
 COMMENT ON COLUMN bus_future.started_at IS 'When it was last begun';
 COMMENT ON COLUMN bus_future.finished_at IS 'When it was done, failed or cancelled; it is kept for order_cqrs.result_retention from then on';

@@ -12,6 +12,10 @@
  * the two transactions; upkeep.c gives it a while, and then puts it back.  Should
  * it do so too early, the second transaction finds other attempts than its own
  * and does nothing.
+ *
+ * In a worker a handler waits for each lock no longer than order_cqrs.bus_lock_timeout.
+ * Then the future goes back to the queue, for a second at first and for a minute at last,
+ * so that a transaction which keeps a lock for long does not keep the workers, too.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -29,11 +33,15 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(ocq_future_run);
 
 /* A race that was lost is run again, up to so many attempts. */
 #define MAX_ATTEMPTS 5
+
+/* After so many seconds at most a future that waits for a lock is tried again. */
+#define MAX_DELAY_SECONDS 60
 
 /*
  * It waits: another claim that saw the row as waiting, and found it changed when it
@@ -48,6 +56,13 @@ static OcqStatement update_claimed =
 OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = $2, result = $3, error = $4,"
 			  " finished_at = CASE WHEN $2 <> 'waiting' THEN clock_timestamp() END WHERE id = $1",
 			  UUIDOID, TEXTOID, JSONBOID, JSONBOID);
+
+/* A wait for a lock is no attempt: those are counted to tell crashes and lost races. */
+static OcqStatement put_off_claimed =
+OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = 'waiting', attempts = attempts - 1,"
+			  " lock_timeouts = lock_timeouts + 1, retry_at = clock_timestamp() + make_interval(secs => $2)"
+			  " WHERE id = $1",
+			  UUIDOID, FLOAT8OID);
 
 static bool
 lock_row(const OcqFuture *future)
@@ -76,21 +91,78 @@ finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 	(void) ocq_statement_run(&update_claimed, values, nulls);
 	ocq_scope_leave(&scope);
 	if (strcmp(status, "waiting") == 0)
-		ocq_future_was_put_back();
+		ocq_future_was_put_back(future->session_role);
 	else
 		ocq_future_was_finished(&future->id);
 }
 
-/* handle runs the handler as the sender's role. */
+/* put_off has the future tried again later. */
+static void
+put_off(const OcqFuture *future)
+{
+	int			delay = future->lock_timeouts > 5 ? MAX_DELAY_SECONDS : 1 << future->lock_timeouts;
+	Datum		values[] = {UUIDPGetDatum(&future->id), Float8GetDatum(delay)};
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	(void) ocq_statement_run(&put_off_claimed, values, NULL);
+	ocq_scope_leave(&scope);
+	ocq_future_waiting_changed(future->session_role, 1);
+}
+
+/* use_setting changes nothing if the value is NULL. */
+static void
+use_setting(const char *name, const char *value)
+{
+	if (value != NULL)
+		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* take_role becomes the role by its name, and makes sure that no other role was given that. */
+static void
+take_role(Oid role)
+{
+	char	   *name;
+
+	if (role == GetUserId())
+		return;
+	name = GetUserNameFromId(role, true);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_FUTURE_SENDER_GONE),
+				 errmsg("%s", OCQ_SENDER_GONE_MESSAGE),
+				 errdetail("%s", OCQ_SENDER_GONE_DETAIL),
+				 errhint("%s", OCQ_SENDER_GONE_HINT)));
+	use_setting("role", name);
+	if (GetUserId() != role)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("role \"%s\" has just been renamed", name),
+				 errdetail("The future is run as the role that has sent it, whatever its name."),
+				 errhint("It is run again by itself.")));
+}
+
+/* has_lock_limit tells whether order_cqrs.bus_lock_timeout is shorter than the user's own lock_timeout. */
+static bool
+has_lock_limit(void)
+{
+	return MyBackendType == B_BG_WORKER && ocq_bus_lock_timeout > 0 &&
+		(LockTimeout == 0 || LockTimeout > ocq_bus_lock_timeout);
+}
+
+/* handle runs the handler as the sender's role, with his settings. */
 static Jsonb *
 handle(const OcqFuture *future)
 {
 	int			level = NewGUCNestLevel();
 	Jsonb	   *result;
 
-	if (strcmp(future->role, GetUserNameFromId(GetUserId(), false)) != 0)
-		(void) set_config_option("role", future->role, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+	if (has_lock_limit())
+		use_setting("lock_timeout", psprintf("%d", ocq_bus_lock_timeout));
+	take_role(future->role);
+	use_setting("TimeZone", future->time_zone);
+	use_setting("DateStyle", future->date_style);
+	use_setting("IntervalStyle", future->interval_style);
 	result = ocq_bus_send(&future->message);
 	ocq_check_deferred_constraints();	/* they may not fail our commit */
 	AtEOXact_GUC(true, level);
@@ -114,12 +186,29 @@ stop_statement_timeout(void)
 	QueryCancelPending = false;
 }
 
-/* try_handle returns the handler's error, or NULL and the result. */
-static ErrorData *
-try_handle(const OcqFuture *future, Jsonb **result)
+/* What came of a handler. */
+typedef struct Outcome
+{
+	Jsonb	   *result;			/* NULL if it returned NULL */
+	ErrorData  *error;			/* NULL: it returned */
+	bool		is_to_wait;		/* the error is that of order_cqrs.bus_lock_timeout */
+} Outcome;
+
+/* waited_for_lock tells our limit from a handler's own lock_timeout, and from NOWAIT. */
+static bool
+waited_for_lock(const ErrorData *error, TimestampTz start)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && has_lock_limit() &&
+		TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ocq_bus_lock_timeout);
+}
+
+static Outcome
+try_handle(const OcqFuture *future)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	TimestampTz start = GetCurrentTimestamp();
+	Jsonb	   *volatile result = NULL;
 	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
@@ -127,7 +216,7 @@ try_handle(const OcqFuture *future, Jsonb **result)
 	PG_TRY();
 	{
 		start_statement_timeout();
-		*result = handle(future);
+		result = handle(future);
 		stop_statement_timeout();
 		ReleaseCurrentSubTransaction();
 	}
@@ -145,7 +234,7 @@ try_handle(const OcqFuture *future, Jsonb **result)
 	/* Whoever runs futures by hand can stop that. */
 	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
 		ReThrowError(error);
-	return error;
+	return (Outcome) {result, error, error != NULL && waited_for_lock(error, start)};
 }
 
 static bool
@@ -157,14 +246,16 @@ is_lost_race(const ErrorData *error)
 
 /* conclude writes down what a handler has returned or raised. */
 static void
-conclude(const OcqFuture *future, Jsonb *result, const ErrorData *error)
+conclude(const OcqFuture *future, Outcome outcome)
 {
-	if (error == NULL)
-		finish(future, "done", result, NULL);
-	else if (is_lost_race(error) && future->attempts < MAX_ATTEMPTS)
+	if (outcome.error == NULL)
+		finish(future, "done", outcome.result, NULL);
+	else if (outcome.is_to_wait)
+		put_off(future);
+	else if (is_lost_race(outcome.error) && future->attempts < MAX_ATTEMPTS)
 		finish(future, "waiting", NULL, NULL);
 	else
-		finish(future, "failed", NULL, ocq_future_error_make(error));
+		finish(future, "failed", NULL, ocq_future_error_make(outcome.error));
 }
 
 /*
@@ -174,14 +265,8 @@ conclude(const OcqFuture *future, Jsonb *result, const ErrorData *error)
 void
 ocq_future_perform(const OcqFuture *future)
 {
-	Jsonb	   *result = NULL;
-	ErrorData  *error;
-
-	if (!lock_row(future))
-		return;
-
-	error = try_handle(future, &result);
-	conclude(future, result, error);
+	if (lock_row(future))
+		conclude(future, try_handle(future));
 }
 
 /*
@@ -189,10 +274,10 @@ ocq_future_perform(const OcqFuture *future)
  * future and could not commit, such as that of a cursor WITH HOLD.
  */
 void
-ocq_future_failed_to_commit(const OcqFuture *future, const ErrorData *error)
+ocq_future_failed_to_commit(const OcqFuture *future, ErrorData *error)
 {
 	if (lock_row(future))
-		conclude(future, NULL, error);
+		conclude(future, (Outcome) {.error = error});
 }
 
 /*
@@ -217,13 +302,11 @@ count_argument(FunctionCallInfo fcinfo)
 static bool
 run_one(void)
 {
-	const char *session_role = GetUserNameFromId(GetSessionUserId(), false);
-	const char *role = GetUserNameFromId(GetUserId(), false);
 	OcqFuture	future;
 
 	/* The handler before may have set default_transaction_read_only. */
 	ocq_procedure_require_writable("future_run");
-	if (!ocq_future_claim(session_role, role, &future))
+	if (!ocq_future_claim(GetSessionUserId(), GetUserId(), &future))
 		return false;
 	SPI_commit();
 	CHECK_FOR_INTERRUPTS();
@@ -252,6 +335,8 @@ ocq_future_run(PG_FUNCTION_ARGS)
 	ocq_future_claim_anew();
 	(void) ocq_future_recover();
 	(void) ocq_future_expire();
+	(void) ocq_future_release();
+	ocq_future_fail_forsaken();
 	SPI_commit();
 	for (int32 count = 0; count < max_count && more; count++)
 	{

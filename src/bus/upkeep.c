@@ -38,7 +38,7 @@ OCQ_STATEMENT("WITH orphans AS MATERIALIZED (SELECT id FROM order_cqrs.bus_futur
 			  " SET status = CASE WHEN attempts < $2 THEN 'waiting' ELSE 'failed' END,"
 			  " error = CASE WHEN attempts >= $2 THEN $3 END,"
 			  " finished_at = CASE WHEN attempts >= $2 THEN clock_timestamp() END"
-			  " FROM orphans WHERE f.id = orphans.id RETURNING f.id, f.status = 'waiting'",
+			  " FROM orphans WHERE f.id = orphans.id RETURNING f.id, f.status = 'waiting', f.session_role",
 			  TIMESTAMPTZOID, INT4OID, JSONBOID);
 
 static OcqStatement delete_expired =
@@ -51,22 +51,32 @@ OCQ_STATEMENT("WITH expired AS MATERIALIZED (SELECT id FROM order_cqrs.bus_futur
 /* One probe of the index for each lane (claim.c), however many futures it has. */
 static OcqStatement select_roles =
 OCQ_STATEMENT_NOARGS("WITH RECURSIVE lanes AS ("
-					 " (SELECT session_role, role, number FROM order_cqrs.bus_future WHERE status = 'waiting'"
-					 " ORDER BY session_role, role, number LIMIT 1)"
+					 " (SELECT session_role, role, number FROM order_cqrs.bus_future"
+					 " WHERE status = 'waiting' AND retry_at IS NULL ORDER BY session_role, role, number LIMIT 1)"
 					 " UNION ALL"
 					 " SELECT n.session_role, n.role, n.number FROM lanes AS l, LATERAL"
 					 " (SELECT f.session_role, f.role, f.number FROM order_cqrs.bus_future AS f"
-					 " WHERE f.status = 'waiting' AND (f.session_role, f.role) > (l.session_role, l.role)"
+					 " WHERE f.status = 'waiting' AND f.retry_at IS NULL AND (f.session_role, f.role) > (l.session_role, l.role)"
 					 " ORDER BY f.session_role, f.role, f.number LIMIT 1) AS n)"
 					 " SELECT session_role FROM lanes GROUP BY session_role ORDER BY min(number)");
 
 static OcqStatement fail_waiting =
 OCQ_STATEMENT("WITH hopeless AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
-			  " WHERE status = 'waiting' AND session_role = $1 ORDER BY role, number LIMIT 500"
+			  " WHERE status = 'waiting' AND retry_at IS NULL AND session_role = $1 ORDER BY role, number LIMIT 500"
 			  " FOR UPDATE SKIP LOCKED)"
 			  " UPDATE order_cqrs.bus_future AS f SET status = 'failed', error = $2,"
 			  " finished_at = clock_timestamp() FROM hopeless WHERE f.id = hopeless.id RETURNING f.id",
-			  TEXTOID, JSONBOID);
+			  OIDOID, JSONBOID);
+
+static OcqStatement release_due =
+OCQ_STATEMENT_NOARGS("WITH due AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
+					 " WHERE status = 'waiting' AND retry_at IS NOT NULL AND retry_at <= clock_timestamp()"
+					 " ORDER BY retry_at LIMIT 500 FOR UPDATE SKIP LOCKED)"
+					 " UPDATE order_cqrs.bus_future AS f SET retry_at = NULL FROM due WHERE f.id = due.id");
+
+static OcqStatement select_next_retry =
+OCQ_STATEMENT_NOARGS("SELECT retry_at FROM order_cqrs.bus_future"
+					 " WHERE status = 'waiting' AND retry_at IS NOT NULL ORDER BY retry_at LIMIT 1");
 
 static TimestampTz
 seconds_ago(int seconds)
@@ -106,7 +116,7 @@ ocq_future_recover(void)
 	for (uint64 row = 0; row < rows; row++)
 	{
 		if (DatumGetBool(ocq_row_datum(row, 2)))
-			ocq_future_was_put_back();
+			ocq_future_was_put_back(DatumGetObjectId(ocq_row_datum(row, 3)));
 		else
 			ocq_future_was_finished(DatumGetUUIDP(ocq_row_datum(row, 1)));
 	}
@@ -131,51 +141,118 @@ ocq_future_expire(void)
 	return rows >= BATCH;
 }
 
-/* find_problem returns why no worker can log in as a role, or NULL and the role. */
-static const char *
-find_problem(const char *name, Oid *role)
+/*
+ * ocq_future_release has those futures be in turn again that have waited for a lock
+ * before, and whose time has come.  It returns the milliseconds to the next, or -1 if
+ * there is none.
+ */
+long
+ocq_future_release(void)
 {
-	HeapTuple	tuple = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
-	bool		can_login;
+	long		next = -1;
+	OcqScope	scope;
 
-	if (!HeapTupleIsValid(tuple))
-		return "does not exist any more";
-	*role = ((Form_pg_authid) GETSTRUCT(tuple))->oid;
-	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
-	ReleaseSysCache(tuple);
-	if (!can_login)
-		return "is not permitted to log in";
-	return ocq_may_connect(MyDatabaseId, *role) ? NULL : "may not connect to this database";
+	ocq_scope_enter(&scope);
+	if (ocq_statement_run(&release_due, NULL, NULL) > 0)
+	{
+		ocq_future_claim_anew();
+		ocq_future_was_sent();
+	}
+	if (ocq_statement_run_latest(&select_next_retry, NULL, NULL) > 0)
+		next = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), DatumGetTimestampTz(ocq_row_datum(0, 1)));
+	ocq_scope_leave(&scope);
+	return next;
 }
 
-static void
-fail_futures(const char *role, const char *problem)
+static Jsonb *
+gone_error(void)
+{
+	ErrorData	error = {
+		.sqlerrcode = OCQ_ERR_FUTURE_SENDER_GONE,
+		.message = OCQ_SENDER_GONE_MESSAGE,
+		.detail = OCQ_SENDER_GONE_DETAIL,
+		.hint = OCQ_SENDER_GONE_HINT
+	};
+
+	return ocq_future_error_make(&error);
+}
+
+static Jsonb *
+login_error(Oid role, const char *problem)
 {
 	ErrorData	error = {
 		.sqlerrcode = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-		.message = psprintf("role \"%s\" %s", role, problem),
+		.message = psprintf("role \"%s\" %s", GetUserNameFromId(role, false), problem),
 		.detail = "A worker runs a future in a session of the user who has sent it.",
 		.hint = "Send it again as a role that can log in."
 	};
-	Datum		values[] = {CStringGetTextDatum(role), JsonbPGetDatum(ocq_future_error_make(&error))};
-	uint64		rows = ocq_statement_run(&fail_waiting, values, NULL);
 
-	ocq_future_waiting_changed(-(int64) rows);
-	for (uint64 row = 0; row < rows; row++)
-		ocq_future_was_finished(DatumGetUUIDP(ocq_row_datum(row, 1)));
+	return ocq_future_error_make(&error);
 }
 
+static bool
+exists(Oid role)
+{
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role));
+}
+
+static bool
+has_login(Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool		result = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+}
+
+/* ocq_future_can_log_in tells whether a worker can log in as a role, now that it is looked up. */
+bool
+ocq_future_can_log_in(Oid role)
+{
+	return has_login(role) && ocq_may_connect(MyDatabaseId, role);
+}
+
+/* find_problem returns the error of a future for whose sender no worker can log in, or NULL. */
+static Jsonb *
+find_problem(Oid role)
+{
+	if (!exists(role))
+		return gone_error();
+	if (!has_login(role))
+		return login_error(role, "is not permitted to log in");
+	return ocq_may_connect(MyDatabaseId, role) ? NULL :
+		login_error(role, "may not connect to this database");
+}
+
+static void
+fail_futures(Oid session_role, Jsonb *error)
+{
+	Datum		values[] = {ObjectIdGetDatum(session_role), JsonbPGetDatum(error)};
+	uint64		rows;
+
+	do
+	{
+		rows = ocq_statement_run(&fail_waiting, values, NULL);
+		ocq_future_waiting_changed(session_role, -(int64) rows);
+		for (uint64 row = 0; row < rows; row++)
+			ocq_future_was_finished(DatumGetUUIDP(ocq_row_datum(row, 1)));
+	} while (rows >= BATCH);
+}
+
+/* read_roles returns the session users whose futures are waiting, in the context. */
 static List *
-read_names(MemoryContext context)
+read_roles(MemoryContext context)
 {
 	uint64		rows = ocq_statement_run(&select_roles, NULL, NULL);
 	MemoryContext spi = MemoryContextSwitchTo(context);
-	List	   *names = NIL;
+	List	   *roles = NIL;
 
 	for (uint64 row = 0; row < rows; row++)
-		names = lappend(names, TextDatumGetCString(ocq_row_datum(row, 1)));
+		roles = lappend_oid(roles, DatumGetObjectId(ocq_row_datum(row, 1)));
 	MemoryContextSwitchTo(spi);
-	return names;
+	return roles;
 }
 
 /*
@@ -187,28 +264,43 @@ List *
 ocq_future_waiting_roles(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	List	   *roles = NIL;
-	List	   *names;
+	List	   *result = NIL;
+	List	   *roles;
 	ListCell   *cell;
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	names = read_names(caller);
-	foreach(cell, names)
+	roles = read_roles(caller);
+	foreach(cell, roles)
 	{
-		Oid			role;
-		const char *problem = find_problem(lfirst(cell), &role);
+		Jsonb	   *problem = find_problem(lfirst_oid(cell));
 		MemoryContext spi;
 
 		if (problem != NULL)
 		{
-			fail_futures(lfirst(cell), problem);
+			fail_futures(lfirst_oid(cell), problem);
 			continue;
 		}
 		spi = MemoryContextSwitchTo(caller);
-		roles = lappend_oid(roles, role);
+		result = lappend_oid(result, lfirst_oid(cell));
 		MemoryContextSwitchTo(spi);
 	}
 	ocq_scope_leave(&scope);
-	return roles;
+	return result;
+}
+
+/* ocq_future_fail_forsaken fails the futures whose session user has been dropped: nobody can run them. */
+void
+ocq_future_fail_forsaken(void)
+{
+	List	   *roles;
+	ListCell   *cell;
+	OcqScope	scope;
+
+	ocq_scope_enter(&scope);
+	roles = read_roles(CurrentMemoryContext);
+	foreach(cell, roles)
+		if (!exists(lfirst_oid(cell)))
+			fail_futures(lfirst_oid(cell), gone_error());
+	ocq_scope_leave(&scope);
 }

@@ -7,11 +7,11 @@
  * A transaction that finishes futures wakes their waiters once it has committed;
  * one that sends futures wakes the processes that run them.
  *
- * A waiter puts itself on the list, looks at the future, and sleeps.  A wake-up
- * during that look takes it off the list and sets its latch; but a look that waits
- * for a lock, or for a buffer, resets the latch or leaves the list.  So each
- * condition has a generation, too, which a wake-up advances: a waiter reads it
- * before the look and compares it before it sleeps.
+ * Each condition has a generation, which a wake-up advances.  A waiter reads it, looks
+ * at the future, puts itself on the list, and sleeps only if the generation is still the
+ * same.  To be on the list during the look would not do: a look that waits for a lock,
+ * or for a buffer, resets the latch or leaves the list, and so does the end of its
+ * subtransaction.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -31,7 +31,7 @@
 typedef struct Condition
 {
 	ConditionVariable variable;
-	pg_atomic_uint64 generation;	/* advanced by whoever wakes, before he does */
+	pg_atomic_uint64 generation;	/* advanced by the process that wakes, before it does */
 } Condition;
 
 typedef struct SharedConditions
@@ -125,9 +125,9 @@ ocq_future_was_sent(void)
 
 /* ocq_future_was_put_back is for one that was begun and waits once more. */
 void
-ocq_future_was_put_back(void)
+ocq_future_was_put_back(Oid session_role)
 {
-	ocq_future_waiting_changed(1);
+	ocq_future_waiting_changed(session_role, 1);
 	ocq_future_claim_anew();
 	ocq_future_was_sent();
 }
@@ -154,19 +154,21 @@ ocq_future_can_sleep(void)
 }
 
 /*
- * ocq_future_prepare_to_sleep comes before each look at the future: from here on no
- * wake-up is lost.  It returns the generation, for ocq_future_sleep.
+ * ocq_future_generation comes before each look at the future: from here on no wake-up is
+ * lost.  What it returns is for ocq_future_sleep.
  */
 uint64
-ocq_future_prepare_to_sleep(const pg_uuid_t *id)
+ocq_future_generation(const pg_uuid_t *id)
 {
-	Condition  *condition;
+	uint64		generation;
 
 	if (!ocq_future_can_sleep())
 		return 0;
-	condition = &shared->finished[condition_of(id)];
-	ConditionVariablePrepareToSleep(&condition->variable);
-	return pg_atomic_read_u64(&condition->generation);
+	generation = pg_atomic_read_u64(&shared->finished[condition_of(id)].generation);
+
+	/* It is read before the future is. */
+	pg_memory_barrier();
+	return generation;
 }
 
 /* ocq_future_sleep returns when there may be something to see, or the time has passed. */
@@ -175,6 +177,7 @@ ocq_future_sleep(const pg_uuid_t *id, uint64 generation, long milliseconds)
 {
 	Condition  *condition = &shared->finished[condition_of(id)];
 
+	ConditionVariablePrepareToSleep(&condition->variable);
 	if (pg_atomic_read_u64(&condition->generation) == generation)
 		(void) ConditionVariableTimedSleep(&condition->variable, milliseconds, PG_WAIT_EXTENSION);
 }

@@ -53,33 +53,39 @@ use_settings_of_queue(void)
 	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-/* reset_session does what DISCARD ALL does, but for the plans, which are our own. */
+/*
+ * start_afresh starts a transaction after it has done what DISCARD ALL does, but for the
+ * plans, which are our own.  The settings come first: a transaction begins with
+ * default_transaction_read_only and its like, which a handler may have set.
+ */
 static void
-reset_session(void)
+start_afresh(MemoryContext context)
 {
+	ResetAllOptions();
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
 	PortalHashTableDeleteAll();
 	SetPGVariable("session_authorization", NIL, false);
-	ResetAllOptions();
 	DropAllPreparedStatements();
 	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+	MemoryContextSwitchTo(context);
 }
+
+/* The user has been dropped, or may not log in any more. */
+static bool is_locked_out = false;
 
 static bool
 claim(OcqFuture *future, MemoryContext context)
 {
-	const char *user;
 	bool		found;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	reset_session();
-	MemoryContextSwitchTo(context);
-	user = GetUserNameFromId(GetSessionUserId(), true);
-	found = user != NULL && ocq_catalog_hold() && !ocq_restore_is_under_way() &&
-		ocq_future_claim(user, NULL, future);
+	start_afresh(context);
+	is_locked_out = !ocq_future_can_log_in(GetSessionUserId());
+	found = !is_locked_out && ocq_catalog_hold() && !ocq_restore_is_under_way() &&
+		ocq_future_claim(GetSessionUserId(), InvalidOid, future);
 	CommitTransactionCommand();
 	return found;
 }
@@ -134,9 +140,7 @@ run_next(MemoryContext context)
 	error = perform(&future, context);
 	if (error != NULL)
 	{
-		StartTransactionCommand();
-		reset_session();		/* whatever could not commit is not to fail this one, too */
-		MemoryContextSwitchTo(context);
+		start_afresh(context);	/* what could not commit is not to fail this one, too */
 		if (ocq_catalog_hold())
 			ocq_future_failed_to_commit(&future, error);
 		CommitTransactionCommand();
@@ -201,7 +205,7 @@ serve(int number, MemoryContext context)
 				return;
 			continue;
 		}
-		if (ocq_database_take_pool_short())
+		if (is_locked_out || ocq_database_take_pool_short())
 			return;
 		if (may_sleep() &&
 			(WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

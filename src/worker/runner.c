@@ -6,9 +6,12 @@
  * to the horizon, and those whose time has come.
  *
  * For futures it starts pool workers, which log in as those who have sent them:
- * one for a role at a time, until there are order_cqrs.bus_workers.  If a role has
- * none and no place is free, it asks a worker to make room.  Every few seconds it
- * also puts back the futures of workers that have died, and deletes old results.
+ * one for a role at a time, until there are order_cqrs.bus_workers.  The last place is
+ * for another role than the one that has the others: whatever its futures wait for, or
+ * however long they take.  If a role has none and no place is free, it asks a worker to
+ * make room.  Every few seconds it also puts back the futures of workers that have died,
+ * and deletes old results.  Those that have waited for a lock in vain it has be in turn
+ * again when their time has come.
  *
  * It is woken by commits, by pool workers that end, and by the postmaster when it
  * has reaped one.
@@ -62,6 +65,7 @@ static Place places[OCQ_MAX_BUS_WORKERS];
 static TimestampTz last_upkeep = 0;
 static TimestampTz last_pool_round = 0;
 static TimestampTz last_warning = 0;
+static TimestampTz next_retry = 0;	/* of a future that has waited for a lock; 0: none is known */
 
 /* Of the last round of the pool. */
 static long pool_ms = POOL_MS;	/* until the next one, if there is something to do */
@@ -99,7 +103,7 @@ is_free(int place)
 /* What there is of a role in the pool. */
 typedef struct Presence
 {
-	bool		is_there;
+	int			count;			/* of its workers, with the one that is starting */
 	bool		is_starting;
 	bool		is_paused;
 	bool		has_left;		/* a place that is still free */
@@ -115,15 +119,25 @@ presence_of(Oid role)
 		Oid			logged_in = ocq_database_pool_role(OCQ_FIRST_POOL + i);
 
 		if (!is_free(i) && logged_in == role)
-			presence.is_there = true;
+			presence.count++;
 		if (i < ocq_bus_workers && is_free(i) && places[i].role == role)
 			presence.has_left = true;
 		if (places[i].handle != NULL && places[i].role == role && !OidIsValid(logged_in))
+		{
 			presence.is_starting = true;
+			presence.count++;
+		}
 		if (places[i].role == role && places[i].pause_until > GetCurrentTimestamp())
 			presence.is_paused = true;
 	}
 	return presence;
+}
+
+/* most_of_one_role leaves a place to others, if there is more than one. */
+static int
+most_of_one_role(void)
+{
+	return Max(ocq_bus_workers - 1, 1);
 }
 
 static void
@@ -202,7 +216,9 @@ serve_roles(List *roles)
 
 		if (presence.is_starting || presence.is_paused || ocq_database_wake_idle(role))
 			continue;
-		if (presence.is_there)
+		if (presence.count >= most_of_one_role())
+			continue;
+		if (presence.count > 0)
 			present = lappend_oid(present, role);
 		else if (presence.has_left)
 			returning = lappend_oid(returning, role);
@@ -228,8 +244,41 @@ keep_up(TimestampTz now)
 	bool		more = ocq_future_recover();
 
 	more |= ocq_future_expire();
-	ocq_restore_look_after();
 	last_upkeep = more ? 0 : now;
+}
+
+static void
+release_futures(TimestampTz now)
+{
+	long		milliseconds = ocq_future_release();
+
+	next_retry = milliseconds < 0 ? 0 : TimestampTzPlusMilliseconds(now, milliseconds);
+}
+
+/*
+ * do_work returns whether it has left the futures alone, as a restore is under way.
+ * What it brings is put back, or deleted, when it has ended.
+ */
+static bool
+do_work(TimestampTz now)
+{
+	bool		is_due = upkeep_is_due(now);
+
+	if (is_due)
+		ocq_restore_look_after();
+	if (ocq_restore_is_under_way())
+	{
+		if (is_due)
+			last_upkeep = now;
+		next_retry = 0;
+		return true;
+	}
+	if (is_due)
+		keep_up(now);
+	if (is_due || (next_retry != 0 && next_retry <= now))
+		release_futures(now);
+	serve_roles(ocq_future_waiting_roles());
+	return false;
 }
 
 /* A worker that is there makes room when others wait, or goes on to their futures. */
@@ -264,11 +313,7 @@ run_pool_round(TimestampTz now)
 	if (ocq_process_begin_transaction())
 	{
 		pgstat_report_activity(STATE_RUNNING, "order_cqrs: futures");
-		if (upkeep_is_due(now))
-			keep_up(now);
-		awaits_restore = ocq_restore_is_under_way();
-		if (!awaits_restore)
-			serve_roles(ocq_future_waiting_roles());
+		awaits_restore = do_work(now);
 	}
 	else
 		last_upkeep = now;
@@ -301,6 +346,9 @@ milliseconds_to_bus_round(void)
 		wait_ms = Min(wait_ms, milliseconds_until(last_pool_round, pool_ms, now));
 	if (out_of_slots)
 		wait_ms = Min(wait_ms, milliseconds_until(last_pool_round, SLOT_MS, now));
+	if (next_retry != 0)
+		wait_ms = Min(wait_ms, Max(TimestampDifferenceMilliseconds(now, next_retry),
+								   milliseconds_until(last_pool_round, pool_ms, now)));
 	return wait_ms;
 }
 

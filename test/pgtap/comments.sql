@@ -9,7 +9,7 @@ SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE relnamespace = 'order
 SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                    AND obj_description(oid, 'pg_proc') IS NULL$$, 'every routine has');
 SELECT is_empty($$SELECT oid::regtype FROM pg_type WHERE typnamespace = 'order_cqrs'::regnamespace
-                   AND typtype IN ('d', 'e') AND obj_description(oid, 'pg_type') IS NULL$$, 'every domain has');
+                   AND (typtype IN ('d', 'e') OR typtype = 'b' AND typelem = 0) AND obj_description(oid, 'pg_type') IS NULL$$, 'every domain, and every type of its own has');
 SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE oid = 'order_cqrs.events_position_seq'::regclass
                    AND obj_description(oid, 'pg_class') IS NULL$$, 'the sequence of positions has');
 SELECT is_empty(format($$SELECT attname FROM pg_attribute WHERE attrelid = %L::regclass AND attnum > 0

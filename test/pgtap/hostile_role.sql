@@ -184,7 +184,7 @@ INSERT INTO lair.calls (statement) VALUES
     ($$CALL order_cqrs.order_cancel('x2', 'r')$$),
     ($$CALL order_cqrs.stock_receive('pen', 5)$$),
     ($$CALL order_cqrs.inventory_reserve('x3')$$),
-    ($$CALL order_cqrs.inventory_adjust('x1', '[{"product_id": "pen", "quantity": 4}]')$$),
+    ($$CALL order_cqrs.reservation_change('x1', '[{"product_id": "pen", "quantity": 4}]')$$),
     ($$CALL order_cqrs.inventory_release('x3')$$),
     ($$CALL order_cqrs.payment_process('x1')$$),
     ($$CALL order_cqrs.payment_fail('x1', 'no')$$),

@@ -161,7 +161,8 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
         'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
         'inventory_difference', 'payments_difference', 'bus_builtin_handlers',
-        'cache_counters', 'saga_restore', 'restore_arrive', 'restore_expect', 'restore_project'],
+        'cache_counters', 'saga_restore', 'restore_arrive', 'restore_expect', 'restore_project',
+        'role_ref_in', 'role_ref_out'],
     'there are no other routines');
 
 -- What a procedure that commits, or a function that writes, cannot have.

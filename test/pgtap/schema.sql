@@ -91,8 +91,9 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_registration')$$, 
     'columns of bus_registration');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'id uuid', 'number bigint', 'kind text', 'type text C', 'payload jsonb', 'command_id uuid null',
-    'tenant_id text C', 'session_role text C', 'role text C', 'status text', 'result jsonb null', 'error jsonb null',
-    'attempts integer', 'created_at timestamp with time zone', 'started_at timestamp with time zone null',
+    'tenant_id text C', 'session_role order_cqrs.role_ref', 'role order_cqrs.role_ref', 'time_zone text null', 'date_style text null',
+    'interval_style text null', 'status text', 'result jsonb null', 'error jsonb null',
+    'attempts integer', 'lock_timeouts integer', 'retry_at timestamp with time zone null', 'created_at timestamp with time zone', 'started_at timestamp with time zone null',
     'finished_at timestamp with time zone null'],
     'columns of bus_future');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.restore_state')$$, ARRAY[

@@ -16,6 +16,7 @@ use Time::HiRes qw(time);
 my $node = new_server(
 	'futures',
 	'order_cqrs.sync_interval' => '1h',
+	'order_cqrs.bus_lock_timeout' => 0,
 	restart_after_crash => 'on');
 $node->start;
 create_database($node, 'shop');
@@ -199,6 +200,9 @@ SQL
 SELECT count(*) = 1 FROM pg_stat_activity
  WHERE usename = 'clerk' AND backend_type = 'client backend' AND wait_event_type = 'Extension'
 SQL
+	is($node->safe_psql('shop', q(SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+		WHERE l.relation = 'order_cqrs.bus_future'::regclass AND a.usename = 'clerk' AND a.backend_type = 'client backend')),
+		'0', 'who waits keeps no lock on the table');
 	sleep 1;
 	like(refused_as('clerk', "SELECT future_get('$id', '10 ms');"), qr/ERROR:  OC502/, 'a timeout ends the wait');
 	like(refused_as('clerk', "SET statement_timeout = '50ms'; SELECT future_get('$id');"), qr/ERROR:  57014/,
@@ -257,16 +261,20 @@ sub test_capacity
 	$node->poll_query_until('shop', "SELECT setting = '5' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'");
 	my $first = sent('clerk', 'Slow', order('capacity', ', "lock": 2'));
 	ok(wait_status($first, 'running'), 'one runs');
-	my @waiting = map { sent('clerk', 'Who', '{}') } 1 .. 5;
-	like(refused_as('clerk', q(SELECT command_send_async('Who', '{}');)), qr/ERROR:  OC501/, 'beyond the capacity a send is refused');
-	like(refused_as('other', q(SELECT query_send_async('GetOrder', '{"order_id": "o1"}');)), qr/ERROR:  OC501/, 'also of another role');
+	my @waiting = map { sent('clerk', 'Who', '{}') } 1 .. 3;
+	like(refused_as('clerk', q(SELECT command_send_async('Who', '{}');)), qr/ERROR:  OC501/, 'beyond a role\'s share a send is refused');
+	as('other', "SELECT future_cancel('" . sent('other', 'Who', '{}') . "')");
+	like(refused_as('clerk', q(SELECT query_send_async('GetOrder', '{"order_id": "o1"}');)), qr/ERROR:  OC501/, 'also a query, and after another role has cancelled one');
 	is(as('clerk', "SELECT future_cancel('$waiting[2]')"), 't', 'one is taken back');
 	my $other = sent('other', 'Who', '{}');
 	$running->query_safe('SELECT pg_advisory_unlock_all()');
 	is(as('other', "SELECT future_get('$other', '30 s')->>'session'"), 'other', 'one worker serves two users in turn');
-	is(as('clerk', "SELECT future_get('$waiting[4]', '30 s')->>'current'"), 'clerk', 'and all that waited');
+	is(as('clerk', "SELECT future_get('$waiting[1]', '30 s')->>'current'"), 'clerk', 'and all that waited');
 	like(refused_as('clerk', "SELECT future_get('$waiting[2]');"), qr/ERROR:  OC503/, 'but what was taken back');
 	$running->quit;
+
+	set_and_reload($node, 'order_cqrs.queue_capacity' => 1000);
+	$node->poll_query_until('shop', "SELECT setting = '1000' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'");
 
 	# No one user keeps the place for himself.
 	(my $id, $other) = split /\n/, as('postgres', <<'SQL');
@@ -278,7 +286,6 @@ SQL
 	is(as('postgres', "SELECT future_get('$other', '30 s')->>'session'; SELECT future_status('$id')"),
 		"other\nwaiting", 'a user gives way after a second');
 	as('clerk', "SELECT future_get('$id', '30 s')");
-	set_and_reload($node, 'order_cqrs.queue_capacity' => 1000);
 	ok(empty_pool(), 'bus_workers = 0 ends the pool');
 	$id = sent('clerk', 'Who', '{}');
 	is(as('clerk', "SELECT future_status('$id'); CALL future_run(); SELECT future_get('$id')->>'type'"),
@@ -340,10 +347,11 @@ sub test_restart
 	is(as('clerk', "SELECT future_get('$id', '30 s')->>'version'"), '1', 'and is run then');
 	like(refused_as('postgres', "SELECT future_get('$gone', '30 s');"), qr/ERROR:  28000: role "gone" is not permitted to log in/,
 		'a future that nobody can log in for fails');
-	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET status = 'waiting' WHERE id = '$gone'");
 	$node->safe_psql('shop', 'DROP OWNED BY gone; DROP ROLE gone');
+	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET status = 'waiting' WHERE id = '$gone'");
 	set_and_reload($node, 'log_min_messages' => 'warning');
 	ok(wait_status($gone, 'failed'), 'so does one whose sender does not exist any more');
+	like(refused_as('postgres', "SELECT future_get('$gone');"), qr/ERROR:  OC506/, 'with an error of its own');
 }
 
 # However many are sent by one transaction, as many workers as there may be take them up.

@@ -161,7 +161,7 @@ sub test_end_during_look
 	$waiter->query_safe("SELECT order_cqrs.future_status('$other')");
 	$finisher->query_safe('BEGIN');
 	$finisher->query_safe("SELECT order_cqrs.future_cancel('$id')");
-	$locker->query_safe('BEGIN; LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE');
+	$locker->query_safe('BEGIN; LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE');
 	my $offset = log_end($node);
 	$waiter->query_until(qr/start/, "\\echo start\nSELECT order_cqrs.future_get('$id');\n\\echo :LAST_ERROR_SQLSTATE\n");
 	wait_checked($pid, $offset);

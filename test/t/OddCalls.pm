@@ -193,7 +193,7 @@ my %usual = (
 	projection_name => sub { return quote(one_of(@projections)); },
 	mode => sub { return one_of("'sync'", "'async'"); },
 	command_type => sub {
-		return quote(one_of(qw(CreateOrder UpdateOrder CancelOrder CompleteOrder ReceiveStock ReserveInventory AdjustInventory ReleaseInventory
+		return quote(one_of(qw(CreateOrder UpdateOrder CancelOrder CompleteOrder ReceiveStock AdjustStock ReserveInventory ChangeReservation ReleaseInventory
 			  ProcessPayment CompletePayment FailPayment RefundPayment StartShipping PutCustomer PutProduct AppendEvents), map { "Odd$_" } 0 .. 3));
 	},
 	query_type => sub { return quote(one_of(qw(GetOrder GetCustomerOrders SearchOrders CheckInventory), map { "Odd$_" } 0 .. 3)); },
