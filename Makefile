@@ -13,7 +13,6 @@ OBJS = \
 	src/base/json.o \
 	src/base/prepared.o \
 	src/base/procedure.o \
-	src/base/role.o \
 	src/base/role_ref.o \
 	src/base/scope.o \
 	src/base/shape.o \

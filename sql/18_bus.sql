@@ -201,9 +201,13 @@ SELECT command_send('Mine', '{}');
 ALTER FUNCTION handlers.mine OWNER TO regress_order_bus;
 SELECT tools.outcome($$SELECT command_send('Mine', '{}')$$);
 ALTER FUNCTION handlers.mine OWNER TO regress_order_bus_3;
--- In another cluster only the name says who is meant; here it is the other role's.
-UPDATE bus_registration SET cluster = 1 WHERE type = 'Mine';
+-- A restore goes by the names of its time, and the role need not exist there.
+UPDATE bus_registration SET owner = 'regress_order_bus'::role_ref WHERE type = 'Mine';
 SELECT tools.outcome($$SELECT command_send('Mine', '{}')$$);
+UPDATE bus_registration SET owner = 'regress_nobody'::role_ref WHERE type = 'Mine';
+SELECT tools.outcome($$SELECT command_send('Mine', '{}')$$);
+SELECT handler, owner FROM bus_registration WHERE type = 'Mine';
+UPDATE bus_registration SET owner = 'regress_order_bus_3'::role_ref WHERE type = 'Mine';
 ALTER ROLE regress_order_bus RENAME TO regress_order_bus_2;
 ALTER ROLE regress_order_bus_3 RENAME TO regress_order_bus;
 SELECT command_send('Mine', '{}');

@@ -16,8 +16,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/catalog.h"
+#include "base/role_ref.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -61,4 +64,21 @@ ocq_role_ref_out(PG_FUNCTION_ARGS)
 		ReleaseSysCache(tuple);
 	}
 	PG_RETURN_CSTRING(pstrdup(name));
+}
+
+/* ocq_role_ref_describe names a role in a message. */
+char *
+ocq_role_ref_describe(Oid role)
+{
+	char	   *name = GetUserNameFromId(role, true);
+
+	return name == NULL ? "a role that does not exist" : psprintf("role \"%s\"", name);
+}
+
+/* ocq_role_ref_acts_for tells whether the current user has the rights of a role, or of the extension's owner. */
+bool
+ocq_role_ref_acts_for(Oid role)
+{
+	return (SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)) && has_privs_of_role(GetUserId(), role)) ||
+		has_privs_of_role(GetUserId(), ocq_catalog_owner());
 }

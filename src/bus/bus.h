@@ -79,8 +79,7 @@ extern Jsonb *ocq_bus_query_run(const OcqBuiltin *builtin, const OcqMessage *mes
 typedef struct OcqHandler
 {
 	char	   *signature;		/* the function's, with schemas */
-	Oid			owner;			/* who owned it when it was registered; InvalidOid: he is gone */
-	char	   *owner_name;		/* his name then */
+	Oid			owner;			/* who owned it when it was registered; InvalidOid: nobody here */
 } OcqHandler;
 
 /* handlers.c */

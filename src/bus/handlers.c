@@ -15,7 +15,7 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/procedure.h"
-#include "base/role.h"
+#include "base/role_ref.h"
 #include "base/scope.h"
 #include "bus/bus.h"
 #include "catalog/objectaccess.h"
@@ -42,18 +42,17 @@ PG_FUNCTION_INFO_V1(ocq_query_handler_unregister);
 PG_FUNCTION_INFO_V1(ocq_bus_builtin_handlers);
 
 static OcqStatement select_handler =
-OCQ_STATEMENT("SELECT handler, owner, owner_oid, cluster FROM order_cqrs.bus_registration"
+OCQ_STATEMENT("SELECT handler, owner FROM order_cqrs.bus_registration"
 			  " WHERE kind = $1 AND type = $2",
 			  TEXTOID, TEXTOID);
 
 /* It returns the handler that there is, also if that is another one. */
 static OcqStatement insert_handler =
 OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r"
-			  " (kind, type, handler, owner, owner_oid, cluster, registered_by)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+			  " (kind, type, handler, owner, registered_by) VALUES ($1, $2, $3, $4, $5)"
 			  " ON CONFLICT (kind, type) DO UPDATE SET handler = r.handler"
-			  " RETURNING handler, owner, owner_oid, cluster",
-			  TEXTOID, TEXTOID, TEXTOID, TEXTOID, OIDOID, INT8OID, TEXTOID);
+			  " RETURNING handler, owner",
+			  TEXTOID, TEXTOID, TEXTOID, OIDOID, TEXTOID);
 
 static OcqStatement delete_handler =
 OCQ_STATEMENT("DELETE FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2", TEXTOID, TEXTOID);
@@ -96,9 +95,7 @@ read_handler(MemoryContext context)
 	OcqHandler *handler = MemoryContextAlloc(context, sizeof(OcqHandler));
 
 	handler->signature = MemoryContextStrdup(context, TextDatumGetCString(ocq_row_datum(0, 1)));
-	handler->owner_name = MemoryContextStrdup(context, TextDatumGetCString(ocq_row_datum(0, 2)));
-	handler->owner = ocq_role_find(handler->owner_name, DatumGetObjectId(ocq_row_datum(0, 3)),
-								   DatumGetInt64(ocq_row_datum(0, 4)));
+	handler->owner = DatumGetObjectId(ocq_row_datum(0, 2));
 	return handler;
 }
 
@@ -157,9 +154,9 @@ check_owner(Oid function, const OcqHandler *handler, const OcqMessage *message)
 	ereport(ERROR,
 			(errcode(OCQ_ERR_HANDLER_OWNER),
 			 errmsg("function %s has changed hands", handler->signature),
-			 errdetail("It was registered as the handler of %s \"%s\" when role \"%s\" owned it; now it is owned by \"%s\".",
+			 errdetail("It was registered as the handler of %s \"%s\" as a function of %s; now \"%s\" owns it.",
 					   ocq_bus_kind_name(message->kind), text_to_cstring(message->type),
-					   handler->owner_name, GetUserNameFromId(owner, false)),
+					   ocq_role_ref_describe(handler->owner), GetUserNameFromId(owner, false)),
 			 errhint("If the new owner can be trusted with all callers, have the owner of the extension call %s_handler_unregister and %s_handler_register.",
 					 ocq_bus_kind_name(message->kind), ocq_bus_kind_name(message->kind))));
 }
@@ -319,7 +316,7 @@ require_own_function(Oid function, const char *signature)
 {
 	Oid			owner = owner_of(function);
 
-	if (ocq_role_acts_for(owner))
+	if (ocq_role_ref_acts_for(owner))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -331,11 +328,9 @@ require_own_function(Oid function, const char *signature)
 static OcqHandler *
 insert_registration(OcqBusKind kind, text *type, Oid function, const char *signature)
 {
-	Oid			owner = owner_of(function);
 	Datum		values[] = {
 		CStringGetTextDatum(ocq_bus_kind_name(kind)), PointerGetDatum(type), CStringGetTextDatum(signature),
-		CStringGetTextDatum(GetUserNameFromId(owner, false)), ObjectIdGetDatum(owner),
-		Int64GetDatum(ocq_role_cluster()), CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))
+		ObjectIdGetDatum(owner_of(function)), CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false))
 	};
 
 	if (ocq_restore_run_own(&insert_handler, values, NULL) == 0)
@@ -367,7 +362,7 @@ register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_HANDLER_REFUSED),
 				 errmsg("%s \"%s\" has a handler already", ocq_bus_kind_name(kind), text_to_cstring(type)),
-				 errdetail("It is function %s of role \"%s\".", present->signature, present->owner_name),
+				 errdetail("It is function %s of %s.", present->signature, ocq_role_ref_describe(present->owner)),
 				 errhint("Call %s_handler_unregister first.", ocq_bus_kind_name(kind))));
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();
@@ -378,12 +373,12 @@ require_own_registration(OcqBusKind kind, text *type)
 {
 	OcqHandler *handler = ocq_handler_find(kind, type);
 
-	if (handler == NULL || ocq_role_acts_for(handler->owner))
+	if (handler == NULL || ocq_role_ref_acts_for(handler->owner))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("must be owner of the handler of %s \"%s\"", ocq_bus_kind_name(kind), text_to_cstring(type)),
-			 errdetail("It is function %s of role \"%s\".", handler->signature, handler->owner_name),
+			 errdetail("It is function %s of %s.", handler->signature, ocq_role_ref_describe(handler->owner)),
 			 errhint("Have that role, or the owner of the extension, unregister it.")));
 }
 

@@ -4,9 +4,7 @@ CREATE TABLE bus_registration (
     kind text NOT NULL CHECK (kind IN ('command', 'query')),
     type text COLLATE "C" NOT NULL,
     handler text NOT NULL,
-    owner text COLLATE "C" NOT NULL,
-    owner_oid oid NOT NULL,
-    cluster bigint NOT NULL,
+    owner role_ref NOT NULL,
     registered_by text NOT NULL,
     registered_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (kind, type)
@@ -16,8 +14,6 @@ COMMENT ON COLUMN bus_registration.kind IS 'command or query';
 COMMENT ON COLUMN bus_registration.type IS 'Name of the command or query';
 COMMENT ON COLUMN bus_registration.handler IS 'Function with its schema and argument types, as regprocedure reads it';
 COMMENT ON COLUMN bus_registration.owner IS 'Role that owned the function then; of another role''s function the bus makes no use';
-COMMENT ON COLUMN bus_registration.owner_oid IS 'Its OID in that cluster';
-COMMENT ON COLUMN bus_registration.cluster IS 'System identifier of the cluster where it was registered; in another one the owner''s name counts';
 COMMENT ON COLUMN bus_registration.registered_by IS 'Session user who registered it';
 COMMENT ON COLUMN bus_registration.registered_at IS 'When that was';
 

@@ -87,7 +87,7 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.payments')$$, ARRAY[
 SELECT columns_are('order_cqrs', 'payment_requests', ARRAY['tenant_id', 'order_id', 'customer_id', 'amount',
     'requested_at', 'version']);
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_registration')$$, ARRAY[
-    'kind text', 'type text C', 'handler text', 'owner text C', 'owner_oid oid', 'cluster bigint', 'registered_by text', 'registered_at timestamp with time zone'],
+    'kind text', 'type text C', 'handler text', 'owner order_cqrs.role_ref', 'registered_by text', 'registered_at timestamp with time zone'],
     'columns of bus_registration');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'id uuid', 'number bigint', 'kind text', 'type text C', 'payload jsonb', 'command_id uuid null',
