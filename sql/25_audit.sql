@@ -100,6 +100,31 @@ CALL projection_audit('order_stats');
 :stats
 SELECT * FROM tools.differences();
 
+-- The tables of a paused projection are left alone until it is resumed.
+SELECT tools.create_orders('p', 2);
+CALL projection_sync('order_stats');
+CALL projection_pause('order_stats');
+UPDATE order_stats SET orders = orders + 1 WHERE tenant_id = 'audit' AND status = 'PENDING';
+UPDATE projection_state SET counted_checksum = counted_checksum + 1 WHERE projection_name = 'order_stats';
+:stats
+CALL projection_audit('order_stats');
+:stats
+CALL projection_resume('order_stats');
+CALL projection_audit('order_stats');
+:stats
+SELECT * FROM tools.differences();
+
+-- No row by hand makes a worker's sums overflow.
+UPDATE projection_state SET counted_events = 9223372036854775807;
+UPDATE projection_state SET counted_checksum = -1;
+UPDATE projection_state SET attempts = 2147483647;
+UPDATE projection_state SET updated_at = 'infinity';
+INSERT INTO projection_ledger (projection_name, after_position, to_position, events, checksum) VALUES ('order_stats', -2, -1, 9223372036854775807, 0);
+INSERT INTO projection_ledger (projection_name, after_position, to_position, events, checksum) VALUES ('order_stats', -2, -1, 0, 9223372036854775807);
+UPDATE saga_state SET missed_total = 9223372036854775807;
+INSERT INTO order_saga (tenant_id, order_id, step, attempts, version) VALUES ('audit', 'x', 'SHIPPED', 2147483647, 1);
+INSERT INTO restore_state (kind, part, holds) VALUES ('arrived', 'events', true);
+
 -- No false alarm: batches of any size, events that come past the commands below the checkpoint, in a subtransaction, too,
 -- rolled back or not, a checkpoint that is set back by hand, changes of mode, pauses, rebuilds, and tables that are emptied.
 SELECT tools.create_orders('q', 30);

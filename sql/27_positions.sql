@@ -58,6 +58,17 @@ SET order_cqrs.tenant_id = 'positions';
 CALL event_append('Note', 'third', :note, version => NULL);
 SELECT last_value - :last_value FROM events_position_seq;
 
+-- Near the greatest bigint there is no room for a gap.  A session that has not looked yet finds that out, and says so.
+\c
+SET search_path = order_cqrs, public;
+SET order_cqrs.tenant_id = 'positions';
+BEGIN;
+INSERT INTO events (position, tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
+OVERRIDING SYSTEM VALUE
+SELECT 9223372036854775000, 'positions', 'Note', 'last', 1, 'T', '{}', 'me', now();
+CALL event_append('Note', 'third', :note);
+ROLLBACK;
+
 -- A position is unique, whoever writes it.
 \set VERBOSITY terse
 INSERT INTO events (position, tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)

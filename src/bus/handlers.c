@@ -57,11 +57,6 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r"
 static OcqStatement delete_handler =
 OCQ_STATEMENT("DELETE FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2", TEXTOID, TEXTOID);
 
-/* What a dump is said to hold (store/restore.c) it has to hold. */
-static OcqStatement delete_content =
-OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind = 'content' AND part = 'bus_registration'"
-					 " AND NOT EXISTS (SELECT FROM order_cqrs.bus_registration)");
-
 const char *
 ocq_bus_kind_name(OcqBusKind kind)
 {
@@ -349,14 +344,12 @@ register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 	text	   *type = type_argument(kind, fcinfo);
 	Oid			function = function_argument(fcinfo);
 	char	   *signature = check_function(function);
-	OcqContent	content = {0};		/* another session may have removed what it says */
 	OcqHandler *present;
 	OcqScope	scope;
 
 	require_own_function(function, signature);
 	ocq_procedure_require_writable("a handler's registration");
 	ocq_scope_enter(&scope);
-	ocq_restore_has_content(&content, "bus_registration");
 	present = insert_registration(kind, type, function, signature);
 	if (strcmp(present->signature, signature) != 0 || present->owner != owner_of(function))
 		ereport(ERROR,
@@ -398,7 +391,6 @@ unregister_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 				 errmsg("%s \"%s\" has no registered handler", ocq_bus_kind_name(kind), text_to_cstring(type)),
 				 errdetail("There is nothing to unregister."),
 				 errhint("See order_cqrs.bus_handlers.")));
-	(void) ocq_statement_run(&delete_content, NULL, NULL);
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();
 }

@@ -10,7 +10,8 @@
  *
  * A range that differs is reported, and marked by NULL instead of the counts.  All
  * its streams are then written anew, part by part: each part that is done is a
- * range of its own, with the log's counts.  Equal neighbours are merged.
+ * range of its own, with the log's counts.  Equal neighbours are merged.  The tables of
+ * a paused projection are left alone until it is resumed.
  *
  * Whoever changes a projection's ranges holds the lock of its row, or of the whole
  * of projection_state.
@@ -30,6 +31,7 @@
 #include "miscadmin.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/resowner.h"
 
 PG_FUNCTION_INFO_V1(ocq_projection_audit);
@@ -56,10 +58,13 @@ OCQ_STATEMENT("WITH closed AS (INSERT INTO order_cqrs.projection_ledger"
 			  " counted_checksum = 0, counted_since = clock_timestamp() WHERE projection_name = $1",
 			  TEXTOID);
 
-/* What is due: ranges to close, new ones, and old ones that were verified long ago. */
+/*
+ * What is due of each projection: ranges to close, new ones, and old ones that were
+ * verified long ago.
+ */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, after_position FROM"
-			  " (SELECT projection_name, NULL::bigint AS after_position, counted_since AS since"
+			  " (SELECT DISTINCT ON (d.projection_name) d.* FROM (SELECT projection_name, NULL::bigint AS after_position, counted_since AS since"
 			  " FROM order_cqrs.projection_state WHERE mode = 'async' AND counted_after < last_position"
 			  " AND counted_since <= clock_timestamp() - make_interval(secs => $1)"
 			  " UNION ALL SELECT projection_name, after_position, closed_at"
@@ -67,7 +72,7 @@ OCQ_STATEMENT("SELECT projection_name, after_position FROM"
 			  " AND closed_at <= clock_timestamp() - make_interval(secs => $1)"
 			  " UNION ALL SELECT projection_name, after_position, verified_at"
 			  " FROM order_cqrs.projection_ledger WHERE verified_at <= clock_timestamp() - interval '6 hours'"
-			  ") AS d ORDER BY since LIMIT 1",
+			  ") AS d ORDER BY d.projection_name, d.since) AS first ORDER BY since",
 			  FLOAT8OID);
 
 #define OF_TYPES \
@@ -299,14 +304,18 @@ try_repair(const OcqProjection *projection, const OcqProjectionState *state, con
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile int64 end = range->end;
 	volatile bool has_failed = false;
+	int			level;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
+	level = NewGUCNestLevel();
 	PG_TRY();
 	{
+		ocq_sync_limit_lock_waits();
 		SPI_connect();
 		end = repair(projection, state, range, waits);
 		SPI_finish();
+		AtEOXact_GUC(true, level);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -376,8 +385,9 @@ audit_range(const OcqProjection *projection, int64 from, bool waits)
 				report(projection, &range);
 				run_on_range(&mark_range, projection, range.after);
 			}
-			audit.next = try_repair(projection, &state, &range, waits);
-			audit.is_busy = audit.next == range.after;
+			if (!state.is_paused)
+				audit.next = try_repair(projection, &state, &range, waits);
+			audit.is_busy = state.is_paused || audit.next == range.after;
 		}
 	}
 	ocq_scope_leave(&scope);
@@ -399,41 +409,57 @@ close_if_free(const OcqProjection *projection, bool waits)
 	return is_free;
 }
 
-/* find_due returns the projection, and whether its open range is due, or where the one begins that is. */
-static const OcqProjection *
-find_due(bool *is_open, int64 *after)
+/* What is due of a projection: its open range, or the one that begins after a position. */
+typedef struct Due
+{
+	const OcqProjection *projection;
+	bool		is_open;
+	int64		after;
+} Due;
+
+/* find_due returns the number of projections of which something is due, the longest due first. */
+static int
+find_due(Due *due)
 {
 	Datum		delay = Float8GetDatum(ocq_audit_delay / 1000.0);
-	const OcqProjection *projection = NULL;
 	OcqScope	scope;
+	uint64		rows;
+	int			count = 0;
 
 	ocq_scope_enter(&scope);
-	if (ocq_statement_run(&select_due, &delay, NULL) > 0)
+	rows = ocq_statement_run(&select_due, &delay, NULL);
+	for (uint64 row = 0; row < rows; row++)
 	{
-		projection = ocq_projection_find(TextDatumGetCString(ocq_row_datum(0, 1)));
-		*is_open = ocq_row_is_null(0, 2);
-		*after = *is_open ? 0 : DatumGetInt64(ocq_row_datum(0, 2));
+		const OcqProjection *projection = ocq_projection_find(TextDatumGetCString(ocq_row_datum(row, 1)));
+		bool		is_open = ocq_row_is_null(row, 2);
+
+		if (projection != NULL)
+			due[count++] = (Due) {projection, is_open, is_open ? 0 : DatumGetInt64(ocq_row_datum(row, 2))};
 	}
 	ocq_scope_leave(&scope);
-	return projection;
+	return count;
 }
 
 /*
  * ocq_audit_step does one thing that is due, a range at most, and leaves it to the
- * caller to commit.  It returns whether there may be more.
+ * caller to commit.  A projection that somebody else has does not hold up the others.  It
+ * returns whether there may be more.
  */
 bool
 ocq_audit_step(void)
 {
-	bool		is_open;
-	int64		after;
-	const OcqProjection *projection = find_due(&is_open, &after);
+	Due		   *due = palloc_array(Due, ocq_projection_count());
+	int			count = find_due(due);
 
-	if (projection == NULL)
-		return false;
-	if (is_open)
-		return close_if_free(projection, false);
-	return !audit_range(projection, after, false).is_busy;
+	for (int i = 0; i < count; i++)
+	{
+		bool		done = due[i].is_open ? close_if_free(due[i].projection, false) :
+			!audit_range(due[i].projection, due[i].after, false).is_busy;
+
+		if (done)
+			return true;
+	}
+	return false;
 }
 
 static void

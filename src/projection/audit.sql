@@ -9,7 +9,8 @@ CREATE TABLE projection_ledger (
     closed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     verified_at timestamptz,
     PRIMARY KEY (projection_name, after_position),
-    CHECK (after_position < to_position)
+    CHECK (after_position < to_position),
+    CHECK (events BETWEEN 0 AND 4000000000000000000 AND checksum BETWEEN 0 AND 4000000000000000000)
 );
 COMMENT ON TABLE projection_ledger IS 'What each async projection has handled, by ranges of the log; the worker compares it with the log';
 COMMENT ON COLUMN projection_ledger.projection_name IS 'Name of the projection';

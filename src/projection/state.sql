@@ -26,7 +26,11 @@ CREATE TABLE projection_state (
     counted_to bigint NOT NULL DEFAULT 0,
     counted_events bigint NOT NULL DEFAULT 0,
     counted_checksum bigint NOT NULL DEFAULT 0,
-    counted_since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    counted_since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    -- What is written by hand does not make sums overflow in the worker.
+    CONSTRAINT projection_state_counts_check CHECK (isfinite(updated_at) AND attempts BETWEEN 0 AND 1000000000
+        AND least(last_event_count, events_total, repaired_total, renewed_total, counted_events, counted_checksum) >= 0
+        AND greatest(last_event_count, events_total, repaired_total, renewed_total, counted_events, counted_checksum) <= 4000000000000000000)
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 COMMENT ON TABLE projection_state IS 'Mode, checkpoint and troubles of each projection; changed by the projection_... procedures and the workers';

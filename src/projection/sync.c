@@ -17,7 +17,8 @@
  * process that waits for a stream holds no other, and so cannot deadlock with
  * commands.  The worker, which has more to do, comes back later.
  *
- * A batch that fails is tried again in halves, down to the event that fails.
+ * A batch that fails is tried again in halves, down to the event that fails.  One that
+ * has waited for a lock for a while is given up until later.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,6 +31,7 @@
 #include "projection/projection.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -42,6 +44,9 @@
 
 /* Data of events that one transaction handles: it takes a few times that in memory. */
 #define MAX_BYTES (16 * 1024 * 1024)
+
+/* How long a process of ours waits for a lock that it needs for one projection. */
+#define LOCK_TIMEOUT "1s"
 
 int			ocq_batch_size = 10000;
 
@@ -282,6 +287,18 @@ handle_batch(Batch *batch)
 	ocq_state_advance(batch->projection, batch->end, handled);
 }
 
+/*
+ * ocq_sync_limit_lock_waits lets other projections have their turn while somebody has
+ * locked a table or rows of one.  It is undone with the caller's level of settings.
+ */
+void
+ocq_sync_limit_lock_waits(void)
+{
+	if (ocq_process_is_own)
+		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */
 static char *
 try_once(Batch *batch)
@@ -289,17 +306,21 @@ try_once(Batch *batch)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile message = NULL;
+	int			level;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
+	level = NewGUCNestLevel();
 	PG_TRY();
 	{
+		ocq_sync_limit_lock_waits();
 		/* A connection of its own, so that the memory of one try is not missing in the next. */
 		SPI_connect();
 		handle_batch(batch);
 		if (!batch->is_restored)
 			ocq_check_own_deferred_constraints();
 		SPI_finish();
+		AtEOXact_GUC(true, level);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -401,9 +422,9 @@ ocq_sync_require_read_committed(void)
 static void
 check_checkpoint(const OcqProjection *projection, OcqProjectionState *state)
 {
-	int64		log_end = ocq_position_log_end();
+	int64		log_end;
 
-	if (state->last_position <= log_end)
+	if (!ocq_position_is_beyond_log(state->last_position, &log_end))
 		return;
 	ereport(WARNING,
 			(errcode(OCQ_ERR_CHECKPOINT_BEYOND_LOG),

@@ -132,7 +132,6 @@ ocq_saga_write(const OcqSagaRecord *record)
 		Int32GetDatum(record->version)
 	};
 	char		nulls[] = "       ";
-	static OcqContent content;
 
 	if (!record->has_next)
 		nulls[4] = 'n';
@@ -143,7 +142,6 @@ ocq_saga_write(const OcqSagaRecord *record)
 		(void) ocq_statement_run(&update_record, values, nulls);
 		return;
 	}
-	ocq_restore_has_content(&content, "order_saga");
 	(void) ocq_restore_run_own(&insert_record, values, nulls);
 }
 

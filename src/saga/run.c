@@ -333,9 +333,9 @@ join(OcqSagaTasks first, OcqSagaTasks second)
 static int64
 check_checkpoint(int64 checkpoint)
 {
-	int64		log_end = ocq_position_log_end();
+	int64		log_end;
 
-	if (checkpoint <= log_end)
+	if (!ocq_position_is_beyond_log(checkpoint, &log_end))
 		return checkpoint;
 	ocq_saga_reset_checkpoint(checkpoint, log_end);
 	return 0;

@@ -7,7 +7,7 @@ CREATE TABLE saga_state (
     audited_position bigint NOT NULL DEFAULT 0,
     audit_to bigint NOT NULL DEFAULT 0,
     audit_since timestamptz,
-    missed_total bigint NOT NULL DEFAULT 0,
+    missed_total bigint NOT NULL DEFAULT 0 CHECK (missed_total BETWEEN 0 AND 4000000000000000000),
     updated_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 COMMENT ON TABLE saga_state IS 'How far the saga has come in the log';
@@ -27,7 +27,7 @@ CREATE TABLE order_saga (
     order_id text COLLATE "C" NOT NULL,
     step text COLLATE "C" NOT NULL CHECK (step IN ('RESERVE_INVENTORY', 'AWAIT_PAYMENT', 'COMPLETE_ORDER',
         'CANCEL_ORDER', 'COMPENSATE', 'SHIPPED', 'CANCELLED', 'ENDED', 'FAILED')),
-    attempts int NOT NULL,
+    attempts int NOT NULL CHECK (attempts BETWEEN 0 AND 1000000000),
     next_attempt_at timestamptz,
     last_error text,
     version int NOT NULL,

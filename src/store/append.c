@@ -81,6 +81,8 @@ end_transaction(XactEvent event, void *arg)
 		return;
 	wake_at_commit = false;
 	look_over_at_commit = false;
+	if (event == XACT_EVENT_PREPARE)
+		ocq_horizon_forget();
 	if (wakes && event == XACT_EVENT_COMMIT && ocq_append_wake_hook != NULL)
 		ocq_append_wake_hook(looks_over);
 }
@@ -242,7 +244,6 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	Datum		values[12];
 	char		nulls[13] = "            ";
 	uint64		inserted;
-	static OcqContent content;
 
 	check_room(append);
 	values[0] = PointerGetDatum(stream->tenant_id);
@@ -266,7 +267,6 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 		nulls[10] = 'n';
 
 	ocq_positions_prepare();
-	ocq_restore_has_content(&content, "events");
 	inserted = insert_events(append, statement_for(append), values, nulls);
 	if (inserted == 0)
 		return false;

@@ -61,6 +61,7 @@ ocq_event_count(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	ocq_scope_enter(&scope);
+	ocq_horizon_require_primary();
 	ocq_position_check(PG_GETARG_INT64(1));
 	if (PG_GETARG_INT64(1) > ocq_horizon_known())
 		(void) ocq_horizon_wait();

@@ -39,7 +39,8 @@
  * Step 4 is the caller's: a snapshot taken before step 3 ended misses what was waited for.
  *
  * What is known without waiting.  Checkpoints of projections, once they are committed,
- * are horizons, and so is what this session has waited for before.  Rows that come past
+ * are horizons, and so is what this session has waited for before, as long as no
+ * transaction of its own has been prepared since.  Rows that come past
  * the commands, such as a restore's, can still appear below them; their transaction
  * holds ExclusiveLock on projection_state (trigger.c), and while there is one nothing
  * is known.
@@ -75,11 +76,12 @@ static OcqStatement select_checkpoint =
 OCQ_STATEMENT_NOARGS("SELECT max(last_position) FROM order_cqrs.projection_state");
 
 /*
- * A standby knows neither the locks of the primary's transactions nor the
- * sequence's true value, whose WAL records run ahead of it.
+ * ocq_horizon_require_primary raises an error on a standby, which knows neither the locks
+ * of the primary's transactions nor the sequence's true value, whose WAL records run
+ * ahead of it.
  */
-static void
-refuse_on_standby(void)
+void
+ocq_horizon_require_primary(void)
 {
 	if (RecoveryInProgress())
 		ereport(ERROR,
@@ -120,6 +122,16 @@ static int64 waited_to = 0;
 static Oid	waited_sequence = InvalidOid;
 
 /*
+ * ocq_horizon_forget is for when the session's transaction is prepared: it was not waited
+ * for, as it was the session's own, and from now on it may commit at any time.
+ */
+void
+ocq_horizon_forget(void)
+{
+	waited_to = 0;
+}
+
+/*
  * ocq_horizon_wait returns the horizon.  What is read afterwards with a new
  * snapshot (ocq_statement_run under READ COMMITTED, else
  * ocq_statement_run_latest) holds every event up to it.
@@ -129,7 +141,7 @@ ocq_horizon_wait(void)
 {
 	int64		high_water_mark;
 
-	refuse_on_standby();
+	ocq_horizon_require_primary();
 	high_water_mark = ocq_position_last_drawn();
 	ocq_horizon_wait_for_appenders();
 	waited_to = high_water_mark;
@@ -156,7 +168,7 @@ ocq_horizon_known(void)
 {
 	int64		known;
 
-	refuse_on_standby();
+	ocq_horizon_require_primary();
 	if (ocq_statement_run_latest(&select_checkpoint, NULL, NULL) == 0 || ocq_row_is_null(0, 1))
 		known = 0;
 	else
@@ -209,7 +221,7 @@ ocq_horizon_try(int64 *horizon)
 	static Oid	sequence = InvalidOid;
 	static VirtualTransactionId *holders = NULL;
 
-	refuse_on_standby();
+	ocq_horizon_require_primary();
 
 	/* The extension may have been created anew, and its log be another. */
 	if (holders != NULL && sequence != ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE))

@@ -6,9 +6,10 @@
  * once, whatever happens to the sequence.  It can fall behind the log (setval, a
  * restore, a switchover by logical replication, which does not replicate sequences),
  * and after a crash or a promotion the end of the log may be lost, while a consumer
- * has seen it.  In each of these cases positions go on far ahead: at a multiple of
- * GENERATION, at least so many positions away.  A consumer's checkpoint in such a gap
- * is of a part of the log that exists no more, and event_read says so (read.c).
+ * has seen it; and a dump that was restored may be older than a consumer's checkpoint.
+ * In each of these cases positions go on far ahead: at a multiple of GENERATION, at least
+ * so many positions away.  A consumer's checkpoint in such a gap is of a part of the log
+ * that exists no more, and event_read says so (read.c).
  *
  * Reading the last value.  nextval() writes to the sequence's tuple twice while it
  * holds the buffer's content lock exclusively: first the value for its WAL record, 32
@@ -22,7 +23,8 @@
  * hold on to its lock for days.  What they draw meanwhile cannot reach the next
  * generation.  Where the sequence is behind the log, appenders are kept out, too, by
  * ShareLock: an open COPY holds the lock of an appender, and its rows cannot be seen.
- * setval() is not undone by an abort, so the locks are released at once.
+ * setval() is not undone by an abort, so these locks are released at once.  (That of an
+ * appender, which setval() takes itself, stays until the transaction ends.)
  *
  * Shared memory knows which databases have been looked after since the server
  * started; without it, in a server that does not preload the library, crashes and
@@ -34,6 +36,8 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xlog.h"
 #include "base/catalog.h"
@@ -52,6 +56,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "store/store.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -63,8 +68,15 @@
 
 #define GENERATION INT64CONST(1000000000)
 
+/* A log that ends beyond it has no room for another gap. */
+#define LAST_END (PG_INT64_MAX - 3 * GENERATION)
+
+
 /* How long the worker lets the sequence be behind: a restore sets it after the events. */
 #define GRACE_MS 5000
+
+/* How often it warns of what cannot be set right. */
+#define WARN_EVERY_MS 600000
 
 typedef struct SharedPositions
 {
@@ -207,22 +219,25 @@ open_position_index(Relation events)
 }
 
 /*
- * last_event returns the position of the last event that is committed, or the caller's
- * own, or 0.  It is no SQL, as a serializable transaction that reads the end of the
- * index with its snapshot would conflict with every append.
+ * find_event returns the position of the first event after a position, or of the last one
+ * at all, that is committed or the caller's own; or 0.  It is no SQL, as a serializable
+ * transaction that reads the end of the index with its snapshot would conflict with every
+ * append.
  */
 static int64
-last_event(void)
+find_event(ScanDirection direction, int64 after)
 {
 	Relation	events = relation_open(ocq_catalog_relation(OCQ_REL_EVENTS), AccessShareLock);
 	Relation	index = open_position_index(events);
 	TupleTableSlot *slot = table_slot_create(events, NULL);
-	IndexScanDesc scan = ocq_index_beginscan(events, index, SnapshotSelf, 0);
+	IndexScanDesc scan = ocq_index_beginscan(events, index, SnapshotSelf, 1);
+	ScanKeyData key;
 	int64		position = 0;
 	bool		isnull;
 
-	index_rescan(scan, NULL, 0, NULL, 0);
-	if (index_getnext_slot(scan, BackwardScanDirection, slot))
+	ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+	index_rescan(scan, &key, 1, NULL, 0);
+	if (index_getnext_slot(scan, direction, slot))
 		position = DatumGetInt64(slot_getattr(slot, index->rd_index->indkey.values[0], &isnull));
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -231,34 +246,68 @@ last_event(void)
 	return position;
 }
 
-/* ocq_position_log_end returns the last position that anybody can have reached, or 0. */
-int64
-ocq_position_log_end(void)
+/* log_end returns the last position that anybody can have reached, or 0. */
+static int64
+log_end(void)
 {
-	int64		end = last_event();
+	int64		event = find_event(BackwardScanDirection, PG_INT64_MIN);
 
-	return Max(end, ocq_position_last_drawn());
+	return Max(event, ocq_position_last_drawn());
+}
+
+/* ocq_position_is_beyond_log tells whether nobody can have reached a position, and where the log ends. */
+bool
+ocq_position_is_beyond_log(int64 position, int64 *end)
+{
+	if (position <= ocq_position_last_drawn())
+		return false;
+	*end = log_end();
+	return position > *end;
 }
 
 /*
  * ocq_positions_are_behind tells whether the log has events at positions that the sequence has yet to
- * draw.  The log is read first: who draws a position in between is not taken for one.
+ * draw.  It looks beyond what was drawn: from the end of the log backwards it would come
+ * past all that an open transaction has appended.  An event whose position somebody has drawn
+ * in between is none.
  */
 bool
 ocq_positions_are_behind(void)
 {
-	int64		end = last_event();
+	int64		event;
 
-	return ocq_position_last_drawn() < end;
+	do
+		event = find_event(ForwardScanDirection, ocq_position_last_drawn());
+	while (event != 0 && event <= ocq_position_last_drawn());
+	return event != 0;
 }
 
-/* move_on has the next position be the first of a generation that is not the next, so that the gap is wide. */
 static void
-move_on(Oid sequence)
+report_no_room(int level, int64 end)
 {
-	int64		end = ocq_position_log_end();
-	int64		start = (end / GENERATION + 2) * GENERATION;
+	ereport(level,
+			(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+			 errmsg("positions of events cannot go on far ahead"),
+			 errdetail("The log ends at " INT64_FORMAT ", so near to the greatest bigint that there is no room for a gap.", end),
+			 errhint("Copy the events into a new database, in this order and with positions from 1.")));
+}
 
+/*
+ * move_on has the next position be the first of a generation that is not the next, so that
+ * the gap is wide.  Without room for that it raises an error, or warns.
+ */
+static void
+move_on(Oid sequence, int level_without_room)
+{
+	int64		end = log_end();
+	int64		start;
+
+	if (end > LAST_END)
+	{
+		report_no_room(level_without_room, end);
+		return;
+	}
+	start = (end / GENERATION + 2) * GENERATION;
 	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(start));
 	ereport(LOG,
 			(errmsg("positions of events go on after " INT64_FORMAT, start),
@@ -266,15 +315,16 @@ move_on(Oid sequence)
 					   end)));
 }
 
-/* report_behind tells whoever appends, and the log, that the sequence had been set back. */
+/* report_behind tells whoever appends, and the server's log, that the sequence had been set back. */
 static void
-report_behind(void)
+report_behind(int64 last_drawn)
 {
 	ereport(WARNING,
 			(errcode(OCQ_ERR_POSITIONS_BEHIND),
 			 errmsg("the sequence of positions was behind the log and has been set right"),
-			 errdetail("It would have numbered new events like old ones. Events that were appended since it was set back may be missing in projections until the next audit, and in consumers."),
-			 errhint("Do not call setval on order_cqrs.events_position_seq. Look for consumers whose checkpoint event_read refuses.")));
+			 errdetail("It would have numbered new events like old ones. Events that were appended since it was set back, at positions up to " INT64_FORMAT ", may be missing in projections until the next audit, in consumers and in the saga.",
+					   last_drawn),
+			 errhint("Do not call setval on order_cqrs.events_position_seq. Look for such events by occurred_at. If there are any, set the checkpoints of consumers, and last_position in order_cqrs.saga_state, back before them.")));
 }
 
 /* keep_out_appenders returns false if there are some and they are not waited for. */
@@ -301,15 +351,32 @@ settle(Oid sequence, bool waits)
 			return;				/* the lock ends with the transaction */
 		if (ocq_positions_are_behind())
 		{
-			move_on(sequence);
-			report_behind();
+			int64		last_drawn = ocq_position_last_drawn();
+
+			move_on(sequence, waits ? ERROR : WARNING);
+			report_behind(last_drawn);
 		}
 		UnlockRelationOid(sequence, ShareLock);
 	}
 	else if (!is_settled() && ocq_position_last_drawn() > 0)
-		move_on(sequence);
+		move_on(sequence, WARNING);
 	if (!is_settled())
 		set_settled();
+	UnlockRelationOid(sequence, ShareUpdateExclusiveLock);
+}
+
+/*
+ * ocq_positions_move_on is for when a dump has been restored.  A sequence that is behind the
+ * log is settled by those who look after that.
+ */
+void
+ocq_positions_move_on(void)
+{
+	Oid			sequence = ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE);
+
+	LockRelationOid(sequence, ShareUpdateExclusiveLock);
+	if (ocq_position_last_drawn() > 0 && !ocq_positions_are_behind())
+		move_on(sequence, WARNING);
 	UnlockRelationOid(sequence, ShareUpdateExclusiveLock);
 }
 
@@ -335,6 +402,23 @@ void
 ocq_positions_doubt(void)
 {
 	prepared_sequence = InvalidOid;
+}
+
+/* warned_of_no_room tells whether positions cannot move on, and from time to time the server's log, too. */
+static bool
+warned_of_no_room(TimestampTz now)
+{
+	static TimestampTz last_warned = 0;
+	int64		end = log_end();
+
+	if (end <= LAST_END)
+		return false;
+	if (TimestampDifferenceExceeds(last_warned, now, WARN_EVERY_MS))
+	{
+		last_warned = now;
+		report_no_room(WARNING, end);
+	}
+	return true;
 }
 
 /*
@@ -365,6 +449,8 @@ ocq_positions_look_after(void)
 		behind_since = now;
 	if (!TimestampDifferenceExceeds(behind_since, now, GRACE_MS))
 		return false;
+	if (warned_of_no_room(now))
+		return true;
 	settle(sequence, false);
 	return !ocq_positions_are_behind();
 }

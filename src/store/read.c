@@ -151,6 +151,7 @@ ocq_event_read(PG_FUNCTION_ARGS)
 
 	ocq_event_rows_begin(fcinfo);
 	ocq_scope_enter(&scope);
+	ocq_horizon_require_primary();
 	ocq_position_check(DatumGetInt64(values[0]));
 	count = read_settled(PG_ARGISNULL(2) ? &select_all : &select_of_types, values);
 	ocq_event_rows_put(fcinfo, count);

@@ -8,12 +8,14 @@
  * come looks like a new one.  Nor can futures, which would run on an empty log.
  *
  * The beginning.  Rows of these tables that do not come from our own statements leave a
- * mark, in their own transaction: whoever sees the rows sees the mark.
+ * mark: whoever sees the rows sees the mark.  It is of their own transaction, or another
+ * one's of the seconds before.
  *
- * The end.  restore_state says which of the tables have had rows, and is a part of the
- * dump; when its rows arrive it is known what to expect.  Each COPY is one transaction,
- * so the restore has ended when each part that is expected has arrived.  Only where a part comes in
- * pieces (pg_dump --inserts) is a pause needed to tell.
+ * The end.  restore_state names the tables, and is a part of the dump, where a condition
+ * leaves those out that have no rows (restore.sql); when its rows arrive it is known what
+ * to expect.  Each COPY is one transaction, so the restore has ended when each part that
+ * is expected has arrived.  Only where a part comes in pieces (pg_dump --inserts) is a
+ * pause needed to tell.
  *
  * Foreign keys would not do: pg_dump orders the rows of an extension's tables by
  * them, but does not tell pg_restore, which then restores them side by side.
@@ -31,6 +33,9 @@
  * end.  So a sign holds for order_cqrs.restore_timeout, and longer only while there is a
  * transaction that began to write meanwhile.  The runner looks after that, and keeps the
  * time of the signs that leave no mark.
+ *
+ * Consumers may have seen more of the log than a dump holds, so after it positions go on
+ * far ahead (positions.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -89,12 +94,6 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_a
 			  " VALUES ('expected', $1, true, clock_timestamp())",
 			  TEXTOID);
 
-/* Not unique, so that two sessions that are the first to append do not wait for each other. */
-static OcqStatement insert_content =
-OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part) SELECT 'content', $1"
-			  " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'content' AND part = $1)",
-			  TEXTOID);
-
 static OcqStatement delete_marks =
 OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected')");
 
@@ -124,9 +123,10 @@ OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS ") AND NOT " IS_COMPLETE ","
  * and commands would find in the sync read tables what they check against.
  */
 static OcqStatement select_is_doubled =
-OCQ_STATEMENT_ON_ALL("SELECT (SELECT count(*) > 1 FROM order_cqrs.restore_state"
-					 " WHERE kind = 'content' AND part = 'saga_state')"
-					 " AND NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'content' AND CASE part"
+OCQ_STATEMENT_ON_ALL("WITH doubled AS (SELECT part FROM order_cqrs.restore_state"
+					 " WHERE kind = 'content' GROUP BY part HAVING count(*) > 1)"
+					 " SELECT EXISTS (SELECT FROM doubled)"
+					 " AND NOT EXISTS (SELECT FROM doubled WHERE CASE part"
 					 " WHEN 'events' THEN NOT EXISTS (SELECT FROM order_cqrs.events)"
 					 " WHEN 'order_saga' THEN NOT EXISTS (SELECT FROM order_cqrs.order_saga)"
 					 " WHEN 'bus_registration' THEN NOT EXISTS (SELECT FROM order_cqrs.bus_registration)"
@@ -172,6 +172,9 @@ OCQ_STATEMENT("WITH last AS MATERIALIZED (SELECT max(marked_at) + make_interval(
 
 static OcqStatement delete_expired =
 OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND NOT holds");
+
+static OcqStatement select_expected =
+OCQ_STATEMENT_NOARGS("SELECT FROM order_cqrs.restore_state WHERE kind = 'expected' LIMIT 1");
 
 static OcqStatement select_disabled =
 OCQ_STATEMENT_NOARGS("SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', '"
@@ -232,26 +235,6 @@ ocq_restore_run_own(OcqStatement *statement, Datum *values, const char *nulls)
 }
 
 /*
- * ocq_restore_has_content notes that a dump will hold rows of a table.  It is called when
- * rows are inserted, in a scope, and asks the database until it is certain: its own note
- * may be undone.
- */
-void
-ocq_restore_has_content(OcqContent *content, const char *part)
-{
-	Oid			extension = ocq_catalog_relation(OCQ_REL_EVENTS);
-	Datum		values[1];
-
-	if (content->noted_in == extension)
-		return;
-	values[0] = CStringGetTextDatum(part);
-	if (ocq_restore_run_own(&insert_content, values, NULL) > 0)
-		content->noted_by = GetTopTransactionId();
-	else if (content->noted_by != GetTopTransactionIdIfAny() || content->noted_by == InvalidTransactionId)
-		content->noted_in = extension;
-}
-
-/*
  * ocq_restore_mark is called for each row of a table that comes past the commands, in a
  * scope.
  */
@@ -267,7 +250,6 @@ ocq_restore_mark(const char *part)
 		strcmp(marked_part, part) == 0)
 		return;
 	values[0] = CStringGetTextDatum(part);
-	(void) ocq_restore_run_own(&insert_content, values, NULL);
 	(void) ocq_statement_run_latest(&insert_mark, values, NULL);
 	ocq_append_wake_at_commit();
 	marked_by = GetTopTransactionId();
@@ -507,17 +489,28 @@ warn_of_hold(TimestampTz since)
 					 ocq_restore_timeout)));
 }
 
-/* finish_without_triggers ends a restore that has left no marks. */
-static void
+/*
+ * finish_without_triggers ends a restore that has left no marks, and returns whether there
+ * was one.
+ */
+static bool
 finish_without_triggers(void)
 {
 	if (has_disabled_guard())
-		return;					/* COPY is under way */
+		return false;			/* COPY is under way */
 	(void) ocq_statement_run_latest(&select_is_doubled, NULL, NULL);
 	if (!DatumGetBool(ocq_row_datum(0, 1)))
-		return;
+		return false;
 	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
 	release_sign_if("triggers", is_unguarded());
+	return true;
+}
+
+/* is_dump_expected tells whether there is a dump whose restore has not ended. */
+static bool
+is_dump_expected(void)
+{
+	return ocq_statement_run_latest(&select_expected, NULL, NULL) > 0;
 }
 
 /*
@@ -531,18 +524,23 @@ ocq_restore_look_after(void)
 	OcqScope	scope;
 	Marks		marks;
 	bool		is_behind;
+	bool		had_dump;
+	bool		has_ended = false;
 
 	ocq_scope_enter(&scope);
+	had_dump = is_dump_expected();
 	note_sign("triggers", is_unguarded());
 	is_behind = ocq_positions_are_behind();
 	note_sign("sequence", is_behind);
 	if (!is_behind)
 	{
 		(void) ocq_statement_run_latest(&delete_complete, NULL, NULL);
-		finish_without_triggers();
+		has_ended = finish_without_triggers();
 	}
 	if (ocq_statement_run_latest(&expire_signs, values, NULL) > 0)
 		(void) ocq_statement_run_latest(&delete_expired, NULL, NULL);
+	if (has_ended || (had_dump && !is_dump_expected()))
+		ocq_positions_move_on();
 	marks = read_marks();
 	if (marks.since != 0)
 		warn_of_hold(marks.since);
@@ -597,7 +595,7 @@ ocq_restore_is_own_row(void)
 
 /*
  * restore_expect() is the BEFORE INSERT row trigger on restore_state for what a dump
- * says of its content.  Our own statements say it of this database.
+ * says of its content.
  */
 Datum
 ocq_restore_expect(PG_FUNCTION_ARGS)
@@ -608,15 +606,13 @@ ocq_restore_expect(PG_FUNCTION_ARGS)
 	Datum		values[1];
 	bool		isnull;
 
-	if (own_rows)
-		return PointerGetDatum(trigger->tg_trigtuple);
 	ocq_scope_enter(&scope);
 	values[0] = SPI_getbinval(trigger->tg_trigtuple, descriptor, SPI_fnumber(descriptor, "part"), &isnull);
 	(void) ocq_statement_run(&insert_expected, values, NULL);
 	ocq_append_wake_at_commit();
 	ocq_scope_leave(&scope);
 
-	/* NULL instead of the row: it says nothing of this database yet. */
+	/* NULL instead of the row: the extension has its own. */
 	return PointerGetDatum(NULL);
 }
 
@@ -625,13 +621,17 @@ Datum
 ocq_restore_end(PG_FUNCTION_ARGS)
 {
 	OcqScope	scope;
+	bool		had_dump;
 
 	ocq_procedure_require_writable("restore_end");
 	ocq_scope_enter(&scope);
+	had_dump = is_dump_expected();
 	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
-	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
+	had_dump |= ocq_statement_run_latest(&delete_doubles, NULL, NULL) > 0;
 	release_sign_if("triggers", is_unguarded());
 	release_sign_if("sequence", ocq_positions_are_behind());
+	if (had_dump)
+		ocq_positions_move_on();
 	ocq_append_wake_at_commit();
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();

@@ -4,9 +4,10 @@ CREATE TABLE restore_state (
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('content', 'expected', 'arrived', 'sign')),
     part text COLLATE "C" NOT NULL,
     holds boolean NOT NULL DEFAULT false,
-    marked_at timestamptz,
+    marked_at timestamptz CHECK (isfinite(marked_at)),
     in_pieces boolean NOT NULL DEFAULT false,
-    is_many boolean NOT NULL DEFAULT false
+    is_many boolean NOT NULL DEFAULT false,
+    CHECK (NOT holds OR marked_at IS NOT NULL)
 );
 COMMENT ON TABLE restore_state IS 'What a dump holds, and signs that one is being restored: while they hold, the saga and futures wait';
 COMMENT ON COLUMN restore_state.kind
@@ -18,9 +19,16 @@ COMMENT ON COLUMN restore_state.marked_at IS 'When it was seen; it holds for ord
 COMMENT ON COLUMN restore_state.in_pieces IS 'Whether the rows came in several transactions';
 COMMENT ON COLUMN restore_state.is_many IS 'Whether events came that are projected in batches when the transaction ends';
 
-INSERT INTO restore_state (kind, part) VALUES ('content', 'saga_state');
+-- The tables that a dump holds if they have rows: the condition is part of the query by which pg_dump reads restore_state.
+INSERT INTO restore_state (kind, part)
+SELECT 'content', unnest('{events,saga_state,order_saga,bus_registration,bus_future}'::text[]);
 
-SELECT pg_extension_config_dump('restore_state', $$WHERE kind = 'content'$$);
+SELECT pg_extension_config_dump('restore_state', $$WHERE kind = 'content' AND CASE part
+    WHEN 'events' THEN EXISTS (SELECT FROM order_cqrs.events)
+    WHEN 'saga_state' THEN EXISTS (SELECT FROM order_cqrs.saga_state)
+    WHEN 'order_saga' THEN EXISTS (SELECT FROM order_cqrs.order_saga)
+    WHEN 'bus_registration' THEN EXISTS (SELECT FROM order_cqrs.bus_registration)
+    WHEN 'bus_future' THEN EXISTS (SELECT FROM order_cqrs.bus_future) END$$);
 
 CREATE FUNCTION restore_expect() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_expect';

@@ -104,25 +104,19 @@ extern void ocq_append_init(void);
 extern void ocq_positions_request_shmem(void);
 extern void ocq_positions_startup_shmem(void);
 extern int64 ocq_position_last_drawn(void);
-extern int64 ocq_position_log_end(void);
+extern bool ocq_position_is_beyond_log(int64 position, int64 *end);
 extern bool ocq_positions_are_behind(void);
 extern void ocq_positions_prepare(void);
+extern void ocq_positions_move_on(void);
 extern void ocq_positions_doubt(void);
 extern bool ocq_positions_look_after(void);
 extern void ocq_position_check(int64 position);
+
 /* restore.c */
 extern int	ocq_restore_timeout;	/* GUC order_cqrs.restore_timeout, in seconds */
 
-/* Whether it is known that a dump of this database says that it holds rows of a table. */
-typedef struct OcqContent
-{
-	Oid			noted_in;		/* the extension, by one of its relations */
-	TransactionId noted_by;		/* a transaction that may be rolled back */
-} OcqContent;
-
 extern uint64 ocq_restore_run_own(OcqStatement *statement, Datum *values, const char *nulls);
 extern bool ocq_restore_is_own_row(void);
-extern void ocq_restore_has_content(OcqContent *content, const char *part);
 extern void ocq_restore_mark(const char *part);
 extern void ocq_restore_mark_many(void);
 extern bool ocq_restore_is_under_way(void);
@@ -130,8 +124,10 @@ extern bool ocq_restore_may_set_sequence(void);
 extern void ocq_restore_look_after(void);
 
 /* horizon.c */
+extern void ocq_horizon_require_primary(void);
 extern int64 ocq_horizon_wait(void);
 extern int64 ocq_horizon_known(void);
+extern void ocq_horizon_forget(void);
 extern bool ocq_horizon_try(int64 *horizon);
 extern void ocq_horizon_wait_for_appenders(void);
 extern void ocq_horizon_hold(void);

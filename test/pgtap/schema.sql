@@ -204,7 +204,9 @@ SELECT set_eq($$
     $$VALUES ('order_cqrs.events', ''), ('order_cqrs.events_position_seq', ''), ('order_cqrs.projection_state', ''),
         ('order_cqrs.bus_registration', ''), ('order_cqrs.bus_future', ''), ('order_cqrs.bus_future_number_seq', ''),
         ('order_cqrs.order_saga', ''), ('order_cqrs.saga_state', ''),
-        ('order_cqrs.restore_state', 'WHERE kind = ''content''')$$,
+        ('order_cqrs.restore_state', (SELECT format('WHERE kind = ''content'' AND CASE part%s END',
+            string_agg(format(E'\n    WHEN %L THEN EXISTS (SELECT FROM order_cqrs.%I)', part, part), '' ORDER BY n))
+           FROM unnest('{events,saga_state,order_saga,bus_registration,bus_future}'::text[]) WITH ORDINALITY AS p (part, n)))$$,
     'a dump holds events, the state of projections, of the saga, handlers and futures, and the sequences');
 SELECT is_empty($$
     SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'order_cqrs'::regnamespace

@@ -114,8 +114,37 @@ sub test_missed
 	return;
 }
 
+# Neither a projection that somebody has, nor a range of one that there is not, holds up the audit of another.
+sub test_one_is_busy
+{
+	my $session = $node->background_psql('shop');
+
+	$node->safe_psql('shop', <<'SQL');
+CALL order_cqrs.projection_set_mode('order_summary_view', 'async');
+INSERT INTO order_cqrs.projection_ledger (projection_name, after_position, to_position, events, checksum, closed_at)
+VALUES ('nobody', 0, 1, 1, 1, '-infinity');
+SQL
+	$node->safe_psql('shop', order_sql('summary'));
+	ok($node->poll_query_until('shop', "SELECT count(*) > 0 FROM order_cqrs.projection_ledger WHERE projection_name = 'order_summary_view'"
+			. ' AND verified_at IS NOT NULL'), 'another projection is audited');
+	$session->query_safe("BEGIN; SELECT FROM order_cqrs.projection_state WHERE projection_name = 'order_stats' FOR UPDATE");
+	$node->safe_psql('shop', <<'SQL');
+UPDATE order_cqrs.projection_ledger SET verified_at = NULL, closed_at = '-infinity' WHERE projection_name = 'order_stats';
+UPDATE order_cqrs.projection_ledger SET events = events + 1, verified_at = NULL WHERE projection_name = 'order_summary_view';
+SQL
+	ok($node->poll_query_until('shop', <<'SQL'), 'a range is repaired while another projection is busy');
+SELECT bool_and(events IS NOT NULL AND verified_at IS NOT NULL) FROM order_cqrs.projection_ledger WHERE projection_name = 'order_summary_view'
+SQL
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	$node->safe_psql('shop', "CALL order_cqrs.projection_set_mode('order_summary_view', 'sync');"
+		  . " DELETE FROM order_cqrs.projection_ledger WHERE projection_name = 'nobody'");
+	return;
+}
+
 test_no_false_alarm();
 test_passed_over();
+test_one_is_busy();
 test_missed();
 
 $node->stop;

@@ -262,6 +262,27 @@ sub test_disabled_triggers
 	return;
 }
 
+# A table that had rows once, and has none in the dump, is not waited for. A consumer that has seen more of the log than the
+# dump holds is told so, also when the log has overtaken it.
+sub test_emptied
+{
+	my $after_dump = $node->safe_psql('source', 'SELECT max(position) + 2 FROM order_cqrs.events');
+
+	set_and_reload($node, 'order_cqrs.restore_timeout' => '1h');
+	$node->safe_psql('source', 'DELETE FROM order_cqrs.bus_future; DELETE FROM order_cqrs.bus_registration');
+	dumped('emptied', '--format=custom', '--data-only');
+	serve('emptied');
+	restored('emptied', @pg_restore);
+	ok($node->poll_query_until('emptied', "SELECT count(*) = 0 FROM order_cqrs.restore_state WHERE kind <> 'content'"),
+		'emptied: the restore has an end');
+	ok(wait_projected($node, 'emptied'), 'emptied: the projections follow');
+	$node->safe_psql('emptied', order_sql("after$_")) foreach 1 .. 3;
+	like(
+		($node->psql('emptied', "SELECT order_cqrs.event_read($after_dump)"))[2],
+		qr/position $after_dump is in a part of the log that was lost/, 'emptied: a checkpoint of later than the dump is refused');
+	return;
+}
+
 # An INSERT by hand has no end: restore_end makes one, or it comes by itself.
 sub test_by_hand
 {
@@ -321,6 +342,7 @@ test_kinds();
 test_parts();
 test_disabled_triggers();
 test_by_hand();
+test_emptied();
 
 $node->stop;
 done_testing();

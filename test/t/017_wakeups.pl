@@ -104,11 +104,31 @@ SQL
 	return;
 }
 
+# A row that somebody has locked holds up its own projection, and no other.
+sub test_others_go_on
+{
+	my $session = $node->background_psql('shop');
+
+	$node->safe_psql('shop', "CALL order_cqrs.projection_set_mode('order_summary_view', 'async')");
+	ok(wait_projected($node, 'shop', 'order_summary_view'), 'a second async projection');
+	$session->query_safe('BEGIN; SELECT count(*) FROM (SELECT FROM order_cqrs.order_stats FOR UPDATE) AS s');
+	$node->safe_psql('shop', order_sql('other'));
+	ok($node->poll_query_until('shop', "SELECT count(*) = 1 FROM order_cqrs.order_summary_view WHERE order_id = 'other'"),
+		'a locked row of one projection does not hold up the other');
+	is($node->safe_psql('shop', 'SELECT sum(orders) FROM order_cqrs.order_stats'), 9, 'which waits');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	counted_soon(10, 'the end of the lock');
+	$node->safe_psql('shop', "CALL order_cqrs.projection_set_mode('order_summary_view', 'sync')");
+	return;
+}
+
 test_commit_during_horizon();
 test_commit_during_lock();
 test_busy('projection_sync in a transaction block', "CALL order_cqrs.projection_sync('order_stats')", 'COMMIT', 8);
 test_busy('a row lock', "SELECT FROM order_cqrs.projection_state WHERE projection_name = 'order_stats' FOR UPDATE",
 	'ROLLBACK', 9);
+test_others_go_on();
 
 $node->stop;
 done_testing();

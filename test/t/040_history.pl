@@ -208,19 +208,24 @@ SELECT string_agg(quote_literal(aggregate_id), ', ') FROM
          WHERE aggregate_type = 'Order' GROUP BY 1 ORDER BY max(position) - min(position) DESC LIMIT 100) o
 SQL
 	return if $state ne '00000' || $chosen ne '00000' || $names eq '' || !compare_versions($view, $names, \%newest);
+	return if (ask($other, 'BEGIN'))[0] ne '00000';
+	$other->{in_block} = 1;
 	ask($other, <<"SQL");
-BEGIN;
 SELECT FROM order_cqrs.$view WHERE order_id = (SELECT aggregate_id FROM order_cqrs.events WHERE aggregate_type = 'Order' AND version = 1
        AND position >= (SELECT percentile_disc(0.6) WITHIN GROUP (ORDER BY position) FROM
                         (SELECT position FROM order_cqrs.events ORDER BY position DESC LIMIT 2000) e) ORDER BY position LIMIT 1) FOR UPDATE
 SQL
+	# The projection may have met the lock already, and then it has its checkpoint until it gives up.
 	ask($nemesis, <<"SQL");
+SET lock_timeout = '5s';
 UPDATE order_cqrs.projection_state SET last_position =
        coalesce((SELECT position FROM order_cqrs.events ORDER BY position DESC OFFSET 2000 LIMIT 1), 0) WHERE projection_name = '$view'
 SQL
 	note('replay halts') if wait_until($nemesis, $is_blocked, 5);
 	compare_versions($view, $names, \%newest);
 	ask($other, 'COMMIT');
+	$other->{in_block} = 0;
+	ask($nemesis, 'RESET lock_timeout');
 	my $position = 0;
 	while ($state eq '00000' && $position < $target && time < $end && compare_versions($view, $names, \%newest))
 	{
