@@ -11,7 +11,7 @@ CREATE TABLE restore_state (
 );
 COMMENT ON TABLE restore_state IS 'What a dump holds, and signs that one is being restored: while they hold, the saga and futures wait';
 COMMENT ON COLUMN restore_state.kind
-    IS 'content: a table that a dump of this database has rows of; expected: the same of a dump that is being restored; arrived: rows came past the commands; sign: another sign of a restore';
+    IS 'content: a table that a dump of this database names if it has rows; expected: the same of a dump that is being restored; arrived: rows came past the commands; sign: another sign of a restore';
 COMMENT ON COLUMN restore_state.part
     IS 'Name of a table; of a sign triggers (they do not fire always) or sequence (it is behind the events)';
 COMMENT ON COLUMN restore_state.holds IS 'Whether the saga and futures wait because of it';

@@ -13,7 +13,8 @@
  *
  * A projection that has failed is tried again after 2, 4, 8 ... seconds, at most
  * five minutes.  One that another process has, or that has lost a race, is tried again
- * after 50, 100, 200 ... milliseconds, at most a second: nobody wakes us for it.
+ * after 50, 100, 200 ... milliseconds, at most a second: nobody wakes us for it.  So is
+ * one whose tables or rows somebody has locked for longer than a second (projection/sync.c).
  *
  * Commits are counted before the work, so that a commit during the work causes
  * another round, whatever the work has waited for (database.c).
