@@ -25,6 +25,7 @@ OBJS = \
 	src/store/count.o \
 	src/store/event_append.o \
 	src/store/event_rows.o \
+	src/store/guards.o \
 	src/store/horizon.o \
 	src/store/notify.o \
 	src/store/positions.o \

@@ -115,8 +115,8 @@ audit_part(int64 after, int64 end)
 	for (uint64 row = 0; row < count; row++)
 		orders[row] = (OcqStream) {
 			.tenant_id = DatumGetTextPP(ocq_row_datum(row, 1)),
-				.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
-				.aggregate_id = DatumGetTextPP(ocq_row_datum(row, 2))
+			.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
+			.aggregate_id = DatumGetTextPP(ocq_row_datum(row, 2))
 		};
 	if (count == OCQ_SAGA_MAX_TASKS)
 		end = DatumGetInt64(ocq_row_datum(count - 1, 3));

@@ -37,6 +37,7 @@ CREATE FUNCTION stream_read(aggregate_type text, aggregate_id text, after_versio
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_stream_read_function';
 COMMENT ON FUNCTION stream_read(text, text, int, int, text)
     IS 'Events of one stream after a version, in version order; none if there is no such stream';
+
 CREATE FUNCTION event_count(from_position bigint, to_position bigint, aggregate_types text[] DEFAULT NULL,
         OUT events bigint, OUT checksum bigint)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_event_count';

@@ -40,23 +40,18 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/procedure.h"
 #include "base/scope.h"
 #include "base/statement.h"
-#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "store/store.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(ocq_restore_arrive);
@@ -66,10 +61,6 @@ PG_FUNCTION_INFO_V1(ocq_restore_end);
 /* A restore that takes no longer is not worth a warning. */
 #define WARN_AFTER_MS 60000
 #define WARN_EVERY_MS 60000
-#define WARN_OF_TRIGGERS_EVERY_MS 600000
-
-/* How long appends may be held up for the sake of events_append_only. */
-#define GUARD_LOCK_TIMEOUT "100ms"
 
 int			ocq_restore_timeout = 300;
 
@@ -176,36 +167,6 @@ OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arriv
 static OcqStatement select_expected =
 OCQ_STATEMENT_NOARGS("SELECT FROM order_cqrs.restore_state WHERE kind = 'expected' LIMIT 1");
 
-static OcqStatement select_disabled =
-OCQ_STATEMENT_NOARGS("SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', '"
-					 " ORDER BY t.tgrelid::regclass::text, t.tgname)"
-					 " FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid"
-					 " WHERE t.tgenabled = 'D' AND NOT t.tgisinternal"
-					 " AND p.pronamespace = 'order_cqrs'::regnamespace");
-
-/* A trigger that fires always, and so guards a table. */
-typedef struct Guard
-{
-	OcqRelation relation;
-	const char *name;
-	OcqStatement enable;
-} Guard;
-
-static Guard guards[] = {
-	{
-		OCQ_REL_ORDER_SAGA, "saga_restore",
-		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.order_saga ENABLE ALWAYS TRIGGER saga_restore")
-	},
-	{
-		OCQ_REL_BUS_FUTURE, "restore_arrive",
-		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.bus_future ENABLE ALWAYS TRIGGER restore_arrive")
-	},
-	{
-		OCQ_REL_EVENTS, "events_append_only",
-		OCQ_STATEMENT_NOARGS("ALTER TABLE order_cqrs.events ENABLE ALWAYS TRIGGER events_append_only")
-	}
-};
-
 static bool own_rows = false;
 
 /*
@@ -271,39 +232,6 @@ ocq_restore_mark_many(void)
  * Signs.
  */
 
-/* guard_state returns how a trigger fires, as pg_trigger has it; one that is not there guards nothing. */
-static char
-guard_state(const Guard *guard)
-{
-	Relation	relation = relation_open(ocq_catalog_relation(guard->relation), AccessShareLock);
-	TriggerDesc *triggers = relation->trigdesc;
-	char		state = TRIGGER_FIRES_ALWAYS;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-		if (strcmp(triggers->triggers[i].tgname, guard->name) == 0)
-			state = triggers->triggers[i].tgenabled;
-	relation_close(relation, AccessShareLock);
-	return state;
-}
-
-static bool
-is_unguarded(void)
-{
-	for (int i = 0; i < (int) lengthof(guards); i++)
-		if (guard_state(&guards[i]) != TRIGGER_FIRES_ALWAYS)
-			return true;
-	return false;
-}
-
-static bool
-has_disabled_guard(void)
-{
-	for (int i = 0; i < (int) lengthof(guards); i++)
-		if (guard_state(&guards[i]) == TRIGGER_DISABLED)
-			return true;
-	return false;
-}
-
 /* What restore_state says. */
 typedef struct Marks
 {
@@ -319,9 +247,9 @@ read_marks(void)
 	(void) ocq_statement_run_latest(&select_marks, NULL, NULL);
 	return (Marks) {
 		.hold = DatumGetBool(ocq_row_datum(0, 1)),
-			.triggers_may_be = DatumGetBool(ocq_row_datum(0, 2)),
-			.sequence_may_be = DatumGetBool(ocq_row_datum(0, 3)),
-			.since = ocq_row_is_null(0, 4) ? 0 : DatumGetTimestampTz(ocq_row_datum(0, 4))
+		.triggers_may_be = DatumGetBool(ocq_row_datum(0, 2)),
+		.sequence_may_be = DatumGetBool(ocq_row_datum(0, 3)),
+		.since = ocq_row_is_null(0, 4) ? 0 : DatumGetTimestampTz(ocq_row_datum(0, 4))
 	};
 }
 
@@ -340,7 +268,7 @@ ocq_restore_is_under_way(void)
 	ocq_scope_enter(&scope);
 	marks = read_marks();
 	result = marks.hold ||
-		(!marks.triggers_may_be && is_unguarded()) ||
+		(!marks.triggers_may_be && ocq_guards_are_lifted()) ||
 		(!marks.sequence_may_be && ocq_positions_are_behind());
 	ocq_scope_leave(&scope);
 	return result;
@@ -358,7 +286,7 @@ ocq_restore_may_set_sequence(void)
 
 	ocq_scope_enter(&scope);
 	result = ocq_statement_run_latest(&select_any_mark, NULL, NULL) > 0 ||
-		(!read_marks().triggers_may_be && is_unguarded());
+		(!read_marks().triggers_may_be && ocq_guards_are_lifted());
 	ocq_scope_leave(&scope);
 	return result;
 }
@@ -399,80 +327,6 @@ is_time(TimestampTz *last, int milliseconds)
 	return true;
 }
 
-/* enable_soon returns false if it could not have the lock. */
-static bool
-enable_soon(Guard *guard)
-{
-	volatile bool done = true;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("lock_timeout", GUARD_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		(void) ocq_statement_run(&guard->enable, NULL, NULL);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (!ocq_is_lost_race(error->sqlerrcode))
-			ReThrowError(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	AtEOXact_GUC(true, level);
-	return done;
-}
-
-/*
- * mend_guards has triggers fire always again.  One that is disabled was disabled by
- * somebody, and is left to him.  events is the last, as each table stays locked until the
- * transaction ends.
- */
-static void
-mend_guards(void)
-{
-	for (int i = 0; i < (int) lengthof(guards); i++)
-	{
-		char		state = guard_state(&guards[i]);
-
-		if (state == TRIGGER_FIRES_ALWAYS || state == TRIGGER_DISABLED || !enable_soon(&guards[i]))
-			continue;
-		ereport(WARNING,
-				(errcode(OCQ_ERR_TRIGGER_DISABLED),
-				 errmsg("trigger %s did not fire in replica sessions and has been set right", guards[i].name),
-				 errdetail("ALTER TABLE ... ENABLE TRIGGER ALL, which pg_restore --disable-triggers runs, makes it an ordinary one."),
-				 errhint("If rows were restored without triggers, call projection_verify for each projection.")));
-	}
-}
-
-static void
-warn_of_disabled_triggers(void)
-{
-	static TimestampTz last_warned = 0;
-
-	(void) ocq_statement_run(&select_disabled, NULL, NULL);
-	if (ocq_row_is_null(0, 1) || !is_time(&last_warned, WARN_OF_TRIGGERS_EVERY_MS))
-		return;
-	ereport(WARNING,
-			(errcode(OCQ_ERR_TRIGGER_DISABLED),
-			 errmsg("triggers of order_cqrs are disabled: %s", TextDatumGetCString(ocq_row_datum(0, 1))),
-			 errdetail("Projections fall behind the events, or events can be changed."),
-			 errhint("Enable them: ALTER TABLE ... ENABLE TRIGGER ....")));
-}
-
 static void
 warn_of_hold(TimestampTz since)
 {
@@ -496,13 +350,13 @@ warn_of_hold(TimestampTz since)
 static bool
 finish_without_triggers(void)
 {
-	if (has_disabled_guard())
+	if (ocq_guards_are_disabled())
 		return false;			/* COPY is under way */
 	(void) ocq_statement_run_latest(&select_is_doubled, NULL, NULL);
 	if (!DatumGetBool(ocq_row_datum(0, 1)))
 		return false;
 	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
-	release_sign_if("triggers", is_unguarded());
+	release_sign_if("triggers", ocq_guards_are_lifted());
 	return true;
 }
 
@@ -529,7 +383,7 @@ ocq_restore_look_after(void)
 
 	ocq_scope_enter(&scope);
 	had_dump = is_dump_expected();
-	note_sign("triggers", is_unguarded());
+	note_sign("triggers", ocq_guards_are_lifted());
 	is_behind = ocq_positions_are_behind();
 	note_sign("sequence", is_behind);
 	if (!is_behind)
@@ -545,10 +399,7 @@ ocq_restore_look_after(void)
 	if (marks.since != 0)
 		warn_of_hold(marks.since);
 	else
-	{
-		mend_guards();
-		warn_of_disabled_triggers();
-	}
+		ocq_guards_look_after();
 	ocq_scope_leave(&scope);
 }
 
@@ -628,7 +479,7 @@ ocq_restore_end(PG_FUNCTION_ARGS)
 	had_dump = is_dump_expected();
 	(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
 	had_dump |= ocq_statement_run_latest(&delete_doubles, NULL, NULL) > 0;
-	release_sign_if("triggers", is_unguarded());
+	release_sign_if("triggers", ocq_guards_are_lifted());
 	release_sign_if("sequence", ocq_positions_are_behind());
 	if (had_dump)
 		ocq_positions_move_on();

@@ -123,6 +123,11 @@ extern bool ocq_restore_is_under_way(void);
 extern bool ocq_restore_may_set_sequence(void);
 extern void ocq_restore_look_after(void);
 
+/* guards.c */
+extern bool ocq_guards_are_lifted(void);
+extern bool ocq_guards_are_disabled(void);
+extern void ocq_guards_look_after(void);
+
 /* horizon.c */
 extern void ocq_horizon_require_primary(void);
 extern int64 ocq_horizon_wait(void);
