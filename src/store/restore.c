@@ -102,9 +102,13 @@ static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMI
 static OcqStatement delete_complete =
 OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND " IS_COMPLETE);
 
-/* Whether marks hold, of which other signs it is known that they do not, and the oldest that holds. */
+/*
+ * Whether marks hold, also when all has arrived: positions go on far ahead before anybody
+ * appends.  Of which other signs it is known that they do not, and the oldest that
+ * holds.
+ */
 static OcqStatement select_marks =
-OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS ") AND NOT " IS_COMPLETE ","
+OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS "),"
 					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'triggers' AND NOT holds),"
 					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'sequence' AND NOT holds),"
 					 " (SELECT min(marked_at) FROM order_cqrs.restore_state WHERE holds)");
