@@ -53,6 +53,31 @@ sub test_clean_restart
 	return;
 }
 
+# What a session looks at before its first append is not what an open transaction has appended.
+sub test_import
+{
+	my $session = $primary->background_psql('shop');
+	my $entries_read = sub {
+		return $primary->safe_psql('shop', "SELECT pg_stat_get_tuples_returned('order_cqrs.events_position_key'::regclass)");
+	};
+
+	$session->query_safe(<<'SQL');
+BEGIN;
+DO $$
+DECLARE
+	events jsonb := (SELECT jsonb_agg('{"type": "T", "data": {}}'::jsonb) FROM generate_series(1, 5000));
+BEGIN
+	CALL order_cqrs.event_append('Note', 'import', events);
+END $$;
+SQL
+	my $before = $entries_read->();
+	$primary->safe_psql('shop', "CALL order_cqrs.event_append('Note', 'n', $note)");
+	cmp_ok($entries_read->() - $before, '<', 100, 'an append does not read what another transaction has appended');
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	return;
+}
+
 sub test_crash
 {
 	my $end = end_of_log($primary, 'shop');
@@ -143,6 +168,7 @@ sub test_worker
 }
 
 test_clean_restart();
+test_import();
 test_crash();
 test_prepared();
 test_promotion();
