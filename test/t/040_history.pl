@@ -194,7 +194,8 @@ sub compare_versions
 }
 
 # handle_again sets the checkpoint of an async projection back and watches it: each row stays as new as it was, as older events
-# are not written over newer ones. A row in the middle is locked for a while, so that the projection halts there.
+# are not written over newer ones. A row in the middle is locked for a while, so that the projection halts there. It returns
+# whether it could look then.
 sub handle_again
 {
 	my ($view) = @_;
@@ -207,8 +208,8 @@ SELECT string_agg(quote_literal(aggregate_id), ', ') FROM
        (SELECT aggregate_id FROM (SELECT * FROM order_cqrs.events ORDER BY position DESC LIMIT 2000) e
          WHERE aggregate_type = 'Order' GROUP BY 1 ORDER BY max(position) - min(position) DESC LIMIT 100) o
 SQL
-	return if $state ne '00000' || $chosen ne '00000' || $names eq '' || !compare_versions($view, $names, \%newest);
-	return if (ask($other, 'BEGIN'))[0] ne '00000';
+	return 0 if $state ne '00000' || $chosen ne '00000' || $names eq '' || !compare_versions($view, $names, \%newest);
+	return 0 if (ask($other, 'BEGIN'))[0] ne '00000';
 	$other->{in_block} = 1;
 	ask($other, <<"SQL");
 SELECT FROM order_cqrs.$view WHERE order_id = (SELECT aggregate_id FROM order_cqrs.events WHERE aggregate_type = 'Order' AND version = 1
@@ -221,8 +222,7 @@ SET lock_timeout = '5s';
 UPDATE order_cqrs.projection_state SET last_position =
        coalesce((SELECT position FROM order_cqrs.events ORDER BY position DESC OFFSET 2000 LIMIT 1), 0) WHERE projection_name = '$view'
 SQL
-	note('replay halts') if wait_until($nemesis, $is_blocked, 5);
-	compare_versions($view, $names, \%newest);
+	my $halts = wait_until($nemesis, $is_blocked, 5) && compare_versions($view, $names, \%newest);
 	ask($other, 'COMMIT');
 	$other->{in_block} = 0;
 	ask($nemesis, 'RESET lock_timeout');
@@ -231,10 +231,11 @@ SQL
 	{
 		($state, $position) = ask($nemesis, $checkpoint);
 	}
-	return;
+	return $halts;
 }
 
 my $replays = 0;
+my $tries = 0;
 
 # replay has a projection handle the end of the log again, in small batches.
 sub replay
@@ -245,11 +246,10 @@ sub replay
 	set_and_reload($node, 'order_cqrs.batch_size' => 50);
 	insist("CALL order_cqrs.projection_set_mode('$view', 'async')");
 	insist("CALL order_cqrs.projection_sync('$view')");
-	handle_again($view);
+	$replays++ if handle_again($view);
 	insist("CALL order_cqrs.projection_set_mode('$view', 'sync')");
 	insist('CALL order_cqrs.projection_sync()');
 	change_looseness();
-	$replays++;
 	return;
 }
 
@@ -594,8 +594,9 @@ my $has_crashed = 0;
 while (time < $until - 2)
 {
 	one_of(@deeds)->() foreach 1 .. 5;
-	if (!$replays && time > $until - $seconds / 2)
+	if (!$replays && $tries < 5 && time > $until - $seconds / 2)
 	{
+		$tries++;
 		replay('order_view');
 	}
 	elsif ($crashes > 0 && time > $next_crash && !$has_crashed)
