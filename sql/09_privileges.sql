@@ -119,7 +119,7 @@ SELECT count(*) FROM order_cqrs.order_view WHERE tenant_id = 'privileges';
 SELECT count(*) FROM order_cqrs.projection_status;
 SELECT tools.outcome('SELECT * FROM order_cqrs.order_item_view');
 
--- The actor is who logged in, whatever roles and functions are put on.
+-- The session role is who logged in, whatever roles and functions are put on; and so is the actor, unless the session says otherwise.
 RESET SESSION AUTHORIZATION;
 CREATE FUNCTION tools.complete(id text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -137,12 +137,24 @@ SET ROLE regress_order_other;
 CALL order_cqrs.order_update('actors', '[{"product_id": "p", "quantity": 3, "unit_price": 1}]');
 SELECT current_user, session_user;
 RESET ROLE;
+SET order_cqrs.actor = 'ada';
 SELECT tools.complete('actors');
+BEGIN;
+SAVEPOINT s;
+SET LOCAL order_cqrs.actor = 'bob';
+ROLLBACK TO s;
+CALL order_cqrs.event_append('Note', 'actors', '[{"type": "T", "data": {}}, {"type": "T", "data": {}}]');
+COMMIT;
+SELECT DISTINCT session_role, actor FROM order_cqrs.stream_read('Note', 'actors');
+RESET order_cqrs.actor;
+SELECT tools.outcome(format('SET order_cqrs.actor = %L', repeat('x', 256)));
+SELECT tools.outcome(format('SET LOCAL order_cqrs.actor = %L', repeat('x', 255)));
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_order_other;
 CALL order_cqrs.order_cancel('actors');
 RESET SESSION AUTHORIZATION;
-SELECT version, event_type, CASE actor WHEN session_user THEN 'session user' ELSE actor END
+SELECT version, event_type, CASE session_role WHEN session_user THEN 'session user' ELSE session_role END,
+       CASE actor WHEN session_user THEN 'session user' ELSE actor END
   FROM order_cqrs.order_history('actors');
 
 CALL order_cqrs.projection_sync();

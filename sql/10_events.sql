@@ -32,7 +32,7 @@ DELETE FROM events;
 \echo :SQLSTATE
 -- Positions are given, not chosen; versions are unique and positive.
 SELECT left(tools.outcome(s), 5) FROM (VALUES
-	(1, $$INSERT INTO events VALUES (1, 'events', 'Basket', 'x', 1, 'T', 1, '{}', NULL, NULL, NULL, 'a', NULL, now())$$),
+	(1, $$INSERT INTO events VALUES (1, 'events', 'Basket', 'x', 1, 'T', 1, '{}', NULL, NULL, NULL, 'a', 'a', NULL, now())$$),
 	(2, $$INSERT INTO events SELECT (e).* FROM (SELECT e FROM events e WHERE tenant_id = 'events') AS s$$),
 	(3, $$INSERT INTO events OVERRIDING SYSTEM VALUE SELECT (e).* FROM (SELECT e FROM events e WHERE tenant_id = 'events') AS s$$),
 	(4, $$INSERT INTO events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)

@@ -66,8 +66,8 @@ SELECT query_send('GetOrder', '{"order_id": "none"}');
 -- A handler of one's own.
 CREATE SCHEMA handlers;
 CREATE FUNCTION handlers.echo(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE sql
-	RETURN jsonb_build_object('payload', payload, 'context', context - 'sender', 'user', current_user,
-		'is_sender', context->>'sender' = session_user, 'tenant', current_setting('order_cqrs.tenant_id'));
+	RETURN jsonb_build_object('payload', payload, 'context', context - '{sender,actor}'::text[], 'user', current_user,
+		'is_sender', context->>'sender' = session_user AND context->>'actor' = session_user, 'tenant', current_setting('order_cqrs.tenant_id'));
 CREATE FUNCTION handlers.fail(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM order_cqrs.command_send('CreateOrder', jsonb_build_object('order_id', 'half', 'customer_id', 'c',

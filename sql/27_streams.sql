@@ -63,9 +63,9 @@ SELECT * FROM tools.outcomes($$CALL order_cqrs.event_append('Basket', 'full', '[
 SELECT aggregate_id, max(version) FROM events WHERE tenant_id = 'streams' AND aggregate_id LIKE '% left' GROUP BY 1 ORDER BY 1;
 
 -- Columns that are added to events are read, and those that are dropped are no trouble, also where a plan is kept.
-PREPARE log AS SELECT row_to_json(e)::jsonb - '{position,occurred_at,actor}'::text[] FROM event_read(:start, 2) e;
-PREPARE baskets AS SELECT row_to_json(e)::jsonb - '{position,occurred_at,actor}'::text[] FROM event_read(:start, 2, '{Basket}') e;
-PREPARE stream AS SELECT row_to_json(e)::jsonb - '{position,occurred_at,actor}'::text[] FROM stream_read('Basket', 'c') e;
+PREPARE log AS SELECT row_to_json(e)::jsonb - '{position,occurred_at,session_role,actor}'::text[] FROM event_read(:start, 2) e;
+PREPARE baskets AS SELECT row_to_json(e)::jsonb - '{position,occurred_at,session_role,actor}'::text[] FROM event_read(:start, 2, '{Basket}') e;
+PREPARE stream AS SELECT row_to_json(e)::jsonb - '{position,occurred_at,session_role,actor}'::text[] FROM stream_read('Basket', 'c') e;
 EXECUTE log;
 EXECUTE baskets;
 EXECUTE stream;

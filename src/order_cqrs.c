@@ -61,10 +61,28 @@ check_databases(char **newval, void **extra, GucSource source)
 	return true;
 }
 
+/* check_actor bounds what each event of the session will hold. */
+static bool
+check_actor(char **newval, void **extra, GucSource source)
+{
+	size_t		length = strlen(*newval);
+
+	if (length <= OCQ_ID_MAX_BYTES)
+		return true;
+	GUC_check_errdetail("It has %zu bytes; at most %d are allowed.", length, OCQ_ID_MAX_BYTES);
+	GUC_check_errhint("Set it to the id of the user on whose behalf the application acts.");
+	return false;
+}
+
 /* The settings, in alphabetical order. */
 static void
 define_settings(void)
 {
+	DefineCustomStringVariable("order_cqrs.actor",
+							   "On whose behalf the application sends commands.",
+							   "It is stored with their events; if it is empty the session user is.",
+							   &ocq_actor, "",
+							   PGC_USERSET, 0, check_actor, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.audit_delay",
 							"How long after the work of projections and the saga it is audited.",
 							"What was handled is counted, and compared with the log by the worker.",

@@ -69,7 +69,8 @@ OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
 			  " RETURNING f.id, f.attempts, f.role, f.kind = 'command', f.type, f.payload,"
 			  " f.command_id, f.tenant_id, f.time_zone, f.date_style, f.interval_style, f.lock_timeouts, f.number,"
 			  " (SELECT true FROM order_cqrs.bus_future AS o WHERE o.status = 'waiting'"
-			  " AND o.retry_at IS NULL AND o.session_role = $1 AND o.role = $2 AND o.number > f.number ORDER BY o.number LIMIT 1)",
+			  " AND o.retry_at IS NULL AND o.session_role = $1 AND o.role = $2 AND o.number > f.number ORDER BY o.number LIMIT 1),"
+			  " f.actor",
 			  OIDOID, OIDOID, INT8OID);
 
 static pg_uuid_t *
@@ -99,11 +100,12 @@ read_claimed(Oid session_role, OcqFuture *future)
 	future->role = DatumGetObjectId(ocq_row_datum(0, 3));
 	future->message = (OcqMessage) {
 		.kind = DatumGetBool(ocq_row_datum(0, 4)) ? OCQ_BUS_COMMAND : OCQ_BUS_QUERY,
-			.type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 5))),
-			.payload = DatumGetJsonbPCopy(ocq_row_datum(0, 6)),
-			.id = copy_uuid(7),
-			.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 8)))
+		.type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 5))),
+		.payload = DatumGetJsonbPCopy(ocq_row_datum(0, 6)),
+		.id = copy_uuid(7),
+		.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 8)))
 	};
+	future->actor = copy_string(15);
 	future->time_zone = copy_string(9);
 	future->date_style = copy_string(10);
 	future->interval_style = copy_string(11);

@@ -5,7 +5,8 @@
  * A future is a row of bus_future.  It goes from waiting to running to done or
  * failed (run.c), or from waiting to cancelled.  Its sender, roles with his
  * privileges and the owner see it; to others it does not exist.  The sender is kept by
- * OID (base/role_ref.c), and with him the settings by which he reads and writes times.
+ * OID (base/role_ref.c), and with him the settings by which he reads and writes times, and
+ * the one that says for whom he acts.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -43,10 +44,10 @@ int			ocq_result_retention = 24 * 60 * 60;
 static OcqStatement insert_future =
 OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
 			  " (id, kind, type, payload, command_id, tenant_id, session_role, role,"
-			  " time_zone, date_style, interval_style)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+			  " actor, time_zone, date_style, interval_style)"
+			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), $10, $11, $12)",
 			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, OIDOID, OIDOID,
-			  TEXTOID, TEXTOID, TEXTOID);
+			  TEXTOID, TEXTOID, TEXTOID, TEXTOID);
 
 static OcqStatement select_future =
 OCQ_STATEMENT("SELECT status, role, result, error, xmin, xmax FROM order_cqrs.bus_future WHERE id = $1", UUIDOID);
@@ -101,6 +102,7 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 		PointerGetDatum(ocq_tenant_of(message->tenant_id)),
 		ObjectIdGetDatum(session_user),
 		ObjectIdGetDatum(role),
+		CStringGetTextDatum(ocq_actor),
 		setting("TimeZone"),
 		setting("DateStyle"),
 		setting("IntervalStyle")
@@ -109,7 +111,7 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 
 	ocq_scope_enter(&scope);
 	ocq_capacity_check(session_user);
-	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n      ");
+	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n       ");
 	ocq_future_waiting_changed(session_user, 1);
 	ocq_scope_leave(&scope);
 }

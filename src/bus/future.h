@@ -24,7 +24,9 @@ typedef struct OcqFuture
 	Oid			role;			/* current role of the sender */
 	OcqMessage	message;
 
-	/* Settings of the sender; NULL: those of this session. */
+	char	   *actor;			/* order_cqrs.actor of the sender; NULL if it was empty */
+
+	/* Other settings of the sender; NULL: those of this session. */
 	char	   *time_zone;
 	char	   *date_style;
 	char	   *interval_style;

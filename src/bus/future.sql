@@ -10,6 +10,7 @@ CREATE TABLE bus_future (
     tenant_id text COLLATE "C" NOT NULL,
     session_role role_ref NOT NULL,
     role role_ref NOT NULL,
+    actor text,
     time_zone text,
     date_style text,
     interval_style text,
@@ -42,6 +43,7 @@ COMMENT ON COLUMN bus_future.command_id IS 'As it was sent, else the id; NULL fo
 COMMENT ON COLUMN bus_future.tenant_id IS 'Tenant of the sender';
 COMMENT ON COLUMN bus_future.session_role IS 'Session user of the sender: the role that the worker logs in as';
 COMMENT ON COLUMN bus_future.role IS 'Current user of the sender: the role that the worker sets for it';
+COMMENT ON COLUMN bus_future.actor IS 'order_cqrs.actor of the sender; NULL if it was empty';
 COMMENT ON COLUMN bus_future.time_zone IS 'TimeZone of the sender, in which it is run; NULL is that of the worker''s session';
 COMMENT ON COLUMN bus_future.date_style IS 'DateStyle of the sender, likewise';
 COMMENT ON COLUMN bus_future.interval_style IS 'IntervalStyle of the sender, likewise';

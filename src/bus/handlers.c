@@ -182,7 +182,7 @@ find_function(const OcqHandler *handler, const OcqMessage *message)
 	return function;
 }
 
-/* make_context builds {"type", "id", "tenant_id", "sender"}. */
+/* make_context builds {"type", "id", "tenant_id", "sender", "actor"}. */
 static Jsonb *
 make_context(const OcqMessage *message, const text *tenant_id)
 {
@@ -196,6 +196,7 @@ make_context(const OcqMessage *message, const text *tenant_id)
 	ocq_json_push_string(&state, "id", id);
 	ocq_json_push_text(&state, "tenant_id", tenant_id);
 	ocq_json_push_string(&state, "sender", sender);
+	ocq_json_push_string(&state, "actor", ocq_actor[0] == '\0' ? sender : ocq_actor);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

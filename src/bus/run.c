@@ -160,6 +160,7 @@ handle(const OcqFuture *future)
 	if (has_lock_limit())
 		use_setting("lock_timeout", psprintf("%d", ocq_bus_lock_timeout));
 	take_role(future->role);
+	use_setting("order_cqrs.actor", future->actor == NULL ? "" : future->actor);
 	use_setting("TimeZone", future->time_zone);
 	use_setting("DateStyle", future->date_style);
 	use_setting("IntervalStyle", future->interval_style);

@@ -33,8 +33,8 @@ OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v
 			  TEXTOID, TEXTOID);
 
 static OcqStatement select_history =
-OCQ_STATEMENT("SELECT version, event_type, data, occurred_at, actor, command_id, metadata, position"
-			  " FROM order_cqrs.events"
+OCQ_STATEMENT("SELECT version, event_type, data, occurred_at, session_role, actor, command_id, metadata,"
+			  " position FROM order_cqrs.events"
 			  " WHERE tenant_id = $1 AND aggregate_type = 'Order' AND aggregate_id = $2"
 			  " ORDER BY version",
 			  TEXTOID, TEXTOID);

@@ -28,6 +28,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+char	   *ocq_actor = NULL;
+
 void		(*ocq_append_wake_hook) (bool looks_over) = NULL;
 
 static const OcqAppend *current_append = NULL;
@@ -36,11 +38,11 @@ static bool look_over_at_commit = false;
 
 #define INSERT_ONE(on_conflict) \
 	OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version," \
-				  " event_type, data, command_id, correlation_id, causation_id, actor, metadata," \
-				  " occurred_at)" \
-				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)" on_conflict, \
+				  " event_type, data, command_id, correlation_id, causation_id, session_role, actor," \
+				  " metadata, occurred_at)" \
+				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)" on_conflict, \
 				  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, \
-				  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID)
+				  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID)
 
 static OcqStatement insert_one = INSERT_ONE("");
 static OcqStatement insert_one_unless_taken =
@@ -52,17 +54,17 @@ INSERT_ONE(" ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO N
  */
 static OcqStatement insert_many =
 OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
-			  " event_type, data, command_id, correlation_id, causation_id, actor, metadata,"
-			  " occurred_at)"
+			  " event_type, data, command_id, correlation_id, causation_id, session_role, actor,"
+			  " metadata, occurred_at)"
 			  " SELECT $1, $2, $3, $4 + (n.ordinality::pg_catalog.int4 - 1), n.event_type, n.data,"
-			  " $7, $8, $9, $10, $11, $12"
+			  " $7, $8, $9, $10, $11, $12, $13"
 			  " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY"
 			  " AS n (event_type, data, ordinality)"
 			  " WHERE NOT EXISTS (SELECT 1 FROM order_cqrs.events WHERE tenant_id = $1"
 			  " AND aggregate_type = $2 AND aggregate_id = $3 AND version = $4)"
 			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, JSONBARRAYOID, UUIDOID, UUIDOID,
-			  UUIDOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
 
 const OcqAppend *
 ocq_append_current(void)
@@ -241,8 +243,8 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 {
 	const OcqStream *stream = append->stream;
 	int			count = append->count;
-	Datum		values[12];
-	char		nulls[13] = "            ";
+	Datum		values[13];
+	char		nulls[14] = "             ";
 	uint64		inserted;
 
 	check_room(append);
@@ -255,8 +257,9 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	values[7] = UUIDPGetDatum(envelope->correlation_id);
 	values[8] = UUIDPGetDatum(envelope->causation_id);
 	values[9] = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
-	values[10] = PointerGetDatum(envelope->metadata);
-	values[11] = TimestampTzGetDatum(Max(GetCurrentTimestamp(), not_before));
+	values[10] = ocq_actor[0] == '\0' ? values[9] : CStringGetTextDatum(ocq_actor);
+	values[11] = PointerGetDatum(envelope->metadata);
+	values[12] = TimestampTzGetDatum(Max(GetCurrentTimestamp(), not_before));
 	if (envelope->command_id == NULL)
 		nulls[6] = 'n';
 	if (envelope->correlation_id == NULL)
@@ -264,7 +267,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	if (envelope->causation_id == NULL)
 		nulls[8] = 'n';
 	if (envelope->metadata == NULL)
-		nulls[10] = 'n';
+		nulls[11] = 'n';
 
 	ocq_positions_prepare();
 	inserted = insert_events(append, statement_for(append), values, nulls);

@@ -12,6 +12,7 @@ CREATE TABLE events (
     command_id uuid,
     correlation_id uuid,
     causation_id uuid,
+    session_role text NOT NULL DEFAULT session_user,
     actor text NOT NULL,
     metadata jsonb,
     occurred_at timestamptz NOT NULL,
@@ -33,7 +34,8 @@ COMMENT ON COLUMN events.data IS 'The facts of the event, a JSON object';
 COMMENT ON COLUMN events.command_id IS 'Id that the caller gave the command, if any; unique within the stream';
 COMMENT ON COLUMN events.correlation_id IS 'The key correlation_id of metadata, if any';
 COMMENT ON COLUMN events.causation_id IS 'The key causation_id of metadata, if any';
-COMMENT ON COLUMN events.actor IS 'Session user that sent the command';
+COMMENT ON COLUMN events.session_role IS 'Session user that sent the command';
+COMMENT ON COLUMN events.actor IS 'On whose behalf, as the application says by order_cqrs.actor; else the session user';
 COMMENT ON COLUMN events.metadata IS 'What the caller added to the command, a JSON object or NULL';
 COMMENT ON COLUMN events.occurred_at IS 'When the event was appended; never decreases within a stream';
 

@@ -94,6 +94,8 @@ extern bool ocq_append(const OcqAppend *append, TimestampTz not_before,
 extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appended);
 extern const OcqAppend *ocq_append_current(void);
 
+extern char *ocq_actor;			/* GUC order_cqrs.actor; empty: the session user */
+
 /* Wakes the worker of this database; set by the worker room. */
 extern void (*ocq_append_wake_hook) (bool looks_over);
 extern void ocq_append_wake_at_commit(void);

@@ -80,6 +80,9 @@ ocq_process_use_own_settings(void)
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
+	/* What the processes do is nobody else's doing. */
+	SetConfigOption("order_cqrs.actor", "", PGC_SUSET, PGC_S_OVERRIDE);
+
 	/* Projections are triggers. */
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
 

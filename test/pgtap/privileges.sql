@@ -71,7 +71,7 @@ SELECT is(count(*), 2::bigint, 'customer_orders') FROM order_cqrs.customer_order
 SELECT is(count(*), 2::bigint, 'order_search') FROM order_cqrs.order_search(product_name => 'pen', customer_name => 'ada');
 SELECT is(order_cqrs.order_search_count(exact => true), 2::bigint, 'order_search_count');
 SELECT is(count(*), 1::bigint, 'stream_read') FROM order_cqrs.stream_read('Cart', 'c');
-SELECT is(actor, session_user::text, 'the actor is the session''s user') FROM order_cqrs.order_history('o1') LIMIT 1;
+SELECT is(session_role || ' ' || actor, session_user || ' ' || session_user, 'session role and actor are the session''s user') FROM order_cqrs.order_history('o1') LIMIT 1;
 SELECT is(order_cqrs.command_send('PutProduct', '{"product_id": "ink", "name": "Ink", "category": "Writing"}')->>'version', '1',
     'command_send');
 SELECT is(order_cqrs.query_send('GetOrder', '{"order_id": "o1"}')->>'customer_name', 'Ada', 'query_send');

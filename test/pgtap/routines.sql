@@ -80,8 +80,8 @@ INSERT INTO others VALUES
         ' OUT created_at timestamp with time zone, OUT updated_at timestamp with time zone,'
         ' OUT shipped_at timestamp with time zone, OUT version integer, OUT items jsonb', 'record'),
     ('order_history', 'f', 'order_id text, tenant_id text DEFAULT NULL::text, OUT version integer,'
-        ' OUT event_type text, OUT data jsonb, OUT occurred_at timestamp with time zone, OUT actor text,'
-        ' OUT command_id uuid, OUT metadata jsonb, OUT "position" bigint', 'SETOF record'),
+        ' OUT event_type text, OUT data jsonb, OUT occurred_at timestamp with time zone,'
+        ' OUT session_role text, OUT actor text, OUT command_id uuid, OUT metadata jsonb, OUT "position" bigint', 'SETOF record'),
     ('order_as_of', 'f', 'order_id text, at timestamp with time zone, tenant_id text DEFAULT NULL::text,'
         ' OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,'
         ' OUT customer_email text, OUT status text, OUT payment_status text, OUT total_amount numeric,'

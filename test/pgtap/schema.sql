@@ -30,7 +30,7 @@ SELECT domain_type_is('order_cqrs', 'identifier', 'pg_catalog', 'text', 'an iden
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.events')$$, ARRAY[
     'position bigint', 'tenant_id text C', 'aggregate_type text C', 'aggregate_id text C', 'version integer',
     'event_type text C', 'schema_version integer', 'data jsonb', 'command_id uuid null', 'correlation_id uuid null',
-    'causation_id uuid null', 'actor text', 'metadata jsonb null', 'occurred_at timestamp with time zone'],
+    'causation_id uuid null', 'session_role text', 'actor text', 'metadata jsonb null', 'occurred_at timestamp with time zone'],
     'columns of events');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.projection_state')$$, ARRAY[
     'projection_name text C', 'mode text', 'status text', 'last_position bigint',
@@ -91,7 +91,7 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_registration')$$, 
     'columns of bus_registration');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'id uuid', 'number bigint', 'kind text', 'type text C', 'payload jsonb', 'command_id uuid null',
-    'tenant_id text C', 'session_role order_cqrs.role_ref', 'role order_cqrs.role_ref', 'time_zone text null', 'date_style text null',
+    'tenant_id text C', 'session_role order_cqrs.role_ref', 'role order_cqrs.role_ref', 'actor text null', 'time_zone text null', 'date_style text null',
     'interval_style text null', 'status text', 'result jsonb null', 'error jsonb null',
     'attempts integer', 'lock_timeouts integer', 'retry_at timestamp with time zone null', 'created_at timestamp with time zone', 'started_at timestamp with time zone null',
     'finished_at timestamp with time zone null'],

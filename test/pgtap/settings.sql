@@ -6,7 +6,8 @@ SELECT no_plan();
 -- order_cqrs.databases has another value here than its default.
 SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_val FROM pg_settings
                      WHERE name LIKE 'order\_cqrs.%' ORDER BY name$$,
-    $$VALUES ('order_cqrs.audit_delay', 'integer', 'ms', 'sighup', '60000', '1', '86400000'),
+    $$VALUES ('order_cqrs.actor', 'string', NULL, 'user', '', NULL, NULL),
+        ('order_cqrs.audit_delay', 'integer', 'ms', 'sighup', '60000', '1', '86400000'),
         ('order_cqrs.batch_size', 'integer', NULL, 'sighup', '10000', '1', '100000'),
         ('order_cqrs.bus_lock_timeout', 'integer', 'ms', 'sighup', '5000', '0', '2147483647'),
         ('order_cqrs.bus_workers', 'integer', NULL, 'sighup', '4', '0', '16'),

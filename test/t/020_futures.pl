@@ -142,6 +142,12 @@ sub test_sender
 	$id = sent('clerk', 'CreateOrder', order('o1'), 'SET ROLE desk;');
 	is(as('clerk', "SELECT future_get('$id', '30 s')"), '{"version": 1, "order_id": "o1"}', 'a command takes effect');
 	is(as('clerk', "SELECT actor, command_id = '$id' FROM order_history('o1')"), 'clerk|t', 'its actor is the sender');
+	$id = sent('clerk', 'UpdateOrder', order('o1') =~ s/"customer_id": "\w+", //r, q(SET order_cqrs.actor = 'ada';));
+	as('clerk', "SELECT future_get('$id', '30 s')");
+	my $next = sent('clerk', 'CompleteOrder', '{"order_id": "o1"}');
+	as('clerk', "SELECT future_get('$next', '30 s')");
+	is(as('clerk', q(SELECT string_agg(session_role || ' ' || actor, ', ' ORDER BY version) FROM order_history('o1') WHERE version > 1)),
+		'clerk ada, clerk clerk', 'and so is the one that he acts for, in that future only');
 	like(refused_as('other', "SELECT future_get('$id');"), qr/ERROR:  OC105/, 'nobody else sees it');
 	is(as('postgres', "SELECT future_status('$id')"), 'done', 'but the owner');
 
