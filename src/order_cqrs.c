@@ -114,6 +114,16 @@ define_settings(void)
 							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
 							   &ocq_databases, "postgres",
 							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.max_event_size",
+							"Most that the data of an event, or a command's metadata, may have.",
+							"Commands with more are refused; events that are there already stay as they are.",
+							&ocq_max_event_size, 1024, 1, 256 * 1024,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.max_stream_size",
+							"Most that the events of an order may have before it can only be brought to its end.",
+							"Every command on an order reads all of its events.",
+							&ocq_max_stream_size, 16 * 1024, 1, 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomBoolVariable("order_cqrs.notify",
 							 "Whether commands NOTIFY the channel order_cqrs of what they change.",
 							 "It is for caches outside of the database; commits then take turns.",

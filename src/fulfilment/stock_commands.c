@@ -24,8 +24,6 @@
 PG_FUNCTION_INFO_V1(ocq_stock_receive);
 PG_FUNCTION_INFO_V1(ocq_stock_adjust);
 
-#define MAX_REASON_BYTES 1000
-
 static OcqStatement lock_product =
 OCQ_STATEMENT("SELECT on_hand, reserved FROM order_cqrs.inventory"
 			  " WHERE tenant_id = $1 AND product_id = $2 FOR NO KEY UPDATE",
@@ -200,14 +198,12 @@ ocq_stock_receive(PG_FUNCTION_ARGS)
 static text *
 reason_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
 {
-	text	   *reason = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
+	text	   *reason = ocq_command_text_argument(fcinfo, argno, "reason");
 
-	if (reason == NULL || VARSIZE_ANY_EXHDR(reason) == 0 || VARSIZE_ANY_EXHDR(reason) > MAX_REASON_BYTES)
+	if (reason == NULL || VARSIZE_ANY_EXHDR(reason) == 0)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_INVALID_ARGUMENT),
-				 reason == NULL ? errmsg("reason must not be null") :
-				 errmsg("reason must have 1 to %d bytes, not %zu", MAX_REASON_BYTES,
-						(size_t) VARSIZE_ANY_EXHDR(reason)),
+				 errmsg("reason must not be %s", reason == NULL ? "null" : "empty"),
 				 errdetail("The product is \"%s\".", text_to_cstring(product_id)),
 				 errhint("Say why the stock is another, such as \"breakage\".")));
 	return reason;

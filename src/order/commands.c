@@ -35,12 +35,6 @@ items_argument(FunctionCallInfo fcinfo, int argno, const text *order_id)
 	return ocq_order_items_parse(&PG_GETARG_JSONB_P(argno)->root, order_id);
 }
 
-static text *
-reason_argument(FunctionCallInfo fcinfo, int argno)
-{
-	return PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
-}
-
 /*
  * make_data builds the data of an event: customer_id, items with their total,
  * and reason, as far as the event has them.
@@ -130,7 +124,7 @@ ocq_order_update(PG_FUNCTION_ARGS)
 	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
 	OcqOrderItems items = items_argument(fcinfo, 1, order_id);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_UPDATE, OCQ_ORDER_EVENT_UPDATED,
-												make_data(NULL, &items, true, reason_argument(fcinfo, 2)));
+												make_data(NULL, &items, true, ocq_command_text_argument(fcinfo, 2, "reason")));
 	OcqCommand	command;
 
 	request.items = &items;
@@ -145,7 +139,7 @@ ocq_order_cancel(PG_FUNCTION_ARGS)
 {
 	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CANCEL, OCQ_ORDER_EVENT_CANCELLED,
-												make_data(NULL, NULL, true, reason_argument(fcinfo, 1)));
+												make_data(NULL, NULL, true, ocq_command_text_argument(fcinfo, 1, "reason")));
 	OcqCommand	command;
 
 	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_ORDER, order_id);

@@ -89,12 +89,6 @@ ocq_payment_process(PG_FUNCTION_ARGS)
 	return handle_simple(fcinfo, OCQ_ORDER_REQUEST_PAYMENT, OCQ_ORDER_EVENT_PAYMENT_REQUESTED);
 }
 
-static text *
-text_argument(FunctionCallInfo fcinfo, int argno)
-{
-	return PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
-}
-
 /* amount_problem returns what is wrong with an amount, or NULL. */
 static const char *
 amount_problem(Numeric amount)
@@ -153,7 +147,7 @@ handle_payment(FunctionCallInfo fcinfo, int remarks, OcqOrderRequest *request)
 Datum
 ocq_payment_complete(PG_FUNCTION_ARGS)
 {
-	text	   *reference = text_argument(fcinfo, 1);
+	text	   *reference = ocq_command_text_argument(fcinfo, 1, "reference");
 	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE_PAYMENT,
 												OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
@@ -168,7 +162,7 @@ ocq_payment_complete(PG_FUNCTION_ARGS)
 Datum
 ocq_payment_fail(PG_FUNCTION_ARGS)
 {
-	text	   *reason = text_argument(fcinfo, 1);
+	text	   *reason = ocq_command_text_argument(fcinfo, 1, "reason");
 	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_FAIL_PAYMENT,
 												OCQ_ORDER_EVENT_PAYMENT_FAILED,

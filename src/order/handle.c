@@ -285,20 +285,21 @@ make_draft(const OcqOrderDecision *decision, const OcqCommand *command,
 
 /*
  * leave_trace has a command that finds nothing to do append its event all the same
- * if it has an id, so that a repetition is known as such.
+ * if it has an id, so that a repetition is known as such.  It returns whether it does.
  */
-static void
+static bool
 leave_trace(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
 			const OcqOrderRequest *request)
 {
 	OcqStockLines held = ocq_reservation_held(&state->reservation);
 
 	if (draft->count > 0 || command->envelope.command_id == NULL)
-		return;
+		return false;
 	draft->events[0] = request->event;
 	draft->events[0].data = request->type == OCQ_ORDER_RELEASE_INVENTORY ?
 		empty_data() : ocq_reservation_data(&held, request->stock);
 	draft->count = 1;
+	return true;
 }
 
 /* notify is given the state before the events; that of a new order has no customer yet. */
@@ -328,6 +329,18 @@ reserves_at_once(const OcqOrderState *state)
 		(ocq_reserve_on == OCQ_RESERVE_ON_SAGA && state->payment.status != OCQ_PAYMENT_NONE);
 }
 
+/*
+ * may_recur tells whether an order can be sent a command without end.  The others bring it
+ * nearer to its end, so they have to fit in any stream.
+ */
+static bool
+may_recur(const OcqOrderRequest *request, bool is_trace)
+{
+	return is_trace || request->type == OCQ_ORDER_UPDATE ||
+		request->type == OCQ_ORDER_RESERVE_INVENTORY || request->type == OCQ_ORDER_CHANGE_RESERVATION ||
+		request->type == OCQ_ORDER_REQUEST_PAYMENT;
+}
+
 /* ocq_order_handle returns the stream's version after the command. */
 int32
 ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
@@ -354,7 +367,8 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 	draft = make_draft(&decision, command, &state, request);
 	if (draft.claim.nshortages > 0)
 		ocq_stock_report_shortages(&draft.claim, &command->stream);
-	leave_trace(&draft, command, &state, request);
+	if (may_recur(request, leave_trace(&draft, command, &state, request)))
+		ocq_stream_check_room(&command->stream, stream);
 	if (draft.count > 0)
 	{
 		OcqOrderKnown known = {state, request->items};

@@ -25,29 +25,18 @@ PG_FUNCTION_INFO_V1(ocq_product_put);
 
 /*
  * Orders are sorted by names and products found by categories, in indexes whose rows
- * have room for this much, beside two ids.
+ * have room for OCQ_TEXT_MAX_BYTES, beside two ids.
  */
-#define MAX_TEXT_BYTES 1000
-
 static text *
 text_argument(FunctionCallInfo fcinfo, int argno, const char *name)
 {
-	text	   *value;
-
 	if (PG_ARGISNULL(argno))
 		ereport(ERROR,
 				(errcode(OCQ_ERR_INVALID_ARGUMENT),
 				 errmsg("%s must not be null", name),
 				 errdetail("The read tables show it."),
 				 errhint("Pass an empty string if there is none.")));
-	value = PG_GETARG_TEXT_PP(argno);
-	if (VARSIZE_ANY_EXHDR(value) > MAX_TEXT_BYTES)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ARGUMENT),
-				 errmsg("%s is too long", name),
-				 errdetail("It has %zu bytes.", (size_t) VARSIZE_ANY_EXHDR(value)),
-				 errhint("Pass at most %d bytes.", MAX_TEXT_BYTES)));
-	return value;
+	return ocq_command_text_argument(fcinfo, argno, name);
 }
 
 static Jsonb *

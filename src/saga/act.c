@@ -14,8 +14,10 @@
 #include "base/statement.h"
 #include "bus/bus.h"
 #include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "saga/saga.h"
+#include "store/command.h"
 #include "store/store.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -157,6 +159,16 @@ release_and_cancel(const OcqOrderState *order, OcqSagaStep step, const char *rea
 	send(order, step, "CancelOrder", reason);
 }
 
+/* payment_failed is the reason that a payment failed, as that of a cancellation: no longer than one may be. */
+static char *
+payment_failed(const OcqPayment *payment)
+{
+	char	   *reason = psprintf(REASON_PAYMENT "%s", payment->reason == NULL ? "no reason given" :
+								  text_to_cstring(payment->reason));
+
+	return pnstrdup(reason, pg_mbcliplen(reason, strlen(reason), OCQ_TEXT_MAX_BYTES));
+}
+
 static TimestampTz
 payment_deadline(const OcqOrderState *order)
 {
@@ -190,9 +202,7 @@ act(const OcqOrderState *order, OcqSagaStep step)
 			complete_order(order, step);
 			return true;
 		case OCQ_SAGA_CANCEL_ORDER:
-			release_and_cancel(order, step, psprintf(REASON_PAYMENT "%s",
-													 order->payment.reason == NULL ? "no reason given" :
-													 text_to_cstring(order->payment.reason)));
+			release_and_cancel(order, step, payment_failed(&order->payment));
 			return true;
 		case OCQ_SAGA_COMPENSATE:
 			release_and_cancel(order, step, REASON_SYSTEM);

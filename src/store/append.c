@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 char	   *ocq_actor = NULL;
+int			ocq_max_event_size = 1024;
 
 void		(*ocq_append_wake_hook) (bool looks_over) = NULL;
 
@@ -232,6 +233,31 @@ check_room(const OcqAppend *append)
 			 errhint("Go on in a stream with another id.")));
 }
 
+pg_noreturn static void
+report_too_large(const char *what, Size size, const OcqStream *stream)
+{
+	ereport(ERROR,
+			(errcode(OCQ_ERR_EVENT_TOO_LARGE),
+			 errmsg("%s too large", what),
+			 errdetail("The size is %zu kB, and order_cqrs.max_event_size is %d kB. The stream is %s.",
+					   (size + 1023) / 1024, ocq_max_event_size, ocq_stream_name(stream)),
+			 errhint("Keep what is large elsewhere, and its key in the event.")));
+}
+
+/* check_sizes bounds what every reader of the log will hold in memory. */
+static void
+check_sizes(const OcqAppend *append, const OcqEnvelope *envelope)
+{
+	Size		most = (Size) ocq_max_event_size * 1024;
+
+	if (envelope->metadata != NULL && VARSIZE(envelope->metadata) > most)
+		report_too_large("metadata is", VARSIZE(envelope->metadata), append->stream);
+	for (int i = 0; i < append->count; i++)
+		if (VARSIZE(append->events[i].data) > most)
+			report_too_large(psprintf("data of event \"%s\" are", text_to_cstring(append->events[i].type)),
+							 VARSIZE(append->events[i].data), append->stream);
+}
+
 /*
  * ocq_append appends the events and returns true.  If their first version has been
  * taken it does nothing and returns false, or, if it may, calls report_taken.  The
@@ -248,6 +274,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	uint64		inserted;
 
 	check_room(append);
+	check_sizes(append, envelope);
 	values[0] = PointerGetDatum(stream->tenant_id);
 	values[1] = PointerGetDatum(stream->aggregate_type);
 	values[2] = PointerGetDatum(stream->aggregate_id);

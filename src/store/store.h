@@ -19,6 +19,8 @@
 extern void ocq_event_read_row(uint64 row, OcqEvent *event);
 extern void ocq_stream_lock(const OcqStream *stream);
 extern bool ocq_stream_try_lock(const OcqStream *stream);
+extern int	ocq_max_stream_size;	/* GUC order_cqrs.max_stream_size, in kB */
+extern void ocq_stream_check_room(const OcqStream *stream, OcqEvents events);
 extern OcqEvents ocq_stream_read(const OcqStream *stream);
 extern bool ocq_stream_read_last(const OcqStream *stream, OcqEvent *event);
 extern OcqEvents ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id);
@@ -95,6 +97,7 @@ extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appe
 extern const OcqAppend *ocq_append_current(void);
 
 extern char *ocq_actor;			/* GUC order_cqrs.actor; empty: the session user */
+extern int	ocq_max_event_size; /* GUC order_cqrs.max_event_size, in kB */
 
 /* Wakes the worker of this database; set by the worker room. */
 extern void (*ocq_append_wake_hook) (bool looks_over);

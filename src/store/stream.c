@@ -24,6 +24,8 @@
 /* pg_locks shows it as objsubid; pg_advisory_lock uses 1 and 2. */
 #define OCQ_STREAM_LOCK_CLASS 0x4F43
 
+int			ocq_max_stream_size = 16 * 1024;
+
 static OcqStatement select_stream =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
 			  " FROM order_cqrs.events"
@@ -318,6 +320,27 @@ ocq_stream_check_complete(const OcqEvent *events, int count)
 				 errmsg("%s has a gap", ocq_stream_name(&events[0].stream)),
 				 errdetail("Its versions are not 1 to %d.", count),
 				 errhint("Restore the missing events from a backup.")));
+}
+
+/*
+ * ocq_stream_check_room raises an error if a stream holds so much that every command on it
+ * would cost too much.
+ */
+void
+ocq_stream_check_room(const OcqStream *stream, OcqEvents events)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < events.count; i++)
+		size += sizeof(OcqEvent) + VARSIZE(events.items[i].data);
+	if (size <= (Size) ocq_max_stream_size * 1024)
+		return;
+	ereport(ERROR,
+			(errcode(OCQ_ERR_STREAM_FULL),
+			 errmsg("%s is full", ocq_stream_name(stream)),
+			 errdetail("Its %d events have %zu kB; order_cqrs.max_stream_size is %d kB.",
+					   events.count, (size + 1023) / 1024, ocq_max_stream_size),
+			 errhint("Bring it to its end, and go on with another id. A superuser can raise order_cqrs.max_stream_size.")));
 }
 
 bool
