@@ -8,6 +8,35 @@
  * change what our statements mean.  It is what SECURITY DEFINER with a SET
  * clause does; a scope inside another one costs nothing more.
  *
+ * Code that is not ours, and whose rights it has if it runs within a scope:
+ *
+ * - Deferred triggers that the caller's session has queued.  They never fire in a scope,
+ *   but at its commit; only processes of ours have theirs fire, as the owner, and not as
+ *   the bootstrap superuser as whom they are connected (base/statement.c, worker/process.c).
+ *   09_privileges, 019_process_rights.
+ * - Triggers on our tables run as the owner.  They take the owner, or the TRIGGER
+ *   privilege, which nobody has and which so is worth as much as the owner.  They cannot
+ *   become anybody else: SECURITY_LOCAL_USERID_CHANGE forbids SET ROLE and SET SESSION
+ *   AUTHORIZATION.  019_process_rights.
+ * - Rules, policies, index expressions, defaults, CHECKs, statistics and children of our
+ *   tables take their owner; event triggers, languages, operator classes and libraries
+ *   with hooks of planner and executor take a superuser.  hostile_role.
+ * - Foreign keys of others to our tables take REFERENCES, which nobody has: PostgreSQL
+ *   looks for the key as our table's owner, and by casts of the other one's types.
+ *   hostile_role.
+ * - Functions, operators, casts, collations and conversions that the caller has made, and
+ *   his temporary tables: our statements name each relation with its schema, the path
+ *   leads to pg_catalog, and in pg_temp PostgreSQL looks for relations and types only.
+ *   hostile_role.
+ * - Arguments are of types of pg_catalog, or of our domain, which has no CHECK.  A cast or
+ *   a domain's CHECK has run, as the caller, before we are called.  hostile_role.
+ * - Handlers of the bus run outside of any scope, as the caller.  hostile_role, 18_bus.
+ * - Callbacks of the error context that are further out than we are run no user's code.
+ *
+ * SECURITY_RESTRICTED_OPERATION would be one more guard, and is not set: whoever has a
+ * trigger on our tables has the owner's rights anyway, and what it forbids, deferred
+ * constraints and temporary tables among it, is what such triggers use.
+ *
  * What a statement returns lives in SPI's memory, until the scope is left.  A
  * scope must be left before the transaction is committed.  An error needs no
  * care: the abort of the (sub)transaction restores user, settings and SPI.
