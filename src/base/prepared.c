@@ -27,14 +27,14 @@
  */
 static const char *const select_prepared =
 "WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_lock_status() WHERE pid IS NULL)"
-" SELECT (p.ownerid OPERATOR(pg_catalog.=) $2 OR $3) AND EXISTS"
+" SELECT (p.ownerid OPERATOR(pg_catalog.=) $2 OR $3) AND p.dbid OPERATOR(pg_catalog.=) $5 AND EXISTS"
 " (SELECT FROM locks AS l JOIN locks AS own ON own.virtualtransaction OPERATOR(pg_catalog.=) l.virtualtransaction"
 " JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) l.relation"
 " WHERE own.transactionid OPERATOR(pg_catalog.=) p.transaction"
 " AND l.database OPERATOR(pg_catalog.=) p.dbid AND c.relnamespace OPERATOR(pg_catalog.=) $4"
 " AND l.mode OPERATOR(pg_catalog.<>) ALL ('{AccessShareLock,RowShareLock}'::pg_catalog.text[]))"
 " FROM pg_catalog.pg_prepared_xact() AS p"
-" WHERE p.gid OPERATOR(pg_catalog.=) $1 AND p.dbid OPERATOR(pg_catalog.=) $5";
+" WHERE p.gid OPERATOR(pg_catalog.=) $1";
 
 static bool
 select_writes_ours(const char *gid, Oid schema, bool *found)
@@ -79,7 +79,7 @@ ocq_prepared_writes_ours(const char *gid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("prepared transaction with identifier \"%s\" does not exist", gid),
-				 errdetail("No transaction of this database is prepared under this name."),
+				 errdetail("No transaction is prepared under this name."),
 				 errhint("Look at pg_prepared_xacts.")));
 	return writes;
 }

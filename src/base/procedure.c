@@ -55,6 +55,7 @@ ocq_procedure_require_writable(const char *procedure)
 			 errhint("Begin it READ WRITE, and see the setting default_transaction_read_only.")));
 }
 
+/* ocq_procedure_begin connects to SPI; SPI_finish ends it. */
 void
 ocq_procedure_begin(FunctionCallInfo fcinfo)
 {

@@ -349,7 +349,7 @@ register_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 	OcqScope	scope;
 
 	require_own_function(function, signature);
-	ocq_procedure_require_writable("a handler's registration");
+	ocq_procedure_require_writable(kind == OCQ_BUS_COMMAND ? "command_handler_register" : "query_handler_register");
 	ocq_scope_enter(&scope);
 	present = insert_registration(kind, type, function, signature);
 	if (strcmp(present->signature, signature) != 0 || present->owner != owner_of(function))
@@ -384,7 +384,7 @@ unregister_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 	OcqScope	scope;
 
 	require_own_registration(kind, type);
-	ocq_procedure_require_writable("a handler's unregistration");
+	ocq_procedure_require_writable(kind == OCQ_BUS_COMMAND ? "command_handler_unregister" : "query_handler_unregister");
 	ocq_scope_enter(&scope);
 	if (ocq_statement_run(&delete_handler, values, NULL) == 0)
 		ereport(ERROR,

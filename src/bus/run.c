@@ -14,8 +14,9 @@
  * and does nothing.
  *
  * In a worker a handler waits for each lock no longer than order_cqrs.bus_lock_timeout.
- * Then the future goes back to the queue, for a second at first and for a minute at last,
- * so that a transaction which keeps a lock for long does not keep the workers, too.
+ * Then the future goes back to the queue, for some seconds at first and for a minute at
+ * last, so that a transaction which keeps a lock for long does not keep the workers, too.
+ * A handler that sets lock_timeout itself has that one, and its error.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -40,8 +41,9 @@ PG_FUNCTION_INFO_V1(ocq_future_run);
 /* A race that was lost is run again, up to so many attempts. */
 #define MAX_ATTEMPTS 5
 
-/* After so many seconds at most a future that waits for a lock is tried again. */
+/* After so many seconds at most a future that waits for a lock is tried again, so many times. */
 #define MAX_DELAY_SECONDS 60
+#define MAX_LOCK_TIMEOUTS 60
 
 /*
  * It waits: another claim that saw the row as waiting, and found it changed when it
@@ -195,12 +197,16 @@ typedef struct Outcome
 	bool		is_to_wait;		/* the error is that of order_cqrs.bus_lock_timeout */
 } Outcome;
 
-/* waited_for_lock tells our limit from a handler's own lock_timeout, and from NOWAIT. */
+/*
+ * waited_for_lock tells our limit from a handler's own, from NOWAIT, and from what handlers
+ * raise.  It is called before the subtransaction, and with it the settings, are rolled back.
+ */
 static bool
-waited_for_lock(const ErrorData *error, TimestampTz start)
+waited_for_lock(const ErrorData *error, int limit)
 {
-	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && has_lock_limit() &&
-		TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ocq_bus_lock_timeout);
+	return limit > 0 && LockTimeout == limit &&
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && error->message_id != NULL &&
+		strcmp(error->message_id, "canceling statement due to lock timeout") == 0;
 }
 
 static Outcome
@@ -208,9 +214,10 @@ try_handle(const OcqFuture *future)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	TimestampTz start = GetCurrentTimestamp();
+	int			lock_limit = has_lock_limit() ? ocq_bus_lock_timeout : 0;
 	Jsonb	   *volatile result = NULL;
 	ErrorData  *volatile error = NULL;
+	volatile bool has_waited = false;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -226,16 +233,17 @@ try_handle(const OcqFuture *future)
 		stop_statement_timeout();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
+		has_waited = waited_for_lock(error, lock_limit);
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	/* Whoever runs futures by hand can stop that. */
+	/* A session that runs futures by hand can stop that. */
 	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
 		ReThrowError(error);
-	return (Outcome) {result, error, error != NULL && waited_for_lock(error, start)};
+	return (Outcome) {result, error, has_waited};
 }
 
 static bool
@@ -251,7 +259,7 @@ conclude(const OcqFuture *future, Outcome outcome)
 {
 	if (outcome.error == NULL)
 		finish(future, "done", outcome.result, NULL);
-	else if (outcome.is_to_wait)
+	else if (outcome.is_to_wait && future->lock_timeouts < MAX_LOCK_TIMEOUTS)
 		put_off(future);
 	else if (is_lost_race(outcome.error) && future->attempts < MAX_ATTEMPTS)
 		finish(future, "waiting", NULL, NULL);

@@ -10,8 +10,8 @@
  * for another role than the one that has the others: whatever its futures wait for, or
  * however long they take.  If a role has none and no place is free, it asks a worker to
  * make room.  Every few seconds it also puts back the futures of workers that have died,
- * and deletes old results.  Those that have waited for a lock in vain it has be in turn
- * again when their time has come.
+ * deletes old results, and puts back those that have waited for a lock in vain once their
+ * time has come.
  *
  * It is woken by commits, by pool workers that end, and by the postmaster when it
  * has reaped one.

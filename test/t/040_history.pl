@@ -554,6 +554,7 @@ my @expected = (
 	qr/\{client backend\|client \d+\|(?:OC10[1-4]|OC201|OC20[4-7]|40001|40P01|42704)\} ERROR/,
 	qr/\{client backend\|consumer \d+\|(?:40001|40P01)\} ERROR/,
 	qr/\{client backend\|nemesis\|(?:40P01|55P03|OC405)\} ERROR/,
+	qr/\{client backend\|nemesis\|01000\} WARNING:  PID \d+ is not a PostgreSQL backend process/,
 	qr/\{[^|]*\|[^|]*\|08\w\w\w\} FATAL/);
 
 sub check_log
