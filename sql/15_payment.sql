@@ -177,7 +177,7 @@ SELECT tools.outcomes(
 	$$CALL payment_refund('nothing', expected_version => 1)$$,
 	$$CALL payment_complete('o4', 1)$$,
 	$$CALL payment_refund('o4', 30)$$);
-SELECT repeat(U&'\00e9', 100000) AS long \gset
+SELECT repeat(U&'\00e9', 500) AS long \gset
 CALL payment_complete(reference => :'long', order_id => 'o4', metadata => '{"provider": "bank"}', amount => 7.5, version => NULL);
 SELECT length(reference), reference = :'long' FROM payments WHERE tenant_id = 'payment' AND order_id = 'o4';
 SELECT event_type, metadata FROM order_history('o4') WHERE metadata IS NOT NULL;
