@@ -216,7 +216,7 @@ sub test_rows_by_hand
 BEGIN;
 INSERT INTO order_cqrs.events OVERRIDING SYSTEM VALUE
 SELECT 100000 + version, tenant_id, aggregate_type, 'copy', version, event_type, schema_version, data, command_id,
-       correlation_id, causation_id, actor, metadata, occurred_at
+       correlation_id, causation_id, session_role, actor, metadata, occurred_at
   FROM order_cqrs.events WHERE aggregate_type = 'Order' AND aggregate_id = 'o5' AND tenant_id = 'default';
 SQL
 	$node->safe_psql('served', "SELECT setval('order_cqrs.events_position_seq', 200000)");
@@ -242,7 +242,7 @@ sub test_many_rows
 		my ($prefix, $start, $count) = @_;
 		return 'INSERT INTO order_cqrs.events OVERRIDING SYSTEM VALUE'
 		  . " SELECT $start + n, tenant_id, aggregate_type, '$prefix' || n, 1, event_type, schema_version, data, command_id,"
-		  . ' correlation_id, causation_id, actor, metadata, occurred_at'
+		  . ' correlation_id, causation_id, session_role, actor, metadata, occurred_at'
 		  . " FROM order_cqrs.events, generate_series(1, $count) AS n"
 		  . " WHERE aggregate_type = 'Order' AND aggregate_id = 'o1' AND tenant_id = 'default' AND version = 1;";
 	};

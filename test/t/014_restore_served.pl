@@ -290,7 +290,7 @@ sub test_by_hand
 		my ($number) = @_;
 		return 'INSERT INTO order_cqrs.events OVERRIDING SYSTEM VALUE'
 		  . " SELECT 1000000 + $number, tenant_id, aggregate_type, 'by hand $number', 1, event_type, schema_version, data,"
-		  . ' command_id, correlation_id, causation_id, actor, metadata, occurred_at FROM order_cqrs.events'
+		  . ' command_id, correlation_id, causation_id, session_role, actor, metadata, occurred_at FROM order_cqrs.events'
 		  . " WHERE aggregate_type = 'Order' AND event_type = 'OrderCreated' LIMIT 1;"
 		  . " SELECT setval('order_cqrs.events_position_seq', 1000000 + $number);";
 	};
