@@ -16,6 +16,7 @@ my $node = new_server(
 	'saga',
 	allows_streaming => 1,
 	'order_cqrs.saga' => 'on',
+	'order_cqrs.actor' => 'of the configuration',
 	'order_cqrs.reserve_on' => 'saga',
 	'order_cqrs.saga_retry_delay' => '50ms',
 	'order_cqrs.saga_max_attempts' => 2,
@@ -538,7 +539,18 @@ sub test_standby
 	$standby->stop;
 }
 
+# What the runner has done is in its own name, whatever the configuration says.
+sub test_actor
+{
+	is($node->safe_psql('shop', q(SELECT DISTINCT metadata ? 'saga', actor = session_role FROM order_cqrs.events WHERE metadata ? 'saga')),
+		't|t', 'the saga acts in its own name');
+	is($node->safe_psql('shop', q(SELECT DISTINCT actor FROM order_cqrs.events WHERE event_type = 'OrderCreated')),
+		'of the configuration', 'a client in that of the configuration');
+	return;
+}
+
 subtest 'ways' => \&test_ways;
+subtest 'actor' => \&test_actor;
 subtest 'kills' => \&test_kills;
 subtest 'restart' => \&test_restart;
 subtest 'horizon' => \&test_horizon;
