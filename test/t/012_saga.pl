@@ -399,8 +399,9 @@ sub test_load
 
 	foreach my $round (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		# The server may be down: then psql fails, or IPC::Run does.
-		my ($is_up, $pid) = (eval { $node->psql('shop', $report_payments) == 0 }, '');
+		# The server may be down: then psql fails, or IPC::Run does. A report fails, too, if it has lost a race.
+		my ($is_up, $pid) = (eval { $node->psql('shop', 'SELECT') == 0 }, '');
+		eval { $node->psql('shop', $report_payments) };
 		if ($is_up && $killed < $kills)
 		{
 			eval { $node->psql('shop', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'order_cqrs runner'", stdout => \$pid) };
