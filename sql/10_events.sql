@@ -172,7 +172,9 @@ CREATE SCHEMA kept;
 CREATE DOMAIN kept.several AS order_cqrs.events[];
 CREATE TYPE kept.pair AS (n int, o order_cqrs.order_view);
 CREATE TABLE kept.one (e order_cqrs.events);
-CREATE TABLE kept.many (e order_cqrs.events[], d kept.several, p kept.pair, pp kept.pair[], harmless jsonb);
+CREATE TYPE kept.span AS RANGE (subtype = order_cqrs.order_stats);
+CREATE TYPE kept.other_span AS RANGE (subtype = order_cqrs.order_stats);
+CREATE TABLE kept.many (e order_cqrs.events[], d kept.several, p kept.pair, pp kept.pair[], r kept.span, m kept.other_span_multirange, harmless jsonb);
 CREATE TEMPORARY TABLE passing (e order_cqrs.events);
 CREATE MATERIALIZED VIEW kept.copy AS SELECT s FROM order_cqrs.order_stats s;
 WITH RECURSIVE uses AS (
@@ -180,7 +182,8 @@ WITH RECURSIVE uses AS (
      WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relkind = 'r'
     UNION
     SELECT t.oid FROM uses u, pg_type t
-     WHERE t.typelem = u.oid OR t.typbasetype = u.oid OR t.oid = (SELECT r.rngtypid FROM pg_range r WHERE r.rngsubtype = u.oid)
+     WHERE t.typelem = u.oid OR t.typbasetype = u.oid
+        OR EXISTS (SELECT FROM pg_range r WHERE (r.rngsubtype = u.oid AND r.rngtypid = t.oid) OR (r.rngtypid = u.oid AND r.rngmultitypid = t.oid))
         OR t.typrelid IN (SELECT a.attrelid FROM pg_attribute a WHERE a.atttypid = u.oid AND NOT a.attisdropped))
 SELECT c.oid::regclass AS relation, a.attname AS column, a.atttypid::regtype AS type
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid

@@ -24,10 +24,12 @@
  * - Foreign keys of others to our tables take REFERENCES, which nobody has: PostgreSQL
  *   looks for the key as our table's owner, and by casts of the other one's types.
  *   hostile_role.
- * - Functions, operators, casts, collations and conversions that the caller has made, and
- *   his temporary tables: our statements name each relation with its schema, the path
- *   leads to pg_catalog, and in pg_temp PostgreSQL looks for relations and types only.
- *   hostile_role.
+ * - Functions, operators and casts that the caller has made, and his temporary tables: our
+ *   statements name each relation with its schema, the path leads to pg_catalog, and in
+ *   pg_temp PostgreSQL looks for relations and types only.  hostile_role, also with plans
+ *   made anew and row_security off.
+ * - Conversions of the client's encoding, which messages from within a scope go through:
+ *   their functions take a type that only C and internal functions can, and a superuser.
  * - Arguments are of types of pg_catalog, or of our domain, which has no CHECK.  A cast or
  *   a domain's CHECK has run, as the caller, before we are called.  hostile_role.
  * - Handlers of the bus run outside of any scope, as the caller.  hostile_role, 18_bus.
