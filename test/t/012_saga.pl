@@ -407,7 +407,7 @@ sub test_load
 			eval { $node->psql('shop', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'order_cqrs runner'", stdout => \$pid) };
 			$killed++ if $pid && system('pg_ctl', 'kill', 'KILL', $pid) == 0;
 		}
-		elsif (!grep { !-e $_->{sent} } @clients)
+		elsif ($killed == $kills && !grep { !-e $_->{sent} } @clients)
 		{
 			last if eval { $node->psql('shop', $is_open, stdout => \$open) == 0 } && $open eq '0';
 		}
