@@ -27,20 +27,31 @@ SELECT tools.long($$CALL order_update('o', '[{"product_id": "p", "quantity": 2, 
 SELECT left(tools.outcome(format('CALL order_cancel(%L, %L)', 'o', repeat('주', 334))), 5);
 
 -- Data of events, and metadata.
-SET order_cqrs.max_event_size = '2kB';
-SELECT tools.long(s, 2100) FROM unnest(ARRAY[
+SET order_cqrs.max_event_size = '4kB';
+SELECT tools.long(s, 4200) FROM unnest(ARRAY[
 	$$CALL order_cancel('o', metadata => '{"m": "%"}')$$,
 	$$CALL event_append('Note', 'n', '[{"type": "Small", "data": {}}, {"type": "Large", "data": {"d": "%"}}]')$$,
 	$$SELECT command_send('CancelOrder', '{"order_id": "o", "metadata": {"m": "%"}}')$$]) AS s;
 SELECT left(tools.outcome(format('CALL order_create(%L, %L, %L)', 'large', 'c', (SELECT jsonb_agg('{"product_id": "p", "quantity": 1, "unit_price": 1}'::jsonb)
 	FROM generate_series(1, 100)))), 5);
 SELECT count(*) FROM stream_read('Note', 'n');
--- What is there already stays, and can be worked with.
+-- What is there already stays, and can be worked with: what follows from it is not bounded.
 RESET order_cqrs.max_event_size;
-SELECT jsonb_agg('{"product_id": "p", "quantity": 1, "unit_price": 1}'::jsonb) AS items FROM generate_series(1, 100) \gset
+DO $$
+BEGIN
+	FOR i IN 1 .. 300 LOOP
+		CALL order_cqrs.product_put('p' || i, 'P', 'x');
+		CALL order_cqrs.stock_receive('p' || i, 10);
+	END LOOP;
+END $$;
+SELECT jsonb_agg(jsonb_build_object('product_id', 'p' || i, 'quantity', 1, 'unit_price', 1)) AS items FROM generate_series(1, 300) i \gset
+SET order_cqrs.reserve_on = 'off';
 CALL order_create('large', 'c', :'items');
-SET order_cqrs.max_event_size = '2kB';
+RESET order_cqrs.reserve_on;
+SET order_cqrs.max_event_size = '4kB';
 SELECT item_count, version FROM order_get('large');
+CALL inventory_reserve('large');
+SELECT event_type, length(data::text) > 5000 AS is_larger FROM order_history('large') WHERE version = 2;
 CALL order_complete('large');
 SELECT status, version FROM order_get('large');
 CALL projection_rebuild('order_view');

@@ -117,7 +117,7 @@ define_settings(void)
 	DefineCustomIntVariable("order_cqrs.max_event_size",
 							"Most that the data of an event, or a command's metadata, may have.",
 							"Commands with more are refused; events that are there already stay as they are.",
-							&ocq_max_event_size, 1024, 1, 256 * 1024,
+							&ocq_max_event_size, 1024, 4, 256 * 1024,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.max_stream_size",
 							"Most that the events of an order may have before it can only be brought to its end.",

@@ -274,8 +274,10 @@ make_draft(const OcqOrderDecision *decision, const OcqCommand *command,
 		OcqNewEvent event = request->event;
 
 		if (i > 0)
-			event.type = cstring_to_text(ocq_order_event_name(decision->events[i]));
-		if (i > 0 || event.is_partial)
+			event = (OcqNewEvent) {
+				.type = cstring_to_text(ocq_order_event_name(decision->events[i])), .is_partial = true
+			};
+		if (event.is_partial)
 			event.data = make_data(&draft, decision->events[i], command, state, request);
 		if (event.data != NULL)
 			draft.events[draft.count++] = event;

@@ -244,7 +244,10 @@ report_too_large(const char *what, Size size, const OcqStream *stream)
 			 errhint("Keep what is large elsewhere, and its key in the event.")));
 }
 
-/* check_sizes bounds what every reader of the log will hold in memory. */
+/*
+ * check_sizes bounds what every reader of the log will hold in memory.  What a command has
+ * added to its arguments follows from events that are there already, or is small.
+ */
 static void
 check_sizes(const OcqAppend *append, const OcqEnvelope *envelope)
 {
@@ -253,7 +256,7 @@ check_sizes(const OcqAppend *append, const OcqEnvelope *envelope)
 	if (envelope->metadata != NULL && VARSIZE(envelope->metadata) > most)
 		report_too_large("metadata is", VARSIZE(envelope->metadata), append->stream);
 	for (int i = 0; i < append->count; i++)
-		if (VARSIZE(append->events[i].data) > most)
+		if (!append->events[i].is_partial && VARSIZE(append->events[i].data) > most)
 			report_too_large(psprintf("data of event \"%s\" are", text_to_cstring(append->events[i].type)),
 							 VARSIZE(append->events[i].data), append->stream);
 }

@@ -31,6 +31,7 @@ CREATE TABLE public.routines_before AS SELECT oid, proacl::text AS acl, proconfi
 -- --- the attacker makes ready --------------------------------------------------------------------------
 
 \c - hostile_attacker
+SET order_cqrs.actor = 'forged';
 CREATE TABLE lair.loot (trap text, who name, became_owner boolean, made_at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE lair.attempts (statement text, sqlstate text);
 
@@ -341,7 +342,10 @@ SELECT cmp_ok(count(*), '>', 1000::bigint, 'in many attempts') FROM lair.attempt
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class AS c WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relowner <> 10
                   UNION ALL SELECT tgrelid::regclass FROM pg_trigger WHERE tgfoid = 'lair.fire'::regproc AND tgrelid <> 'lair.bait'::regclass$$,
     'everything is still its owner''s, without a trigger of the attacker''s');
-SELECT is_empty($$SELECT DISTINCT actor FROM order_cqrs.events WHERE actor NOT IN ('postgres', 'hostile_attacker')$$, 'and all events say who appended them');
+SELECT is_empty($$SELECT DISTINCT session_role FROM order_cqrs.events WHERE session_role NOT IN ('postgres', 'hostile_attacker')$$, 'and all events say who appended them');
+SELECT is_empty($$SELECT position FROM order_cqrs.events WHERE actor = 'forged' AND session_role <> 'hostile_attacker'$$,
+    'also those that claim to be somebody else''s');
+SELECT isnt_empty($$SELECT position FROM order_cqrs.events WHERE actor = 'forged'$$, 'which there are');
 SELECT is_empty($$SELECT v.* FROM order_cqrs.projection_state AS s, order_cqrs.projection_verify(s.projection_name) AS v$$, 'the read tables are true');
 SELECT * FROM finish();
 

@@ -170,11 +170,14 @@ sub test_settings
 		'"06/05/2024 12:00:00 KST"', 'a future has the TimeZone and the DateStyle of its sender');
 	is(answer('clerk', as('clerk', "SET TimeZone = 'America/New_York'; $style")), '"2024-05-06 12:00:00-04"', 'the next one its own');
 
+	set_workers(0);
+	set_workers(1);
 	my $pid = answer('clerk', sent('clerk', 'Mess'));
 	is(answer('clerk', as('clerk', q(SELECT command_send_async('Settings', '{}')))),
 		qq("$pid off read committed \\"\$user\\", public 0"), 'a worker survives a handler\'s settings, and forgets them');
 	is(answer('clerk', as('clerk', 'SELECT command_send_async(\'CreateOrder\', \'' . order('after') . "')")),
 		'{"version": 1, "order_id": "after"}', 'commands work after that');
+	set_workers(4);
 	return;
 }
 

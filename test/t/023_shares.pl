@@ -133,17 +133,16 @@ sub test_lock_timeout
 	set_workers(1, 'order_cqrs.bus_lock_timeout' => '200ms');
 	is(answer('greedy', $free), '{"version": 2, "order_id": "free"}', 'a future that waits for a lock is not in the way of the role\'s next');
 	is(answer('other', sent('other', 'Who', '{}')), '"other"', 'nor of another role');
-	wait_until("lock_timeouts >= 2 FROM order_cqrs.bus_future WHERE id = '$held'");
-	is($node->safe_psql('shop', "SELECT attempts FROM order_cqrs.bus_future WHERE id = '$held' AND status = 'waiting'"), '0', 'that is no attempt');
-	is(as('greedy', "SELECT future_status('$held')"), 'waiting', 'meanwhile it is waiting');
+	ok($node->poll_query_until('shop', "SELECT lock_timeouts >= 2 AND status = 'waiting' AND attempts = 0 FROM order_cqrs.bus_future WHERE id = '$held'"),
+		'meanwhile it is waiting, and that is no attempt');
 	$holder->query_safe('ROLLBACK');
 	is(answer('greedy', $held), '{"version": 2, "order_id": "timeout"}', 'once the lock is free it is run');
 	is($node->safe_psql('shop', "SELECT attempts FROM order_cqrs.bus_future WHERE id = '$held'"), '1', 'at its first attempt');
 
 	$holder->query_safe('BEGIN; SELECT pg_advisory_xact_lock(1)');
 	($lock) = sent('greedy', 'Lock', '{"lock_timeout": "0"}');
-	wait_until("status = 'running' FROM order_cqrs.bus_future WHERE id = '$lock'");
-	ok(1, 'a handler without a limit of its own waits on');
+	ok($node->poll_query_until('shop', "SELECT status = 'running' AND lock_timeouts = 0 AND started_at < clock_timestamp() - interval '1 s'"
+			. " FROM order_cqrs.bus_future WHERE id = '$lock'"), 'a handler that has lifted the limit waits on');
 	$holder->query_safe('ROLLBACK');
 	answer('greedy', $lock);
 
