@@ -34,6 +34,8 @@ SELECT tools.long(s, 4200) FROM unnest(ARRAY[
 	$$SELECT command_send('CancelOrder', '{"order_id": "o", "metadata": {"m": "%"}}')$$]) AS s;
 SELECT left(tools.outcome(format('CALL order_create(%L, %L, %L)', 'large', 'c', (SELECT jsonb_agg('{"product_id": "p", "quantity": 1, "unit_price": 1}'::jsonb)
 	FROM generate_series(1, 100)))), 5);
+SELECT tools.long($$SELECT command_send_async('CancelOrder', '{"order_id": "o", "reason": "%"}')$$, 4200);
+SELECT tools.long($$SELECT query_send_async('GetOrder', '{"order_id": "%"}')$$, 4200);
 SELECT count(*) FROM stream_read('Note', 'n');
 -- What is there already stays, and can be worked with: what follows from it is not bounded.
 RESET order_cqrs.max_event_size;

@@ -102,7 +102,7 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 		PointerGetDatum(ocq_tenant_of(message->tenant_id)),
 		ObjectIdGetDatum(session_user),
 		ObjectIdGetDatum(role),
-		CStringGetTextDatum(ocq_actor),
+		CStringGetTextDatum(ocq_actor_verified()),
 		setting("TimeZone"),
 		setting("DateStyle"),
 		setting("IntervalStyle")
@@ -116,6 +116,22 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 	ocq_scope_leave(&scope);
 }
 
+/* check_payload bounds what the queue holds, as the events that come of it are bounded. */
+static void
+check_payload(const OcqMessage *message)
+{
+	Size		size = VARSIZE(message->payload);
+
+	if (size > (Size) ocq_max_event_size * 1024)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_EVENT_TOO_LARGE),
+				 errmsg("the payload of %s \"%s\" is too large", ocq_bus_kind_name(message->kind),
+						text_to_cstring(message->type)),
+				 errdetail("The size is %zu kB, and order_cqrs.max_event_size is %d kB.", (size + 1023) / 1024,
+						   ocq_max_event_size),
+				 errhint("Keep what is large elsewhere, and its key in the payload.")));
+}
+
 static Datum
 send_async(OcqBusKind kind, FunctionCallInfo fcinfo)
 {
@@ -125,6 +141,7 @@ send_async(OcqBusKind kind, FunctionCallInfo fcinfo)
 	ocq_procedure_require_writable(kind == OCQ_BUS_COMMAND ? "command_send_async" : "query_send_async");
 	check_role(GetSessionUserId(), GetUserId());
 	ocq_bus_check(&message);
+	check_payload(&message);
 	insert(&message, id, GetSessionUserId(), GetUserId());
 	ocq_future_was_sent();
 	PG_RETURN_UUID_P(id);

@@ -196,7 +196,7 @@ make_context(const OcqMessage *message, const text *tenant_id)
 	ocq_json_push_string(&state, "id", id);
 	ocq_json_push_text(&state, "tenant_id", tenant_id);
 	ocq_json_push_string(&state, "sender", sender);
-	ocq_json_push_string(&state, "actor", ocq_actor[0] == '\0' ? sender : ocq_actor);
+	ocq_json_push_string(&state, "actor", ocq_actor[0] == '\0' ? sender : ocq_actor_verified());
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

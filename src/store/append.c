@@ -22,6 +22,7 @@
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "store/store.h"
 #include "utils/acl.h"
@@ -66,6 +67,17 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggrega
 			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, JSONBARRAYOID, UUIDOID, UUIDOID,
 			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+
+/*
+ * ocq_actor_verified returns what order_cqrs.actor says, perhaps nothing.  Nobody has
+ * verified the encoding of the options of a connection.
+ */
+const char *
+ocq_actor_verified(void)
+{
+	(void) pg_verifymbstr(ocq_actor, strlen(ocq_actor), false);
+	return ocq_actor;
+}
 
 const OcqAppend *
 ocq_append_current(void)
@@ -287,7 +299,7 @@ ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *e
 	values[7] = UUIDPGetDatum(envelope->correlation_id);
 	values[8] = UUIDPGetDatum(envelope->causation_id);
 	values[9] = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
-	values[10] = ocq_actor[0] == '\0' ? values[9] : CStringGetTextDatum(ocq_actor);
+	values[10] = ocq_actor[0] == '\0' ? values[9] : CStringGetTextDatum(ocq_actor_verified());
 	values[11] = PointerGetDatum(envelope->metadata);
 	values[12] = TimestampTzGetDatum(Max(GetCurrentTimestamp(), not_before));
 	if (envelope->command_id == NULL)

@@ -97,6 +97,7 @@ extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appe
 extern const OcqAppend *ocq_append_current(void);
 
 extern char *ocq_actor;			/* GUC order_cqrs.actor; empty: the session user */
+extern const char *ocq_actor_verified(void);
 extern int	ocq_max_event_size; /* GUC order_cqrs.max_event_size, in kB */
 
 /* Wakes the worker of this database; set by the worker room. */

@@ -54,6 +54,14 @@ ocq_tenant_define_settings(void)
 	is_being_defined = false;
 }
 
+/* setting_to_text verifies the encoding, which nobody has done for the options of a connection. */
+static text *
+setting_to_text(const char *value)
+{
+	(void) pg_verifymbstr(value, strlen(value), false);
+	return cstring_to_text(value);
+}
+
 /*
  * ocq_tenant_of returns the tenant of a call that names tenant_id, which may be
  * NULL, in the caller's memory.
@@ -61,7 +69,7 @@ ocq_tenant_define_settings(void)
 text *
 ocq_tenant_of(text *tenant_id)
 {
-	text	   *tenant = tenant_id == NULL ? cstring_to_text(ocq_tenant_id) : tenant_id;
+	text	   *tenant = tenant_id == NULL ? setting_to_text(ocq_tenant_id) : tenant_id;
 	size_t		length = VARSIZE_ANY_EXHDR(tenant);
 
 	if (length < 1 || length > OCQ_ID_MAX_BYTES)

@@ -96,6 +96,9 @@ ocq_process_use_own_settings(void)
 		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/* Whether the extension was there when the transaction began. */
+static bool is_held = false;
+
 /*
  * ocq_process_begin_transaction returns false if the extension is not there.  It is for
  * processes that do the extension's own work.
@@ -105,22 +108,24 @@ ocq_process_begin_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	return ocq_catalog_hold();
+	is_held = ocq_catalog_hold();
+	return is_held;
 }
 
 /*
  * ocq_process_commit has what was deferred fire while the extension's owner is the
  * current user.  At the commit itself that would be the bootstrap superuser, as whom
- * these processes are connected.
+ * these processes are connected.  If the transaction itself has dropped the extension, by a
+ * trigger, it is not committed.
  */
 void
 ocq_process_commit(void)
 {
 	OcqScope	scope;
 
-	if (ocq_catalog_hold())
+	if (is_held)
 	{
-		ocq_scope_enter(&scope);
+		ocq_scope_enter(&scope);	/* an error if it is not there */
 		ocq_check_own_deferred_constraints();
 		ocq_scope_leave(&scope);
 	}

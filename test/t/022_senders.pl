@@ -181,6 +181,18 @@ sub test_settings
 	return;
 }
 
+# What a connection brings along has not been verified by anybody, and would be in the log for ever.
+sub test_encodings
+{
+	foreach my $setting ('actor', 'tenant_id')
+	{
+		local $ENV{PGOPTIONS} = "-c order_cqrs.$setting=a\xffb";
+		is(refused_as('clerk', q(CALL event_append('Note', 'n', '[{"type": "T", "data": {}}]'))), '22021', "a command refuses an $setting that is no text");
+		is(refused_as('clerk', q(SELECT command_send_async('Who', '{}'))), '22021', "and so does a send");
+	}
+	return;
+}
+
 # A dump into another cluster: the roles are the same by name, one does not exist, and OIDs mean other roles.
 sub test_restore
 {
@@ -237,6 +249,7 @@ test_rename();
 test_drop();
 test_no_login();
 test_settings();
+test_encodings();
 test_restore();
 
 $node->stop;
