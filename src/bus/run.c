@@ -214,7 +214,7 @@ try_handle(const OcqFuture *future)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int			lock_limit = has_lock_limit() ? ocq_bus_lock_timeout : 0;
+	volatile int lock_limit = has_lock_limit() ? ocq_bus_lock_timeout : 0;
 	Jsonb	   *volatile result = NULL;
 	ErrorData  *volatile error = NULL;
 	volatile bool has_waited = false;
