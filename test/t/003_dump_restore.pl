@@ -212,19 +212,23 @@ sub test_served
 sub test_rows_by_hand
 {
 	my $session = $node->background_psql('served');
-	$session->query_safe(<<'SQL');
+
+	# At the end of a restore positions go on far ahead, when the runner has seen it.
+	ok($node->poll_query_until('served', "SELECT count(*) = 0 FROM order_cqrs.restore_state WHERE kind <> 'content'"), 'served: the restore has ended');
+	my $last = $node->safe_psql('served', 'SELECT last_value FROM order_cqrs.events_position_seq');
+	$session->query_safe(<<"SQL");
 BEGIN;
 INSERT INTO order_cqrs.events OVERRIDING SYSTEM VALUE
-SELECT 100000 + version, tenant_id, aggregate_type, 'copy', version, event_type, schema_version, data, command_id,
+SELECT $last + 100000 + version, tenant_id, aggregate_type, 'copy', version, event_type, schema_version, data, command_id,
        correlation_id, causation_id, session_role, actor, metadata, occurred_at
   FROM order_cqrs.events WHERE aggregate_type = 'Order' AND aggregate_id = 'o5' AND tenant_id = 'default';
 SQL
-	$node->safe_psql('served', "SELECT setval('order_cqrs.events_position_seq', 200000)");
+	$node->safe_psql('served', "SELECT setval('order_cqrs.events_position_seq', $last + 200000)");
 	$node->safe_psql('served', order_sql('beside', "tenant_id => 'other'"));
 
 	# Either the workers wait for the session, or they pass its rows by.
-	$node->poll_query_until('served', <<'SQL');
-SELECT EXISTS (SELECT FROM order_cqrs.projection_state WHERE projection_name = 'order_view' AND last_position > 200000)
+	$node->poll_query_until('served', <<"SQL");
+SELECT EXISTS (SELECT FROM order_cqrs.projection_state WHERE projection_name = 'order_view' AND last_position > $last + 200000)
     OR EXISTS (SELECT FROM pg_stat_activity a, pg_stat_activity b
                 WHERE a.backend_type LIKE 'order_cqrs %' AND b.pid = ANY (pg_blocking_pids(a.pid))
                   AND b.state = 'idle in transaction')
