@@ -105,5 +105,24 @@ is($node->safe_psql('shop', "SELECT DISTINCT fired_as FROM guest.fired WHERE kin
 	'in a pool worker what is deferred runs as the sender, who has logged in; since 18 as the role that wrote');
 ok_shop_is_true($node, 'shop', 'at the end');
 
+# A trigger that drops the extension does so after the last statement of ours, so nothing but the commit is left to refuse it.
+$node->safe_psql('shop', <<'SQL');
+DROP OWNED BY guest CASCADE;
+CREATE TABLE last_order (id text);
+CREATE FUNCTION note_last() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.last_order VALUES ('o4'); RETURN NULL; END $$;
+CREATE FUNCTION drop_all() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DROP EXTENSION order_cqrs CASCADE; RETURN NULL; END $$;
+GRANT INSERT ON last_order TO installer;
+CREATE TRIGGER note AFTER UPDATE ON order_cqrs.order_stats FOR EACH STATEMENT EXECUTE FUNCTION note_last();
+CREATE CONSTRAINT TRIGGER last AFTER INSERT ON last_order DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION drop_all();
+SQL
+my $log_start = -s $node->logfile;
+$node->safe_psql('shop', order_sql('o4'));
+$node->wait_for_log(qr/ERROR:  .*\n.*order_cqrs/, $log_start);
+is($node->safe_psql('shop', 'SELECT count(*) FROM last_order'), '0', 'the transaction of a process that drops the extension is not committed');
+is($node->safe_psql('shop', "SELECT count(*) FROM order_cqrs.order_view WHERE order_id = 'o4'"), '1', 'and the order is there');
+$node->safe_psql('shop', 'DROP TABLE last_order CASCADE; DROP TRIGGER note ON order_cqrs.order_stats');
+ok(wait_projected($node, 'shop'), 'without the trigger the work goes on');
+ok_shop_is_true($node, 'shop', 'after that');
+
 $node->stop;
 done_testing();

@@ -34,10 +34,23 @@ CREATE FUNCTION lock(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsq
 		PERFORM pg_advisory_xact_lock(1);
 		RETURN payload;
 	END $$;
+-- Raises by itself the error of a wait for a lock, after more than the limit for one.
+CREATE FUNCTION imitate(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM pg_sleep(0.3);
+		RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout';
+	END $$;
+CREATE TABLE held AS SELECT 1 AS id;
+GRANT ALL ON held TO greedy;
+CREATE FUNCTION nowait(payload jsonb, context jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM FROM held FOR UPDATE NOWAIT;
+		RETURN payload;
+	END $$;
 SELECT order_cqrs.command_handler_register(upper(left(f, 1)) || substr(f, 2), (f || '(jsonb, jsonb)')::regprocedure)
-  FROM unnest('{who,sleep,lock}'::text[]) AS f;
+  FROM unnest('{who,sleep,lock,imitate,nowait}'::text[]) AS f;
 SQL
-$node->safe_psql('shop', order_sql($_)) foreach qw(places timeout put_off free);
+$node->safe_psql('shop', order_sql($_)) foreach qw(places timeout put_off free last);
 
 sub as
 {
@@ -150,6 +163,32 @@ sub test_lock_timeout
 	$holder->query_safe('BEGIN; SELECT pg_advisory_xact_lock(1)');
 	($lock) = sent('greedy', 'Lock', '{"lock_timeout": "10ms"}');
 	like(refused_as('greedy', "SELECT future_get('$lock', '60 s')"), qr/ERROR:  55P03/, 'the lock_timeout of a handler is its error');
+	$holder->query_safe('ROLLBACK; BEGIN; SELECT FROM held FOR UPDATE');
+	foreach my $type ('Imitate', 'Nowait')
+	{
+		my ($id) = sent('greedy', $type, '{}');
+		like(refused_as('greedy', "SELECT future_get('$id', '60 s')"), qr/ERROR:  55P03/, "so is what it raises by itself: $type");
+		is($node->safe_psql('shop', "SELECT status, attempts, lock_timeouts FROM order_cqrs.bus_future WHERE id = '$id'"),
+			'failed|1|0', 'and the future is not run again');
+	}
+	$holder->query_safe('ROLLBACK');
+	set_workers(0);
+	$holder->quit;
+	return;
+}
+
+# A lock that is never free is not waited for without an end.
+sub test_last_wait
+{
+	my $holder = hold_order('last');
+	my ($held) = sent('greedy', 'CancelOrder', '{"order_id": "last"}');
+
+	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET lock_timeouts = 59 WHERE id = '$held'");
+	set_workers(1, 'order_cqrs.bus_lock_timeout' => '50ms');
+	wait_until("lock_timeouts = 60 AND status = 'waiting' AND retry_at > now() + interval '30 s' FROM order_cqrs.bus_future WHERE id = '$held'");
+	ok(1, 'after many waits a future is put off for a minute');
+	$node->safe_psql('shop', "UPDATE order_cqrs.bus_future SET retry_at = now() WHERE id = '$held'");
+	like(refused_as('greedy', "SELECT future_get('$held', '60 s')"), qr/ERROR:  55P03/, 'and after the last it fails');
 	$holder->query_safe('ROLLBACK');
 	set_workers(0);
 	$holder->quit;
@@ -201,6 +240,7 @@ sub test_shares
 
 test_places();
 test_lock_timeout();
+test_last_wait();
 test_put_off();
 test_shares();
 
