@@ -128,7 +128,7 @@ SELECT tools.outcome('DROP EXTENSION order_cqrs');
 DROP EXTENSION order_cqrs CASCADE;
 DROP FUNCTION public.buy;
 
--- A schema of somebody else's, or in which somebody else may create, is refused; one of the installer's own is not.
+-- A schema that another role owns or may create in is refused; one of the installer's own is not.
 CREATE ROLE regress_order_squatter;
 DROP SCHEMA order_cqrs;
 CREATE SCHEMA order_cqrs AUTHORIZATION regress_order_squatter;
@@ -140,10 +140,23 @@ REVOKE CREATE ON SCHEMA order_cqrs FROM regress_order_squatter;
 GRANT CREATE ON SCHEMA order_cqrs TO PUBLIC;
 SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
 REVOKE CREATE ON SCHEMA order_cqrs FROM PUBLIC;
+CREATE FUNCTION order_cqrs.order_fold(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 1';
+ALTER FUNCTION order_cqrs.order_fold OWNER TO regress_order_squatter;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
+DROP FUNCTION order_cqrs.order_fold;
 GRANT USAGE ON SCHEMA order_cqrs TO PUBLIC;
 CREATE EXTENSION order_cqrs CASCADE;
 DROP EXTENSION order_cqrs;
 DROP SCHEMA order_cqrs;
+-- One of the database's owner is taken over: its owner could put another schema in its place.
+SELECT format('ALTER DATABASE %I OWNER TO regress_order_squatter', current_database()) AS give, format('ALTER DATABASE %I OWNER TO CURRENT_USER', current_database()) AS take \gset
+:give;
+CREATE SCHEMA order_cqrs AUTHORIZATION regress_order_squatter;
+CREATE EXTENSION order_cqrs CASCADE;
+SELECT nspowner::regrole = CURRENT_USER::regrole AS is_ours FROM pg_namespace WHERE nspname = 'order_cqrs';
+DROP EXTENSION order_cqrs;
+DROP SCHEMA order_cqrs;
+:take;
 DROP ROLE regress_order_squatter;
 
 -- The other tests start from here.

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * catalog.c
- *	  Where the extension's own relations are, and who owns them.
+ *	  OIDs and owner of the extension's own relations.
  *
  * The OIDs are looked up once and kept until an invalidation message says that
  * one of the relations changed (DROP EXTENSION and CREATE EXTENSION in one
@@ -70,7 +70,7 @@ ocq_catalog_init(void)
 
 /*
  * resolve_relations returns whether all of them exist.  If an invalidation arrives
- * while it looks, what it has found serves this call, and the next one looks
+ * while it looks, the OIDs that it has found serve this call, and the next one looks
  * again.
  */
 static bool
@@ -102,8 +102,8 @@ resolve_relations(void)
 /*
  * ocq_catalog_hold is how a worker's transaction begins: it returns false if the
  * extension is not there, and else keeps it from being dropped until the transaction
- * ends.  DROP EXTENSION locks the extension before anything of it, so whoever comes
- * second waits with nothing in hand.
+ * ends.  DROP EXTENSION locks the extension before its members, so the second of the two
+ * waits without holding a lock.
  */
 bool
 ocq_catalog_hold(void)
@@ -158,8 +158,8 @@ ocq_catalog_announce(OcqRelation relation)
 
 /*
  * ocq_catalog_announce_now does so at once, for copies that must be gone before the
- * caller's change is visible.  Whoever makes a copy meanwhile has to see to that
- * himself.
+ * caller's change is visible.  A session that makes a copy in between must itself make
+ * sure that it does not keep it.
  */
 void
 ocq_catalog_announce_now(OcqRelation relation)

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * catalog.h
- *	  Where the extension's own relations are, and who owns them.
+ *	  OIDs and owner of the extension's own relations.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_BASE_CATALOG_H

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * compat.h
- *	  What differs between PostgreSQL 15 and 18, and nothing else.
+ *	  The differences between PostgreSQL 15 and 18, and nothing else.
  *
  * This is the only file that looks at PG_VERSION_NUM.
  *-------------------------------------------------------------------------

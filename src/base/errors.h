@@ -95,8 +95,8 @@ ocq_is_lost_race(int sqlstate)
 }
 
 /*
- * ocq_is_server_trouble tells whether an error says nothing about what was being worked
- * on: resources are short, somebody has intervened, or the machine has failed.
+ * ocq_is_server_trouble tells whether an error says nothing about the work at hand:
+ * resources are short, an administrator has intervened, or the machine has failed.
  */
 static inline bool
 ocq_is_server_trouble(int sqlstate)

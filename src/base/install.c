@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  * install.c
- *	  Refuses to be installed into a schema that somebody else controls.
+ *	  Refuses to be installed into a schema that another role controls.
  *
- * CREATE EXTENSION takes a schema order_cqrs that is there already, whoever has made
- * it.  That role could drop every table in it, or plant overloads of commands.  So its
- * owner, and whoever may create in it, must be a role that can do as much anyway: who
- * installs, a superuser, or the database's owner.  A restore creates the schema first,
- * with the owner that it had, and passes.
+ * CREATE EXTENSION takes a schema order_cqrs that exists already, of any owner.  That role
+ * could drop every table in it, plant overloads of functions, or rename the schema and put
+ * another one in its place, whose tables and triggers our statements would use with the
+ * rights of the extension's owner.  So the owner, and every role with CREATE on it, must be
+ * the installing role or a superuser.  Of the database's owner the schema is accepted, as
+ * a restore creates it first, and taken over.  Routines of other roles are refused.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -15,8 +16,10 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/statement.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -26,10 +29,19 @@
 
 PG_FUNCTION_INFO_V1(ocq_check_schema);
 
+/* The routines of other roles in the schema. */
+static OcqStatement select_routine =
+OCQ_STATEMENT("SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_authid AS a ON a.oid = p.proowner"
+			  " WHERE p.pronamespace = $1 AND NOT a.rolsuper AND a.rolname <> current_user LIMIT 1",
+			  OIDOID);
+
+static OcqStatement take_over =
+OCQ_STATEMENT_NOARGS("ALTER SCHEMA order_cqrs OWNER TO CURRENT_USER");
+
 static bool
 is_trusted(Oid role)
 {
-	return role == GetUserId() || superuser_arg(role) || ocq_owns_database(MyDatabaseId, role);
+	return role == GetUserId() || superuser_arg(role);
 }
 
 pg_noreturn static void
@@ -38,22 +50,35 @@ report_untrusted(Oid role, const char *problem)
 	ereport(ERROR,
 			(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
 			 errmsg("schema \"%s\" is not safe to install into", OCQ_SCHEMA),
-			 errdetail("%s %s it, and is neither a superuser nor the owner of the database.",
+			 errdetail("%s %s.",
 					   OidIsValid(role) ? psprintf("Role \"%s\"", GetUserNameFromId(role, false)) : "Every role",
 					   problem),
-			 errhint("Drop the schema, or change its owner and revoke CREATE on it, and look at what is in it.")));
+			 errhint("Drop the schema, or change its owner, revoke CREATE on it and look at its content.")));
 }
 
-/* check_grants looks for roles that may create in the schema. */
+/* check_grants looks for roles but the owner that may create in the schema. */
 static void
-check_grants(const Acl *acl)
+check_grants(const Acl *acl, Oid owner)
 {
 	const AclItem *items = ACL_DAT(acl);
 
 	for (int i = 0; i < ACL_NUM(acl); i++)
-		if ((ACLITEM_GET_PRIVS(items[i]) & ACL_CREATE) != 0 &&
+		if ((ACLITEM_GET_PRIVS(items[i]) & ACL_CREATE) != 0 && items[i].ai_grantee != owner &&
 			(items[i].ai_grantee == ACL_ID_PUBLIC || !is_trusted(items[i].ai_grantee)))
-			report_untrusted(items[i].ai_grantee, "may create in");
+			report_untrusted(items[i].ai_grantee, "may create in it");
+}
+
+static void
+check_routines(Oid schema)
+{
+	Datum		value = ObjectIdGetDatum(schema);
+
+	if (ocq_statement_run(&select_routine, &value, NULL) > 0)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
+				 errmsg("schema \"%s\" is not safe to install into", OCQ_SCHEMA),
+				 errdetail("Another role has made %s in it.", TextDatumGetCString(ocq_row_datum(0, 1))),
+				 errhint("Drop the routine, or move it to another schema.")));
 }
 
 /* check_schema() */
@@ -66,10 +91,15 @@ ocq_check_schema(PG_FUNCTION_ARGS)
 	bool		isnull;
 	Datum		acl = SysCacheGetAttr(NAMESPACEOID, tuple, Anum_pg_namespace_nspacl, &isnull);
 
-	if (!is_trusted(owner))
-		report_untrusted(owner, "owns");
+	if (!is_trusted(owner) && !ocq_owns_database(MyDatabaseId, owner))
+		report_untrusted(owner, "owns it, and is neither a superuser nor the owner of the database");
 	if (!isnull)
-		check_grants(DatumGetAclP(acl));
+		check_grants(DatumGetAclP(acl), owner);
 	ReleaseSysCache(tuple);
+	SPI_connect();
+	check_routines(schema);
+	if (!is_trusted(owner))
+		(void) ocq_statement_run(&take_over, NULL, NULL);
+	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -1,4 +1,4 @@
--- Whoever owns a schema can drop what is in it, and whoever may create in it can plant overloads of what is called there.
+-- The owner of a schema can drop its content, and a role with CREATE on it can plant overloads of its functions.
 -- The function is gone when the extension has been created.
 
 CREATE FUNCTION check_schema() RETURNS void

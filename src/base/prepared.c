@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  * prepared.c
- *	  What COMMIT PREPARED is about to commit.
+ *	  Whether COMMIT PREPARED would commit writes to the extension's tables.
  *
  * A prepared transaction keeps its locks.  If it has written tables of the
- * extension, it holds a lock for writing on them, and nobody can have taken such a
- * lock without the right to write.  So the question costs a look at the lock
- * table, and a role that has nothing to do with the extension cannot make its own
- * prepared transactions look like ours.
+ * extension, it holds a lock for writing on them, and such a lock takes the right to
+ * write.  So the question costs a look at the lock table, and a role without rights on
+ * the extension cannot make its own prepared transactions look like ours.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,9 +20,9 @@
 #include "utils/snapmgr.h"
 
 /*
- * Its locks are found by that on its transaction id, as what the others are listed
- * under depends on whether the server was restarted meanwhile.  It runs as the
- * caller, with his search_path: every name in it has its schema.
+ * Its locks are found by the lock on its transaction id: the others are listed
+ * differently after a restart of the server.  The statement runs as the caller, with the
+ * caller's search_path: every name in it has its schema.
  */
 static const char *const select_prepared =
 "WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_lock_status() WHERE pid IS NULL)"

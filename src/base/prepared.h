@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * prepared.h
- *	  What COMMIT PREPARED is about to commit.
+ *	  Whether COMMIT PREPARED would commit writes to the extension's tables.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_BASE_PREPARED_H

@@ -28,14 +28,14 @@ ocq_procedure_require_own_transactions(FunctionCallInfo fcinfo, const char *proc
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block", procedure),
-				 errdetail("It has transactions of its own, so that what it locks is never locked for long."),
+				 errdetail("It has transactions of its own, so that it never holds a lock for long."),
 				 errhint("CALL it on its own, outside BEGIN and outside functions.")));
 }
 
 /*
- * ocq_procedure_require_writable is for all that writes, procedure or function.  Without
- * it the caller would be told of a statement of ours that he never sent, or, if there
- * happens to be nothing to do, of success.
+ * ocq_procedure_require_writable is for every procedure or function that writes.  Without
+ * it the caller's error would name an inner statement that the caller never sent, or, with
+ * nothing to do, there would be none.
  */
 void
 ocq_procedure_require_writable(const char *procedure)

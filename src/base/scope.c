@@ -1,30 +1,34 @@
 /*-------------------------------------------------------------------------
  * scope.c
- *	  Runs the extension's SQL as its owner, whoever calls.
+ *	  Runs the extension's SQL as its owner, for every caller.
  *
  * Inside a scope the current user is the extension's owner, names resolve in
  * pg_catalog alone, and SPI is connected.  So an application needs EXECUTE on
  * the commands and nothing on the tables, and no search_path of its own can
- * change what our statements mean.  It is what SECURITY DEFINER with a SET
- * clause does; a scope inside another one costs nothing more.
+ * change the meaning of our statements.  SECURITY DEFINER with a SET clause does the
+ * same; a scope inside another one costs nothing more.
  *
- * Code that is not ours, and whose rights it has if it runs within a scope:
+ * Code that is not ours, and the rights that it has if it runs within a scope:
  *
  * - Deferred triggers that the caller's session has queued.  They never fire in a scope,
  *   but at its commit; only processes of ours have theirs fire, as the owner, and not as
- *   the bootstrap superuser as whom they are connected (base/statement.c, worker/process.c).
+ *   the bootstrap superuser of their connection (base/statement.c, worker/process.c).
  *   09_privileges, 019_process_rights.
+ * - Deferred triggers, and cursors WITH HOLD, of triggers on our tables.  In a process of
+ *   ours they run as the owner, as late as in the commit.  In a session they run at its
+ *   commit and so, up to 17, as the caller: to write a table of another role, directly or
+ *   by a command, is to trust that role.  019_process_rights.
  * - Triggers on our tables run as the owner.  They take the owner, or the TRIGGER
- *   privilege, which nobody has and which so is worth as much as the owner.  They cannot
- *   become anybody else: SECURITY_LOCAL_USERID_CHANGE forbids SET ROLE and SET SESSION
- *   AUTHORIZATION.  019_process_rights.
+ *   privilege, which no other role has: it is worth as much as the owner's rights.  Within
+ *   the scope they cannot become another role: SECURITY_LOCAL_USERID_CHANGE forbids SET ROLE and SET
+ *   SESSION AUTHORIZATION.  019_process_rights.
  * - Rules, policies, index expressions, defaults, CHECKs, statistics and children of our
  *   tables take their owner; event triggers, languages, operator classes and libraries
  *   with hooks of planner and executor take a superuser.  hostile_role.
- * - Foreign keys of others to our tables take REFERENCES, which nobody has: PostgreSQL
- *   looks for the key as our table's owner, and by casts of the other one's types.
+ * - Foreign keys of others to our tables take REFERENCES, which no other role has:
+ *   PostgreSQL looks for the key as our table's owner, and by casts of the other one's types.
  *   hostile_role.
- * - Functions, operators and casts that the caller has made, and his temporary tables: our
+ * - Functions, operators and casts that the caller has made, and temporary tables: our
  *   statements name each relation with its schema, the path leads to pg_catalog, and in
  *   pg_temp PostgreSQL looks for relations and types only.  hostile_role, also with plans
  *   made anew and row_security off.
@@ -35,11 +39,11 @@
  * - Handlers of the bus run outside of any scope, as the caller.  hostile_role, 18_bus.
  * - Callbacks of the error context that are further out than we are run no user's code.
  *
- * SECURITY_RESTRICTED_OPERATION would be one more guard, and is not set: whoever has a
- * trigger on our tables has the owner's rights anyway, and what it forbids, deferred
- * constraints and temporary tables among it, is what such triggers use.
+ * SECURITY_RESTRICTED_OPERATION would be one more guard, and is not set: the author of a
+ * trigger on our tables has the owner's rights anyway, and it forbids deferred constraints
+ * and temporary tables, which such triggers use.
  *
- * What a statement returns lives in SPI's memory, until the scope is left.  A
+ * The rows of a statement live in SPI's memory, until the scope is left.  A
  * scope must be left before the transaction is committed.  An error needs no
  * care: the abort of the (sub)transaction restores user, settings and SPI.
  *-------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * scope.h
- *	  Runs the extension's SQL as its owner, whoever calls.
+ *	  Runs the extension's SQL as its owner, for every caller.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_BASE_SCOPE_H

@@ -15,13 +15,14 @@
  *
  * A bound is too great after rows were deleted by hand, or a subtransaction that
  * had sent was rolled back; the next count mends it.  It is too small by the futures
- * of transactions that are under way while somebody counts, and by rows that were
- * written by hand or restored; so the queue may exceed its capacity by those, until
- * the bound reaches the capacity once more.
+ * of transactions that are under way during a count, and by rows that were written by hand
+ * or restored; so the queue may exceed its capacity by those, until the bound reaches the
+ * capacity once more.  A transaction that has cancelled futures mends no bound: it does not
+ * count those that wait again if it, or a subtransaction, is rolled back.
  *
- * Once a user's share was found full, he is refused without another count for twenty
- * times as long as that one took, unless the bounds fall meanwhile.  Thus those who try
- * again and again take little time from those who run futures.
+ * A user whose share was found full is refused without another count for twenty times as
+ * long as that count took, unless the bounds fall meanwhile.  Thus senders that repeat
+ * their call again and again take little time from the workers.
  *
  * Where the library is not preloaded, each sender counts.
  *-------------------------------------------------------------------------
@@ -73,6 +74,9 @@ typedef struct Change
 
 static Change changes[MAX_CHANGES];
 static int	change_count = 0;
+
+/* Whether it has taken futures from those that wait, perhaps in a subtransaction. */
+static bool has_released = false;
 
 /* $1: no further than that.  Those that wait for a lock to be released are in another index. */
 #define COUNT(condition) \
@@ -140,7 +144,7 @@ change_bound(Bound *bound, int64 change)
 	uint64		old = pg_atomic_read_u64(&bound->waiting);
 
 	while (!pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) Max((int64) old + change, 0)))
-		 /* somebody else has changed it */ ;
+		 /* another process has changed it */ ;
 }
 
 /* end_transaction may not touch catalogs nor raise errors. */
@@ -152,6 +156,7 @@ end_transaction(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	change_count = 0;
+	has_released = false;
 	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
 	{
 		/* Nobody learns how a prepared transaction ends. */
@@ -216,13 +221,25 @@ add_change(Bound *bound, int64 change)
 void
 ocq_future_waiting_changed(Oid session_role, int64 change)
 {
+	has_released |= change < 0;
 	if (change < 0 && GetCurrentTransactionNestLevel() != 1)
 		return;
 	add_change(find_bound(InvalidOid), change);
 	add_change(find_bound(session_role), change);
 }
 
-/* mend_bound sets the bound, with what is pending, to what has been counted. */
+/* raise_bound makes a bound no smaller than a count that has ended at the capacity. */
+static void
+raise_bound(Bound *bound, int64 count)
+{
+	uint64		old = pg_atomic_read_u64(&bound->waiting);
+
+	while ((int64) old < count &&
+		   !pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) count))
+		 /* another process has changed it */ ;
+}
+
+/* mend_bound makes the bound and the pending change together equal to a count. */
 static void
 mend_bound(Bound *bound, int64 count)
 {
@@ -231,12 +248,12 @@ mend_bound(Bound *bound, int64 count)
 
 	while ((int64) old > count &&
 		   !pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) count))
-		 /* somebody else has changed it */ ;
+		 /* another process has changed it */ ;
 	rest = Max(count - (int64) old, 0);
 	add_change(bound, rest - pending(bound));
 }
 
-/* What waits, at most. */
+/* The number of futures that wait, at most. */
 typedef struct Load
 {
 	int64		all;
@@ -255,10 +272,12 @@ run_count(OcqStatement *statement, Oid role, Bound *bound)
 	Datum		values[] = {Int64GetDatum(ocq_queue_capacity), ObjectIdGetDatum(role)};
 	int64		count;
 
-	/* The bound is everybody's: an old snapshot will not do. */
+	/* All sessions share the bound: an old snapshot will not do. */
 	(void) ocq_statement_run_latest(statement, values, NULL);
 	count = DatumGetInt64(ocq_row_datum(0, 1));
-	if (bound != NULL && count < ocq_queue_capacity)
+	if (bound != NULL && count >= ocq_queue_capacity)
+		raise_bound(bound, count);
+	else if (bound != NULL && !has_released)
 		mend_bound(bound, count);
 	return count;
 }

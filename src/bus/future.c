@@ -13,6 +13,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "base/attempt.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/errors.h"
@@ -28,7 +29,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(ocq_command_send_async);
@@ -365,38 +365,34 @@ sleep_milliseconds(double timeout, TimestampTz start)
 	return (long) Max(0, Min(remaining + 1, OBSTACLE_MS));
 }
 
+/* A look at a future. */
+typedef struct Look
+{
+	const pg_uuid_t *id;
+	FutureState state;
+} Look;
+
+static void
+read_look(void *argument)
+{
+	Look	   *look = argument;
+
+	look->state = read_future(look->id);
+}
+
 /*
  * look keeps no lock on the table, which would be in the way of ALTER TABLE or DROP
- * EXTENSION for as long as the caller waits: those of a subtransaction that is rolled
- * back are released.
+ * EXTENSION for as long as the caller waits.
  */
 static FutureState
 look(const pg_uuid_t *id)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	FutureState state = {0};
-	ErrorData  *volatile error = NULL;
+	Look		result = {.id = id};
+	OcqAttempt	attempt = {.keeps_nothing = true};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		state = read_future(id);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error != NULL)
-		ReThrowError(error);
-	return state;
+	if (!ocq_attempt(&attempt, read_look, &result))
+		ReThrowError(attempt.error);
+	return result.state;
 }
 
 /* wait_for returns the finished future's state, in the caller's memory. */

@@ -21,7 +21,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "base/attempt.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/procedure.h"
@@ -136,34 +136,6 @@ take_role(Oid role)
 				 errhint("It is run again by itself.")));
 }
 
-/* has_lock_limit tells whether order_cqrs.bus_lock_timeout is shorter than the user's own lock_timeout. */
-static bool
-has_lock_limit(void)
-{
-	return MyBackendType == B_BG_WORKER && ocq_bus_lock_timeout > 0 &&
-		(LockTimeout == 0 || LockTimeout > ocq_bus_lock_timeout);
-}
-
-/* handle runs the handler as the sender's role, with his settings. */
-static Jsonb *
-handle(const OcqFuture *future)
-{
-	int			level = NewGUCNestLevel();
-	Jsonb	   *result;
-
-	if (has_lock_limit())
-		ocq_scope_set("lock_timeout", psprintf("%d", ocq_bus_lock_timeout));
-	take_role(future->role);
-	ocq_scope_set("order_cqrs.actor", future->actor == NULL ? "" : future->actor);
-	ocq_scope_set("TimeZone", future->time_zone);
-	ocq_scope_set("DateStyle", future->date_style);
-	ocq_scope_set("IntervalStyle", future->interval_style);
-	result = ocq_bus_send(&future->message);
-	ocq_check_deferred_constraints();	/* they may not fail our commit */
-	AtEOXact_GUC(true, level);
-	return result;
-}
-
 /* In a worker there is no client's statement that statement_timeout would be in force for. */
 static void
 start_statement_timeout(void)
@@ -181,82 +153,58 @@ stop_statement_timeout(void)
 	QueryCancelPending = false;
 }
 
-/* What came of a handler. */
-typedef struct Outcome
+/* A handler's run. */
+typedef struct Run
 {
+	const OcqFuture *future;
 	Jsonb	   *result;			/* NULL if it returned NULL */
-	ErrorData  *error;			/* NULL: it returned */
-	bool		is_to_wait;		/* the error is that of order_cqrs.bus_lock_timeout */
-} Outcome;
+} Run;
 
-/*
- * waited_for_lock tells our limit from a handler's own, from NOWAIT, and from what handlers
- * raise.  It is called before the subtransaction, and with it the settings, are rolled back.
- */
-static bool
-waited_for_lock(const ErrorData *error, int limit)
+/* handle runs the handler as the sender's role, with his settings. */
+static void
+handle(void *argument)
 {
-	return limit > 0 && LockTimeout == limit &&
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && error->message_id != NULL &&
-		strcmp(error->message_id, "canceling statement due to lock timeout") == 0;
-}
+	Run		   *run = argument;
+	const OcqFuture *future = run->future;
 
-static Outcome
-try_handle(const OcqFuture *future)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int lock_limit = has_lock_limit() ? ocq_bus_lock_timeout : 0;
-	Jsonb	   *volatile result = NULL;
-	ErrorData  *volatile error = NULL;
-	volatile bool has_waited = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	start_statement_timeout();
 	PG_TRY();
 	{
-		start_statement_timeout();
-		result = handle(future);
-		stop_statement_timeout();
-		ReleaseCurrentSubTransaction();
+		take_role(future->role);
+		ocq_scope_set("order_cqrs.actor", future->actor == NULL ? "" : future->actor);
+		ocq_scope_set("TimeZone", future->time_zone);
+		ocq_scope_set("DateStyle", future->date_style);
+		ocq_scope_set("IntervalStyle", future->interval_style);
+		run->result = ocq_bus_send(&future->message);
+		ocq_check_deferred_constraints();	/* they may not fail our commit */
 	}
-	PG_CATCH();
+	PG_FINALLY();
 	{
 		stop_statement_timeout();
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		has_waited = waited_for_lock(error, lock_limit);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	/* A session that runs futures by hand can stop that. */
-	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-		ReThrowError(error);
-	return (Outcome) {result, error, has_waited};
 }
 
-static bool
-is_lost_race(const ErrorData *error)
+/* lock_limit returns order_cqrs.bus_lock_timeout, or NULL if the user's own lock_timeout is shorter. */
+static char *
+lock_limit(void)
 {
-	return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+	return MyBackendType == B_BG_WORKER && ocq_bus_lock_timeout > 0 &&
+		(LockTimeout == 0 || LockTimeout > ocq_bus_lock_timeout) ? psprintf("%d", ocq_bus_lock_timeout) : NULL;
 }
 
-/* conclude writes down what a handler has returned or raised. */
+/* conclude writes down the error of a future, or has it run again. */
 static void
-conclude(const OcqFuture *future, Outcome outcome)
+conclude(const OcqFuture *future, const OcqAttempt *attempt)
 {
-	if (outcome.error == NULL)
-		finish(future, "done", outcome.result, NULL);
-	else if (outcome.is_to_wait && future->lock_timeouts < MAX_LOCK_TIMEOUTS)
+	bool		is_lock = attempt->error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+
+	if (attempt->lost_race && is_lock && future->lock_timeouts < MAX_LOCK_TIMEOUTS)
 		put_off(future);
-	else if (is_lost_race(outcome.error) && future->attempts < MAX_ATTEMPTS)
+	else if (attempt->lost_race && !is_lock && future->attempts < MAX_ATTEMPTS)
 		finish(future, "waiting", NULL, NULL);
 	else
-		finish(future, "failed", NULL, ocq_future_error_make(outcome.error));
+		finish(future, "failed", NULL, ocq_future_error_make(attempt->error));
 }
 
 /*
@@ -266,8 +214,15 @@ conclude(const OcqFuture *future, Outcome outcome)
 void
 ocq_future_perform(const OcqFuture *future)
 {
-	if (lock_row(future))
-		conclude(future, try_handle(future));
+	Run			run = {.future = future};
+	OcqAttempt	attempt = {.lock_timeout = lock_limit(), .runs_handler = true};
+
+	if (!lock_row(future))
+		return;
+	if (ocq_attempt(&attempt, handle, &run))
+		finish(future, "done", run.result, NULL);
+	else
+		conclude(future, &attempt);
 }
 
 /*
@@ -277,8 +232,10 @@ ocq_future_perform(const OcqFuture *future)
 void
 ocq_future_failed_to_commit(const OcqFuture *future, ErrorData *error)
 {
+	OcqAttempt	attempt = {.error = error, .lost_race = ocq_is_lost_race(error->sqlerrcode)};
+
 	if (lock_row(future))
-		conclude(future, (Outcome) {.error = error});
+		conclude(future, &attempt);
 }
 
 /*

@@ -114,7 +114,7 @@ report_malformed_items(void)
 			(errcode(OCQ_ERR_MALFORMED_EVENT),
 			 errmsg("malformed items in a reservation"),
 			 errdetail("They are an array of objects {\"product_id\": text, \"quantity\": integer}."),
-			 errhint("The commands never write such an event; find out what did.")));
+			 errhint("The commands never write such an event; find its origin by its metadata and time.")));
 }
 
 static OcqStockLine

@@ -55,7 +55,7 @@ refuse(const ItemPlace *place, int sqlstate, const char *problem, const char *hi
 			 errmsg("%s", problem),
 			 errdetail("%s", place_detail(place)),
 			 place->in_event ?
-			 errhint("The commands never write such an event; find out what did.") :
+			 errhint("The commands never write such an event; find its origin by its metadata and time.") :
 			 errhint("%s", hint)));
 }
 

@@ -22,17 +22,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "base/attempt.h"
 #include "base/errors.h"
 #include "base/procedure.h"
 #include "base/scope.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/resowner.h"
 
 PG_FUNCTION_INFO_V1(ocq_projection_audit);
 
@@ -48,14 +45,21 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.projection_ledger l USING order_cqrs.proje
 			  " WHERE s.projection_name = $1 AND l.projection_name = $1 AND l.to_position > s.counted_after",
 			  TEXTOID);
 
+/*
+ * A checkpoint below the one that the counts belong to was set back by hand: that range
+ * is not closed, and the next batch begins another (state.c).
+ */
+#define HAS_OPEN_RANGE "mode = 'async' AND counted_after < last_position AND last_position >= counted_to"
+
 static OcqStatement close_open_range =
 OCQ_STATEMENT("WITH closed AS (INSERT INTO order_cqrs.projection_ledger"
 			  " (projection_name, after_position, to_position, events, checksum)"
 			  " SELECT projection_name, counted_after, last_position, counted_events, counted_checksum"
 			  " FROM order_cqrs.projection_state"
-			  " WHERE projection_name = $1 AND mode = 'async' AND counted_after < last_position)"
+			  " WHERE projection_name = $1 AND " HAS_OPEN_RANGE ")"
 			  " UPDATE order_cqrs.projection_state SET counted_after = last_position, counted_events = 0,"
-			  " counted_checksum = 0, counted_since = clock_timestamp() WHERE projection_name = $1",
+			  " counted_checksum = 0, counted_since = clock_timestamp()"
+			  " WHERE projection_name = $1 AND last_position >= counted_to",
 			  TEXTOID);
 
 /*
@@ -65,7 +69,7 @@ OCQ_STATEMENT("WITH closed AS (INSERT INTO order_cqrs.projection_ledger"
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, after_position FROM"
 			  " (SELECT DISTINCT ON (d.projection_name) d.* FROM (SELECT projection_name, NULL::bigint AS after_position, counted_since AS since"
-			  " FROM order_cqrs.projection_state WHERE mode = 'async' AND counted_after < last_position"
+			  " FROM order_cqrs.projection_state WHERE " HAS_OPEN_RANGE
 			  " AND counted_since <= clock_timestamp() - make_interval(secs => $1)"
 			  " UNION ALL SELECT projection_name, after_position, closed_at"
 			  " FROM order_cqrs.projection_ledger WHERE verified_at IS NULL"
@@ -293,54 +297,46 @@ repair(const OcqProjection *projection, const OcqProjectionState *state, const R
 	return end;
 }
 
+/* A repair of one part of a range. */
+typedef struct Repair
+{
+	const OcqProjection *projection;
+	const OcqProjectionState *state;
+	const Range *range;
+	bool		waits;			/* for the stream of a command */
+	int64		end;			/* where it has come to */
+} Repair;
+
+static void
+run_repair(void *argument)
+{
+	Repair	   *run = argument;
+
+	/* A connection of its own, so that its memory is given back. */
+	SPI_connect();
+	run->end = repair(run->projection, run->state, run->range, run->waits);
+	SPI_finish();
+}
+
 /*
- * try_repair runs it in a subtransaction: a stream that cannot be folded stops
- * neither the worker nor other ranges.  The range stays marked, and has its turn later.
+ * try_repair lets a stream that cannot be folded stop neither the worker nor other
+ * ranges.  The range stays marked, and has its turn later.
  */
 static int64
 try_repair(const OcqProjection *projection, const OcqProjectionState *state, const Range *range, bool waits)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int64 end = range->end;
-	volatile bool has_failed = false;
-	int			level;
+	Repair		run = {.projection = projection, .state = state, .range = range, .waits = waits};
+	OcqAttempt	attempt = {.lock_timeout = ocq_sync_lock_timeout()};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	level = NewGUCNestLevel();
-	PG_TRY();
-	{
-		ocq_sync_limit_lock_waits();
-		SPI_connect();
-		end = repair(projection, state, range, waits);
-		SPI_finish();
-		AtEOXact_GUC(true, level);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			ReThrowError(error);
-		if (!ocq_is_lost_race(error->sqlerrcode))
-			ereport(WARNING,
-					(errcode(error->sqlerrcode),
-					 errmsg("projection \"%s\" could not be repaired: %s", projection->name, error->message),
-					 errdetail("The streams after position " INT64_FORMAT " are handled again later.", range->after)));
-		has_failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (has_failed)
-		run_on_range(&mark_range, projection, range->after);
-	return end;
+	if (ocq_attempt(&attempt, run_repair, &run))
+		return run.end;
+	if (!attempt.lost_race)
+		ereport(WARNING,
+				(errcode(attempt.error->sqlerrcode),
+				 errmsg("projection \"%s\" could not be repaired: %s", projection->name, attempt.error->message),
+				 errdetail("The streams after position " INT64_FORMAT " are handled again later.", range->after)));
+	run_on_range(&mark_range, projection, range->after);
+	return range->end;
 }
 
 /* What becomes of a range. */

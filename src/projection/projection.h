@@ -248,7 +248,7 @@ extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizo
 								   bool appends_are_blocked);
 extern void ocq_sync_restored(const OcqProjection *projection, int64 up_to);
 extern Datum ocq_sync_aggregate_types(const OcqProjection *projection);
-extern void ocq_sync_limit_lock_waits(void);
+extern const char *ocq_sync_lock_timeout(void);
 extern void ocq_sync_require_read_committed(void);
 extern int	ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait);
 

@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/attempt.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "catalog/pg_type.h"
@@ -31,10 +32,7 @@
 #include "projection/projection.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 /* Streams that one transaction may lock: they fill the shared lock table. */
 #define MAX_STREAM_LOCKS 200
@@ -78,7 +76,7 @@ static OcqStatement select_end_of_empty_log =
 OCQ_STATEMENT_NOARGS("SELECT max(last_position) FROM order_cqrs.projection_state"
 					 " HAVING NOT EXISTS (SELECT FROM order_cqrs.events)");
 
-/* One try at a batch. */
+/* One attempt at a batch. */
 typedef struct Batch
 {
 	const OcqProjection *projection;
@@ -265,7 +263,7 @@ handle_batch(Batch *batch)
 {
 	OcqHandled	handled = {0};
 
-	batch->checksum = 0;		/* of an earlier try */
+	batch->checksum = 0;		/* of an earlier attempt */
 	if (batch->events > 0 && batch->is_sync)
 	{
 		OcqBatch	states = states_behind(batch);
@@ -288,59 +286,36 @@ handle_batch(Batch *batch)
 }
 
 /*
- * ocq_sync_limit_lock_waits lets other projections have their turn while somebody has
- * locked a table or rows of one.  It is undone with the caller's level of settings.
+ * ocq_sync_lock_timeout lets other projections have their turn while another session has
+ * locked a table or rows of one.  A session that synchronises by hand has its own limit.
  */
-void
-ocq_sync_limit_lock_waits(void)
+const char *
+ocq_sync_lock_timeout(void)
 {
-	if (ocq_process_is_own)
-		ocq_scope_set("lock_timeout", LOCK_TIMEOUT);
+	return ocq_process_is_own ? LOCK_TIMEOUT : NULL;
 }
 
-/* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */
+static void
+run_batch(void *batch)
+{
+	/* A connection of its own, so that the memory of one attempt is not missing in the next. */
+	SPI_connect();
+	handle_batch(batch);
+	SPI_finish();
+}
+
+/* try_once returns the error's message, or NULL. */
 static char *
 try_once(Batch *batch)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile message = NULL;
-	int			level;
+	OcqAttempt	attempt = {.lock_timeout = ocq_sync_lock_timeout()};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	level = NewGUCNestLevel();
-	PG_TRY();
-	{
-		ocq_sync_limit_lock_waits();
-		/* A connection of its own, so that the memory of one try is not missing in the next. */
-		SPI_connect();
-		handle_batch(batch);
-		if (!batch->is_restored)
-			ocq_check_own_deferred_constraints();
-		SPI_finish();
-		AtEOXact_GUC(true, level);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		/* Whoever synchronises by hand can stop that; nobody cancels the worker. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			ReThrowError(error);
-		batch->is_blocked = ocq_is_lost_race(error->sqlerrcode);
-		batch->met_rows = batch->presumes_new && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION;
-		message = batch->is_blocked ? NULL : psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return message;
+	if (ocq_attempt(&attempt, run_batch, batch))
+		return NULL;
+	batch->is_blocked = attempt.lost_race;
+	batch->met_rows = batch->presumes_new && attempt.error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION;
+	return attempt.lost_race ? NULL :
+		psprintf("%s: %s", unpack_sql_state(attempt.error->sqlerrcode), attempt.error->message);
 }
 
 /*

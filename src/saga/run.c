@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/attempt.h"
 #include "base/errors.h"
 #include "base/procedure.h"
 #include "base/scope.h"
@@ -31,8 +32,6 @@
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/wait_event.h"
 
 PG_FUNCTION_INFO_V1(ocq_saga_run);
@@ -190,51 +189,37 @@ note_error(OcqSagaRecord *record, const ErrorData *error)
 	return true;
 }
 
-/*
- * try_advance runs the steps in a subtransaction; the record says what became of it.
- * It returns false if it has lost a race.
- */
+/* An order's steps: the record is moved on by each, and rest is what is left to do after the last. */
+typedef struct Steps
+{
+	OcqSagaRecord *record;
+	OcqSagaRecord rest;
+} Steps;
+
+static void
+advance(void *argument)
+{
+	Steps	   *steps = argument;
+
+	steps->rest = ocq_saga_advance(steps->record);
+}
+
+/* try_advance runs the steps; the record says what became of it.  It returns false if it has lost a race. */
 static bool
 try_advance(OcqSagaRecord *record, bool is_patient)
 {
-	volatile bool won = true;
 	OcqSagaStep step_before = record->step;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int			level = NewGUCNestLevel();
+	Steps		steps = {.record = record};
+	OcqAttempt	attempt = {.lock_timeout = is_patient ? PATIENCE : IMPATIENCE};
 
-	ocq_scope_set("lock_timeout", is_patient ? PATIENCE : IMPATIENCE);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (ocq_attempt(&attempt, advance, &steps))
 	{
-		OcqSagaRecord rest = ocq_saga_advance(record);
-
-		ocq_check_own_deferred_constraints();
-		ReleaseCurrentSubTransaction();
-		*record = rest;
+		*record = steps.rest;
+		return true;
 	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		/* Whoever runs the saga by hand can stop that; nobody cancels the worker. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && MyBackendType != B_BG_WORKER)
-			ReThrowError(error);
-
-		if (record->step != step_before)
-			record->attempts = 0;
-		won = note_error(record, error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	AtEOXact_GUC(true, level);
-	return won;
+	if (record->step != step_before)
+		record->attempts = 0;
+	return note_error(record, attempt.error);
 }
 
 /* has_been_seen tells whether somebody has looked at the order since the task was found. */

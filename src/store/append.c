@@ -11,8 +11,8 @@
  * index before it writes.
  *
  * While the statement runs, ocq_append_current() tells the row trigger on events
- * that the row is a command's, and what the command knows already.  Rows
- * that arrive in another way (COPY, a restore) find it NULL.
+ * that the row is a command's, and hands over the facts that the command knows already.
+ * Rows that arrive in another way (COPY, a restore) find it NULL.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -69,8 +69,8 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggrega
 			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
 
 /*
- * ocq_actor_verified returns what order_cqrs.actor says, perhaps nothing.  Nobody has
- * verified the encoding of the options of a connection.
+ * ocq_actor_verified returns the value of order_cqrs.actor, perhaps an empty one.  PostgreSQL
+ * does not verify the encoding of a connection's options.
  */
 const char *
 ocq_actor_verified(void)
@@ -257,8 +257,8 @@ report_too_large(const char *what, Size size, const OcqStream *stream)
 }
 
 /*
- * check_sizes bounds what every reader of the log will hold in memory.  What a command has
- * added to its arguments follows from events that are there already, or is small.
+ * check_sizes bounds the memory that every reader of the log will need.  It looks at the
+ * arguments alone: the rest of an event follows from older events, or is small.
  */
 static void
 check_sizes(const OcqAppend *append, const OcqEnvelope *envelope)

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * command.c
- *	  What every command shares: its envelope, and the steps around deciding.
+ *	  The parts that all commands share: the envelope, and the steps around deciding.
  *
  * A command procedure
  *	1. checks its own arguments,
@@ -206,8 +206,8 @@ has_command_id(const OcqEvent *event, const OcqCommand *command)
  * ocq_command_was_handled tells whether the stream has events of this command,
  * and the version after them.  Other events than those that the command would
  * append now mean that its id was used for something else, which is an error.
- * With has_consequences more events may follow, which depend on what the stream's
- * state was.
+ * With has_consequences more events may follow, which depend on the state that the
+ * stream had.
  */
 bool
 ocq_command_was_handled(const OcqCommand *command, OcqEvents stream, const OcqNewEvent *events,
@@ -257,7 +257,7 @@ ocq_command_check_expected(const OcqCommand *command, int32 version)
 			 errhint("Read it again, decide again, and send the command with the version that you read.")));
 }
 
-/* report_changed is for a stream whose lock we hold: only a writer that does not take it gets in between. */
+/* report_changed is for a stream whose lock we hold: only a writer without that lock gets in between. */
 pg_noreturn static void
 report_changed(const OcqAppend *append)
 {
@@ -270,7 +270,7 @@ report_changed(const OcqAppend *append)
 }
 
 /*
- * ocq_command_append appends what was decided on.  known is for the row trigger
+ * ocq_command_append appends the events that the command has decided on.  known is for the row trigger
  * (OcqAppend); it may be NULL.
  */
 void

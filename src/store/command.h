@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * command.h
- *	  What every command shares: its envelope, and the steps around deciding.
+ *	  The parts that all commands share: the envelope, and the steps around deciding.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_STORE_COMMAND_H
@@ -15,7 +15,7 @@
  * command_id, expected_version, metadata, tenant_id, those of its own that are to be
  * passed by name, and, in the variant that answers, version.
  */
-/* A text that says something to people, such as a reason, has at most so many bytes. */
+/* A text that is meant for people, such as a reason, has at most so many bytes. */
 #define OCQ_TEXT_MAX_BYTES 1000
 
 #define OCQ_COMMAND_SHARED_ARGS 4

@@ -18,7 +18,7 @@ typedef struct OcqStream
 	text	   *aggregate_id;
 } OcqStream;
 
-/* An event as it was appended.  Its parts live as long as what it was read from. */
+/* An event as it was appended.  Its parts live as long as the row that it was read from. */
 typedef struct OcqEvent
 {
 	OcqStream	stream;
@@ -41,7 +41,7 @@ typedef struct OcqNewEvent
 {
 	text	   *type;
 	Jsonb	   *data;
-	bool		is_partial;		/* data are what follows from the arguments, or NULL */
+	bool		is_partial;		/* data hold only the values that follow from the arguments, or NULL */
 } OcqNewEvent;
 
 /* The aggregate types that are the extension's own. */

@@ -1,4 +1,4 @@
--- The log of events, and what protects it.
+-- The log of events, and its protection.
 
 CREATE TABLE events (
     position bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) NOT NULL,
@@ -28,7 +28,7 @@ COMMENT ON COLUMN events.tenant_id IS 'Tenant that the aggregate belongs to';
 COMMENT ON COLUMN events.aggregate_type IS 'Order, Customer, Product, Inventory, or a type of the application''s own';
 COMMENT ON COLUMN events.aggregate_id IS 'Id of the aggregate, unique within tenant and type';
 COMMENT ON COLUMN events.version IS 'Number of the event in its stream: 1, 2, 3 ... without gaps';
-COMMENT ON COLUMN events.event_type IS 'What happened, such as OrderCreated';
+COMMENT ON COLUMN events.event_type IS 'Kind of change, such as OrderCreated';
 COMMENT ON COLUMN events.schema_version IS 'Version of the shape of data for this event type';
 COMMENT ON COLUMN events.data IS 'The facts of the event, a JSON object';
 COMMENT ON COLUMN events.command_id IS 'Id that the caller gave the command, if any; unique within the stream';
@@ -36,10 +36,10 @@ COMMENT ON COLUMN events.correlation_id IS 'The key correlation_id of metadata, 
 COMMENT ON COLUMN events.causation_id IS 'The key causation_id of metadata, if any';
 COMMENT ON COLUMN events.session_role IS 'Session user that sent the command';
 COMMENT ON COLUMN events.actor IS 'On whose behalf, as the application says by order_cqrs.actor; else the session user';
-COMMENT ON COLUMN events.metadata IS 'What the caller added to the command, a JSON object or NULL';
+COMMENT ON COLUMN events.metadata IS 'JSON object that the caller added to the command, or NULL';
 COMMENT ON COLUMN events.occurred_at IS 'When the event was appended; never decreases within a stream';
 
-COMMENT ON SEQUENCE events_position_seq IS 'Positions of events; whoever draws one holds a lock on it until the transaction ends';
+COMMENT ON SEQUENCE events_position_seq IS 'Positions of events; a transaction that draws one holds a lock on the sequence until it ends';
 
 CREATE FUNCTION events_append_only() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_events_append_only';

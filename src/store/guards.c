@@ -3,27 +3,23 @@
  *	  Triggers that fire always, also in replica sessions, and are kept so.
  *
  * ALTER TABLE ... ENABLE TRIGGER ALL, which pg_restore --disable-triggers runs, makes
- * them ordinary ones.  That tells of a restore (restore.c), and leaves events that can be
- * changed, so the worker sets it right.  ENABLE ALWAYS locks the table: the worker waits
- * for that lock for a moment, and comes back.
+ * them ordinary ones.  That is the sign of a restore (restore.c), and it leaves events that
+ * can be changed, so the runner enables them again.  ENABLE ALWAYS locks the table: the
+ * runner waits a moment for that lock, and comes back later.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
+#include "base/attempt.h"
 #include "base/catalog.h"
 #include "base/errors.h"
-#include "base/scope.h"
 #include "base/statement.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "store/store.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #define WARN_EVERY_MS 600000
@@ -96,45 +92,26 @@ ocq_guards_are_disabled(void)
 	return false;
 }
 
+static void
+enable(void *guard)
+{
+	(void) ocq_statement_run(&((Guard *) guard)->enable, NULL, NULL);
+}
+
 /* enable_soon returns false if it could not have the lock. */
 static bool
 enable_soon(Guard *guard)
 {
-	volatile bool done = true;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	int			level = NewGUCNestLevel();
+	OcqAttempt	attempt = {.lock_timeout = LOCK_TIMEOUT};
 
-	ocq_scope_set("lock_timeout", LOCK_TIMEOUT);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		(void) ocq_statement_run(&guard->enable, NULL, NULL);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (!ocq_is_lost_race(error->sqlerrcode))
-			ReThrowError(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	AtEOXact_GUC(true, level);
-	return done;
+	if (!ocq_attempt(&attempt, enable, guard) && !attempt.lost_race)
+		ReThrowError(attempt.error);
+	return attempt.error == NULL;
 }
 
 /*
- * mend_guards has triggers fire always again.  One that is disabled was disabled by
- * somebody, and is left to him.  events is the last, as each table stays locked until the
+ * mend_guards makes triggers fire always again.  A disabled trigger is left alone: an
+ * administrator has disabled it.  events is the last, as each table stays locked until the
  * transaction ends.
  */
 static void

@@ -22,8 +22,8 @@
  * Step 1 holds the content lock of the sequence's buffer in share mode, nextval() the
  * same in exclusive mode while it draws (positions.c).  If step 1 reads hwm, then the
  * draws of all positions <= hwm, and before them their RowExclusiveLocks, have
- * happened; and hwm is no value that nobody has drawn yet.  It is not read by a
- * sequence function, as those take the very lock that step 3 waits for.
+ * happened; and a transaction has drawn hwm.  It is not read by a sequence function, as
+ * those take the very lock that step 3 waits for.
  *
  * Step 2 sees each such lock unless it has been released.  GetLockConflicts reads the
  * lock manager's partition, and the fast-path locks of each process under that
@@ -36,14 +36,14 @@
  * transaction id where it has been prepared, which the holder keeps until it is out of
  * the array of running transactions.
  *
- * Step 4 is the caller's: a snapshot taken before step 3 ended misses what was waited for.
+ * Step 4 is the caller's: a snapshot taken before step 3 ended misses the events of the
+ * transactions that step 3 waited for.
  *
- * What is known without waiting.  Checkpoints of projections, once they are committed,
- * are horizons, and so is what this session has waited for before, as long as no
- * transaction of its own has been prepared since.  Rows that come past
- * the commands, such as a restore's, can still appear below them; their transaction
- * holds ExclusiveLock on projection_state (trigger.c), and while there is one nothing
- * is known.
+ * Horizons without a wait.  Committed checkpoints of projections are horizons, and so is
+ * the last horizon that this session has waited for, as long as no transaction of its own
+ * has been prepared since.  Rows that come past the commands, such as a restore's, can
+ * still appear below them; their transaction holds ExclusiveLock on projection_state
+ * (trigger.c), and while there is such a transaction no horizon is known.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -117,7 +117,7 @@ ocq_horizon_hold(void)
 	LockRelationOid(ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE), RowExclusiveLock);
 }
 
-/* What this session has waited for, and of which sequence; see the header. */
+/* The last horizon that this session has waited for, and its sequence; see the header. */
 static int64 waited_to = 0;
 static Oid	waited_sequence = InvalidOid;
 
@@ -132,9 +132,9 @@ ocq_horizon_forget(void)
 }
 
 /*
- * ocq_horizon_wait returns the horizon.  What is read afterwards with a new
- * snapshot (ocq_statement_run under READ COMMITTED, else
- * ocq_statement_run_latest) holds every event up to it.
+ * ocq_horizon_wait returns the horizon.  A new snapshot that is taken afterwards
+ * (ocq_statement_run under READ COMMITTED, else ocq_statement_run_latest) shows every
+ * event up to it.
  */
 int64
 ocq_horizon_wait(void)
@@ -160,8 +160,8 @@ rows_come_past_commands(void)
 }
 
 /*
- * ocq_horizon_known returns a horizon that is known without waiting, perhaps 0.  What is
- * read afterwards with a new snapshot holds every event up to it.
+ * ocq_horizon_known returns a horizon that is known without waiting, perhaps 0.  A new
+ * snapshot that is taken afterwards shows every event up to it.
  */
 int64
 ocq_horizon_known(void)
@@ -265,7 +265,7 @@ lock_sequence(void)
 				(errcode(OCQ_ERR_APPENDS_UNDER_WAY),
 				 errmsg("transactions that have appended events did not end within " BARRIER_LOCK_TIMEOUT),
 				 errdetail("Commands would queue up behind this one while it waits for them."),
-				 errhint("Look at order_cqrs.event_horizon_wait for who they are, and try again.")));
+				 errhint("See them in order_cqrs.event_horizon_wait, and try again.")));
 	}
 	PG_END_TRY();
 }
@@ -286,8 +286,8 @@ ocq_horizon_barrier(void)
 }
 
 /*
- * ocq_horizon_flush makes what the caller is told survive a crash.  Numbers of the
- * sequence and commits that are not flushed yet may be lost with it, and then the
+ * ocq_horizon_flush makes sure that the answer to the caller survives a crash.  A crash may
+ * lose numbers of the sequence and commits that are not flushed yet, and then the
  * numbers are drawn again.  Our own checkpoints need no such care, as their
  * commits come later in the WAL.
  */

@@ -3,8 +3,8 @@
  *	  NOTIFY of changes, for caches outside of the database.
  *
  * With order_cqrs.notify a command that appends sends one notification on the channel
- * order_cqrs: to those who LISTEN when its transaction commits, and never if it does
- * not.  It is off by default, because transactions that notify commit one by
+ * order_cqrs: to the sessions that LISTEN when its transaction commits, and never if it
+ * does not.  It is off by default, because transactions that notify commit one by
  * one, and because PostgreSQL refuses to prepare them.
  *
  * The payload is a JSON object.  The longest ids, each byte of them escaped, fit
@@ -31,8 +31,8 @@ add_text(StringInfo payload, const char *key, const text *value)
 
 /*
  * ocq_notify_change tells that the stream has come to a version, by an event and
- * perhaps others that follow from it.  id_key is what the aggregate's id is called;
- * customer_id is NULL if that says it all.
+ * perhaps others that follow from it.  id_key is the key of the aggregate's id;
+ * customer_id is NULL if the id says it all.
  */
 void
 ocq_notify_change(const OcqStream *stream, const char *id_key, const text *customer_id,

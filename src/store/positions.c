@@ -13,15 +13,15 @@
  *
  * Reading the last value.  nextval() writes to the sequence's tuple twice while it
  * holds the buffer's content lock exclusively: first the value for its WAL record, 32
- * ahead of what was drawn, then the one that was drawn.  A scan deforms the tuple
+ * ahead of the number that it draws, then that number.  A scan deforms the tuple
  * without that lock and can see the former; a reader under the lock in share mode
  * cannot.  setval() writes once, under the same lock; CREATE, ALTER and TRUNCATE write
- * a new file, which others see once they have committed.  So it is in 15 to 18.
+ * a new file, which others see once they have committed.  This holds in 15 to 18.
  *
  * Moving on.  Movers exclude each other by ShareUpdateExclusiveLock on the sequence,
  * which lets appenders pass: a prepared transaction that a crash has left behind may
- * hold on to its lock for days.  What they draw meanwhile cannot reach the next
- * generation.  Where the sequence is behind the log, appenders are kept out, too, by
+ * hold on to its lock for days.  The positions that they draw meanwhile cannot reach the
+ * next generation.  Where the sequence is behind the log, appenders are kept out, too, by
  * ShareLock: an open COPY holds the lock of an appender, and its rows cannot be seen.
  * setval() is not undone by an abort, so these locks are released at once.  (That of an
  * appender, which setval() takes itself, stays until the transaction ends.)
@@ -75,7 +75,7 @@
 /* How long the worker lets the sequence be behind: a restore sets it after the events. */
 #define GRACE_MS 5000
 
-/* How often it warns of what cannot be set right. */
+/* How often it warns of a state that cannot be set right. */
 #define WARN_EVERY_MS 600000
 
 typedef struct SharedPositions
@@ -165,7 +165,7 @@ set_settled(void)
 	LWLockRelease(shared->lock);
 }
 
-/* ocq_position_last_drawn returns the last position that anybody has drawn, or 0. */
+/* ocq_position_last_drawn returns the last position that any transaction has drawn, or 0. */
 int64
 ocq_position_last_drawn(void)
 {
@@ -246,7 +246,7 @@ find_event(ScanDirection direction, int64 after)
 	return position;
 }
 
-/* log_end returns the last position that anybody can have reached, or 0. */
+/* log_end returns the last position that a consumer can have reached, or 0. */
 static int64
 log_end(void)
 {
@@ -255,7 +255,7 @@ log_end(void)
 	return Max(event, ocq_position_last_drawn());
 }
 
-/* ocq_position_is_beyond_log tells whether nobody can have reached a position, and where the log ends. */
+/* ocq_position_is_beyond_log tells whether a position is beyond every consumer's reach, and where the log ends. */
 bool
 ocq_position_is_beyond_log(int64 position, int64 *end)
 {
@@ -267,9 +267,9 @@ ocq_position_is_beyond_log(int64 position, int64 *end)
 
 /*
  * ocq_positions_are_behind tells whether the log has events at positions that the sequence has yet to
- * draw.  It looks beyond what was drawn: from the end of the log backwards it would come
- * past all that an open transaction has appended.  An event whose position somebody has drawn
- * in between is none.
+ * draw.  It looks beyond the last number drawn: from the end of the log backwards it would come
+ * past all events of an open transaction.  An event whose position was drawn in between does
+ * not count.
  */
 bool
 ocq_positions_are_behind(void)
@@ -315,7 +315,7 @@ move_on(Oid sequence, int level_without_room)
 					   end)));
 }
 
-/* report_behind tells whoever appends, and the server's log, that the sequence had been set back. */
+/* report_behind tells the appending session, and the server's log, that the sequence had been set back. */
 static void
 report_behind(int64 last_drawn)
 {
@@ -366,8 +366,8 @@ settle(Oid sequence, bool waits)
 }
 
 /*
- * ocq_positions_move_on is for when a dump has been restored.  A sequence that is behind the
- * log is settled by those who look after that.
+ * ocq_positions_move_on is for the end of a restore.  A sequence that is behind the log is
+ * left to ocq_positions_prepare and ocq_positions_look_after.
  */
 void
 ocq_positions_move_on(void)
@@ -463,7 +463,7 @@ report_lost(int64 position, int64 before, int64 after)
 			 errmsg("position " INT64_FORMAT " is in a part of the log that was lost", position),
 			 errdetail("The last event before it is at " INT64_FORMAT ", and the log goes on after " INT64_FORMAT ".",
 					   before, after),
-			 errhint("Undo what was done for events after position " INT64_FORMAT ", and read on from there.",
+			 errhint("Undo the effects of events after position " INT64_FORMAT ", and read on from there.",
 					 before)));
 }
 
@@ -484,7 +484,7 @@ ocq_position_check(int64 position)
 				(errcode(OCQ_ERR_POSITION_BEYOND_LOG),
 				 errmsg("position " INT64_FORMAT " is beyond the end of the log", position),
 				 errdetail("The last position that was drawn is " INT64_FORMAT ".", last),
-				 errhint("The position is of another log, or of a part of this one that was lost. Undo what was done for events that are not in the log, and read on from the last that is.")));
+				 errhint("The position is of another log, or of a part of this one that was lost. Undo the effects of events that are not in the log, and read on from the last that is.")));
 
 	/* Gaps are wide, so a position with an end of the log near by is in none. */
 	if (last - position < GENERATION / 2)

@@ -4,24 +4,23 @@
  *
  * pg_dump saves the log, the saga's tables and the futures, and a restore commits them
  * one after the other, in any order if it is parallel.  Projections can follow that.
- * The saga cannot: an order whose events are there and whose row in order_saga is yet to
- * come looks like a new one.  Nor can futures, which would run on an empty log.
+ * The saga cannot: an order with events and without a row in order_saga yet looks like a
+ * new one.  Nor can futures, which would run on an empty log.
  *
  * The beginning.  Rows of these tables that do not come from our own statements leave a
- * mark: whoever sees the rows sees the mark.  It is of their own transaction, or another
- * one's of the seconds before.
+ * mark: a snapshot that shows the rows shows the mark.  Their own transaction has made it,
+ * or another one in the seconds before.
  *
  * The end.  restore_state names the tables, and is a part of the dump, where a condition
- * leaves those out that have no rows (restore.sql); when its rows arrive it is known what
- * to expect.  Each COPY is one transaction, so the restore has ended when each part that
- * is expected has arrived.  Only where a part comes in pieces (pg_dump --inserts) is a
- * pause needed to tell.
+ * leaves those out that have no rows (restore.sql); its rows say which parts are expected.  The restore has ended when each expected part has arrived and no row
+ * has come for some seconds: a COPY is one transaction, but the rows of pg_dump --inserts
+ * are one each.
  *
  * Foreign keys would not do: pg_dump orders the rows of an extension's tables by
  * them, but does not tell pg_restore, which then restores them side by side.
  *
  * Without triggers (pg_restore --disable-triggers) there are no marks.  But ALTER TABLE
- * ... ENABLE TRIGGER ALL turns triggers that fire always into ordinary ones, and nothing of
+ * ... ENABLE TRIGGER ALL turns triggers that fire always into ordinary ones, and no code of
  * ours does that.  So while one of the tables has such a trigger, a restore is or was
  * under way.  It has ended when the dump's rows of restore_state are there, and rows of
  * each table that they name.
@@ -69,9 +68,8 @@ int			ocq_restore_timeout = 300;
  * row; the pause that ends one is longer.
  */
 static OcqStatement insert_mark =
-OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at, in_pieces)"
-			  " SELECT 'arrived', $1, true, clock_timestamp(), EXISTS"
-			  " (SELECT FROM order_cqrs.restore_state WHERE kind = 'arrived' AND part = $1 AND holds)"
+OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_at)"
+			  " SELECT 'arrived', $1, true, clock_timestamp()"
 			  " WHERE NOT EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'arrived' AND part = $1"
 			  " AND holds AND marked_at > clock_timestamp() - interval '2 seconds')",
 			  TEXTOID);
@@ -92,20 +90,20 @@ OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arriv
 
 static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMIT 1");
 
-/* Whether something is expected, all of that has arrived, and nothing is about to follow. */
+/* Whether parts are expected, all of them have arrived, and their rows have ended. */
 #define IS_COMPLETE \
 	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'expected' AND NOT EXISTS" \
 	" (SELECT FROM order_cqrs.restore_state AS a WHERE a.kind = 'arrived' AND a.part = r.part AND a.holds))" \
-	" AND NOT EXISTS (SELECT" MARKS " AND r.in_pieces AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
+	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'arrived' AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
 
 static OcqStatement delete_complete =
 OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND " IS_COMPLETE);
 
 /*
- * Whether marks hold, also when all has arrived: positions go on far ahead before anybody
- * appends.  Of which other signs it is known that they do not, and the oldest that
- * holds.
+ * Whether marks hold, also when all has arrived: positions go on far ahead before the next
+ * append.  Then the other signs that are known not to hold, and the time of the oldest sign
+ * that does.
  */
 static OcqStatement select_marks =
 OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS "),"
@@ -223,8 +221,8 @@ ocq_restore_mark(const char *part)
 }
 
 /*
- * ocq_restore_mark_many does the same for many rows of events, which nobody has projected
- * yet: before the transaction ends, projection/restored.c does.
+ * ocq_restore_mark_many does the same for many rows of events.  projection/restored.c
+ * projects them before the transaction ends.
  */
 void
 ocq_restore_mark_many(void)
@@ -236,7 +234,7 @@ ocq_restore_mark_many(void)
  * Signs.
  */
 
-/* What restore_state says. */
+/* The content of restore_state. */
 typedef struct Marks
 {
 	bool		hold;
@@ -258,9 +256,9 @@ read_marks(void)
 }
 
 /*
- * ocq_restore_is_under_way is for those who have to wait for the end of a restore.  It
- * comes after the look for what there is to do, if that may be rows without the end, as
- * it sees all that has been committed by now.
+ * ocq_restore_is_under_way is for processes that have to wait for the end of a restore.
+ * They call it after they have looked for work: it sees everything that has been committed
+ * by now, also a mark that came with the rows.
  */
 bool
 ocq_restore_is_under_way(void)
@@ -449,8 +447,8 @@ ocq_restore_is_own_row(void)
 }
 
 /*
- * restore_expect() is the BEFORE INSERT row trigger on restore_state for what a dump
- * says of its content.
+ * restore_expect() is the BEFORE INSERT row trigger on restore_state, whose rows in a dump
+ * name the dump's parts.
  */
 Datum
 ocq_restore_expect(PG_FUNCTION_ARGS)

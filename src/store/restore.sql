@@ -1,22 +1,20 @@
--- Restores: what says that one is under way.
+-- Restores: the signs that one is under way.
 
 CREATE TABLE restore_state (
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('content', 'expected', 'arrived', 'sign')),
     part text COLLATE "C" NOT NULL,
     holds boolean NOT NULL DEFAULT false,
     marked_at timestamptz CHECK (isfinite(marked_at)),
-    in_pieces boolean NOT NULL DEFAULT false,
     is_many boolean NOT NULL DEFAULT false,
     CHECK (NOT holds OR marked_at IS NOT NULL)
 );
-COMMENT ON TABLE restore_state IS 'What a dump holds, and signs that one is being restored: while they hold, the saga and futures wait';
+COMMENT ON TABLE restore_state IS 'Parts of a dump, and signs that one is being restored: while they hold, the saga and futures wait';
 COMMENT ON COLUMN restore_state.kind
     IS 'content: a table that a dump of this database names if it has rows; expected: the same of a dump that is being restored; arrived: rows came past the commands; sign: another sign of a restore';
 COMMENT ON COLUMN restore_state.part
     IS 'Name of a table; of a sign triggers (they do not fire always) or sequence (it is behind the events)';
 COMMENT ON COLUMN restore_state.holds IS 'Whether the saga and futures wait because of it';
 COMMENT ON COLUMN restore_state.marked_at IS 'When it was seen; it holds for order_cqrs.restore_timeout at most';
-COMMENT ON COLUMN restore_state.in_pieces IS 'Whether the rows came in several transactions';
 COMMENT ON COLUMN restore_state.is_many IS 'Whether events came that are projected in batches when the transaction ends';
 
 -- The tables that a dump holds if they have rows: the condition is part of the query by which pg_dump reads restore_state.
@@ -32,7 +30,7 @@ SELECT pg_extension_config_dump('restore_state', $$WHERE kind = 'content' AND CA
 
 CREATE FUNCTION restore_expect() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_expect';
-COMMENT ON FUNCTION restore_expect() IS 'Row trigger that takes what a dump says of its content for what is to come';
+COMMENT ON FUNCTION restore_expect() IS 'Row trigger that expects the parts of a dump that the dump itself names';
 
 CREATE TRIGGER restore_expect BEFORE INSERT ON restore_state
     FOR EACH ROW WHEN (NEW.kind = 'content') EXECUTE FUNCTION restore_expect();

@@ -50,8 +50,8 @@ extern bool ocq_log_is_subscribed(void);
 extern void ocq_log_warn_if_subscribed(void);
 
 /*
- * count.c: what a part of the log holds.  ocq_event_checksum and OCQ_EVENT_COUNT say
- * the same in C and in SQL.
+ * count.c: number and checksum of a part of the log.  ocq_event_checksum and OCQ_EVENT_COUNT
+ * are the same in C and in SQL.
  */
 #define OCQ_CHECKSUM_MODULUS INT64CONST(2147483647)
 #define OCQ_EVENT_COUNT \
@@ -68,13 +68,13 @@ ocq_event_checksum(int64 position)
 /*
  * append.c
  *
- * Events to append, after a version of a stream, and what the command knows of its
- * aggregate: the row trigger that the INSERT fires is handed all of it.
+ * Events to append, after a version of a stream, and the state of the aggregate as the
+ * command knows it: all of that is handed to the row trigger that the INSERT fires.
  */
 typedef struct OcqAppend
 {
 	const OcqStream *stream;
-	const void *known;			/* what the row trigger of the aggregate's room need not find out */
+	const void *known;			/* the aggregate's state, so that its room's row trigger need not read it */
 	int32		after_version;
 	const OcqNewEvent *events;
 	int			count;

@@ -258,7 +258,7 @@ ocq_event_report_malformed(const OcqEvent *event, const char *problem)
 			 errmsg("event %s at position " INT64_FORMAT " %s",
 					text_to_cstring(event->type), event->position, problem),
 			 errdetail("It is version %d of %s.", event->version, ocq_stream_name(&event->stream)),
-			 errhint("The commands never write such an event; find out what did.")));
+			 errhint("The commands never write such an event; find its origin by its metadata and time.")));
 }
 
 /*

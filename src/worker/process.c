@@ -113,23 +113,31 @@ ocq_process_begin_transaction(void)
 }
 
 /*
- * ocq_process_commit has what was deferred fire while the extension's owner is the
- * current user.  At the commit itself that would be the bootstrap superuser, as whom
- * these processes are connected.  If the transaction itself has dropped the extension, by a
- * trigger, it is not committed.
+ * ocq_process_commit commits as the extension's owner.  Code of triggers on its tables may
+ * run as late as in the commit: cursors WITH HOLD, and deferred triggers that others have
+ * queued in their turn.  Without this it would run as the bootstrap superuser, the role of
+ * the process's connection.  A transaction that has dropped the extension, by a trigger, is
+ * not committed.
  */
 void
 ocq_process_commit(void)
 {
+	Oid			user;
+	int			security_context;
 	OcqScope	scope;
 
-	if (is_held)
+	if (!is_held)
 	{
-		ocq_scope_enter(&scope);	/* an error if it is not there */
-		ocq_check_own_deferred_constraints();
-		ocq_scope_leave(&scope);
+		CommitTransactionCommand();
+		return;
 	}
+	ocq_scope_enter(&scope);	/* an error if it is not there */
+	ocq_check_own_deferred_constraints();
+	ocq_scope_leave(&scope);
+	GetUserIdAndSecContext(&user, &security_context);
+	SetUserIdAndSecContext(ocq_catalog_owner(), security_context | SECURITY_LOCAL_USERID_CHANGE);
 	CommitTransactionCommand();
+	SetUserIdAndSecContext(user, security_context);
 }
 
 void

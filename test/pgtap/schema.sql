@@ -97,7 +97,7 @@ SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.bus_future')$$, ARRAY[
     'finished_at timestamp with time zone null'],
     'columns of bus_future');
 SELECT results_eq($$SELECT pg_temp.columns_of('order_cqrs.restore_state')$$, ARRAY[
-    'kind text C', 'part text C', 'holds boolean', 'marked_at timestamp with time zone null', 'in_pieces boolean',
+    'kind text C', 'part text C', 'holds boolean', 'marked_at timestamp with time zone null',
     'is_many boolean'],
     'columns of restore_state');
 SELECT columns_are('order_cqrs', 'cache_stats', ARRAY['hits', 'misses', 'stale', 'fills', 'evictions', 'entries', 'bytes',

@@ -118,6 +118,7 @@ sub restored
 my @kinds = (
 	[ plain => [], [@psql] ],
 	[ inserts => [ '--inserts', '--rows-per-insert=10' ], [@psql] ],
+	[ inserts_parallel => [ '--format=custom', '--inserts' ], [ @pg_restore, '--jobs=4' ] ],
 	[ parallel => ['--format=custom'], [ @pg_restore, '--jobs=4' ] ],
 	[ single => ['--format=custom'], [ @pg_restore, '--single-transaction' ] ],
 	[ sections => ['--format=custom'], map { [ @pg_restore, "--section=$_" ] } qw(pre-data data post-data) ],
