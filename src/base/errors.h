@@ -96,14 +96,16 @@ ocq_is_lost_race(int sqlstate)
 
 /*
  * ocq_is_server_trouble tells whether an error says nothing about the work at hand:
- * resources are short, an administrator has intervened, or the machine has failed.
+ * resources are short, positions have come to their end, an administrator has intervened,
+ * or the machine has failed.
  */
 static inline bool
 ocq_is_server_trouble(int sqlstate)
 {
 	int			category = ERRCODE_TO_CATEGORY(sqlstate);
 
-	return category == ERRCODE_INSUFFICIENT_RESOURCES ||
+	return sqlstate == ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES ||
 		category == ERRCODE_OPERATOR_INTERVENTION ||
 		category == ERRCODE_SYSTEM_ERROR;
 }

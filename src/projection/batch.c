@@ -234,7 +234,8 @@ fold_order(const OcqEvent *event, const OcqAppend *append, OcqOrderState *state)
 		return true;
 	}
 
-	if (event->version > 1)
+	/* Only a command's first event is surely alone: a restore may bring it last. */
+	if (event->version > 1 || append == NULL)
 		stream = ocq_stream_read(&event->stream);
 	if (stream.count == 0 || !ocq_stream_is_complete(stream.items, stream.count))
 		return false;

@@ -9,7 +9,9 @@
  * has seen it; and a dump that was restored may be older than a consumer's checkpoint.
  * In each of these cases positions go on far ahead: at a multiple of GENERATION, at least
  * so many positions away.  A consumer's checkpoint in such a gap is of a part of the log
- * that exists no more, and event_read says so (read.c).
+ * that exists no more, and event_read says so (read.c).  The multiple is drawn at random:
+ * two logs that have gone on from the same end, such as two restores of one dump, do not
+ * come to use the same positions.
  *
  * Reading the last value.  nextval() writes to the sequence's tuple twice while it
  * holds the buffer's content lock exclusively: first the value for its WAL record, 32
@@ -67,6 +69,9 @@
 #define MAX_DATABASES 1024
 
 #define GENERATION INT64CONST(1000000000)
+
+/* A log moves on by so many generations at most, and ten thousand times at least. */
+#define MAX_GENERATIONS 100000
 
 /* A log that ends beyond it has no room for another gap. */
 #define LAST_END (PG_INT64_MAX - 3 * GENERATION)
@@ -292,9 +297,21 @@ report_no_room(int level, int64 end)
 			 errhint("Copy the events into a new database, in this order and with positions from 1.")));
 }
 
+/* next_generation leaves one out, so that the gap is wide. */
+static int64
+next_generation(int64 end)
+{
+	int64		room = Min((LAST_END - end) / GENERATION + 1, MAX_GENERATIONS);
+	uint64		random;
+
+	if (!pg_strong_random(&random, sizeof(random)))
+		random = (uint64) GetCurrentTimestamp();
+	return (end / GENERATION + 2 + (int64) (random % (uint64) room)) * GENERATION;
+}
+
 /*
- * move_on has the next position be the first of a generation that is not the next, so that
- * the gap is wide.  Without room for that it raises an error, or warns.
+ * move_on has the next position be the first of another generation.  Without room for that
+ * it raises an error, or warns.
  */
 static void
 move_on(Oid sequence, int level_without_room)
@@ -307,7 +324,7 @@ move_on(Oid sequence, int level_without_room)
 		report_no_room(level_without_room, end);
 		return;
 	}
-	start = (end / GENERATION + 2) * GENERATION;
+	start = next_generation(end);
 	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(start));
 	ereport(LOG,
 			(errmsg("positions of events go on after " INT64_FORMAT, start),
@@ -375,7 +392,7 @@ ocq_positions_move_on(void)
 	Oid			sequence = ocq_catalog_relation(OCQ_REL_EVENTS_SEQUENCE);
 
 	LockRelationOid(sequence, ShareUpdateExclusiveLock);
-	if (ocq_position_last_drawn() > 0 && !ocq_positions_are_behind())
+	if (!ocq_positions_are_behind())
 		move_on(sequence, WARNING);
 	UnlockRelationOid(sequence, ShareUpdateExclusiveLock);
 }

@@ -14,7 +14,7 @@
  * The end.  restore_state names the tables, and is a part of the dump, where a condition
  * leaves those out that have no rows (restore.sql); its rows say which parts are expected.  The restore has ended when each expected part has arrived and no row
  * has come for some seconds: a COPY is one transaction, but the rows of pg_dump --inserts
- * are one each.
+ * are one each.  Then the sync read tables are made true before the hold ends.
  *
  * Foreign keys would not do: pg_dump orders the rows of an extension's tables by
  * them, but does not tell pg_restore, which then restores them side by side.
@@ -97,8 +97,14 @@ static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMI
 	" (SELECT FROM order_cqrs.restore_state AS a WHERE a.kind = 'arrived' AND a.part = r.part AND a.holds))" \
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'arrived' AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
 
-static OcqStatement delete_complete =
-OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND " IS_COMPLETE);
+static OcqStatement select_is_complete = OCQ_STATEMENT_ON_ALL("SELECT " IS_COMPLETE);
+
+/* $1: an end of the log */
+static OcqStatement select_is_projected =
+OCQ_STATEMENT("SELECT NOT EXISTS (SELECT FROM order_cqrs.projection_state"
+			  " WHERE mode = 'sync' AND status = 'running'"
+			  " AND last_position < least($1, coalesce((SELECT max(position) FROM order_cqrs.events), 0)))",
+			  INT8OID);
 
 /*
  * Whether marks hold, also when all has arrived: positions go on far ahead before the next
@@ -111,10 +117,7 @@ OCQ_STATEMENT_ON_ALL("SELECT EXISTS (SELECT" MARKS "),"
 					 " EXISTS (SELECT FROM order_cqrs.restore_state WHERE part = 'sequence' AND NOT holds),"
 					 " (SELECT min(marked_at) FROM order_cqrs.restore_state WHERE holds)");
 
-/*
- * Whether the rows of a dump that came without triggers are there, as far as one can tell,
- * and commands would find in the sync read tables what they check against.
- */
+/* Whether the rows of a dump that came without triggers are there, as far as one can tell. */
 static OcqStatement select_is_doubled =
 OCQ_STATEMENT_ON_ALL("WITH doubled AS (SELECT part FROM order_cqrs.restore_state"
 					 " WHERE kind = 'content' GROUP BY part HAVING count(*) > 1)"
@@ -123,10 +126,7 @@ OCQ_STATEMENT_ON_ALL("WITH doubled AS (SELECT part FROM order_cqrs.restore_state
 					 " WHEN 'events' THEN NOT EXISTS (SELECT FROM order_cqrs.events)"
 					 " WHEN 'order_saga' THEN NOT EXISTS (SELECT FROM order_cqrs.order_saga)"
 					 " WHEN 'bus_registration' THEN NOT EXISTS (SELECT FROM order_cqrs.bus_registration)"
-					 " ELSE false END)"
-					 " AND NOT EXISTS (SELECT FROM order_cqrs.projection_state"
-					 " WHERE mode = 'sync' AND status = 'running'"
-					 " AND last_position < (SELECT max(position) FROM order_cqrs.events))");
+					 " ELSE false END)");
 
 static OcqStatement delete_doubles =
 OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.restore_state AS r WHERE kind = 'content' AND EXISTS"
@@ -345,20 +345,55 @@ warn_of_hold(TimestampTz since)
 					 ocq_restore_timeout)));
 }
 
+static bool
+is_true(OcqStatement *statement, Datum *values)
+{
+	(void) ocq_statement_run_latest(statement, values, NULL);
+	return DatumGetBool(ocq_row_datum(0, 1));
+}
+
 /*
- * finish_without_triggers ends a restore that has left no marks, and returns whether there
- * was one.
+ * is_projected tells whether the sync read tables have all that was restored, so that
+ * commands find in them the rows that they check against.  When the parts have arrived the
+ * synchroniser is asked to look over them, once: before the sequence was set it did not see
+ * the events.
  */
 static bool
-finish_without_triggers(void)
+is_projected(bool has_arrived)
 {
-	if (ocq_guards_are_disabled())
-		return false;			/* COPY is under way */
-	(void) ocq_statement_run_latest(&select_is_doubled, NULL, NULL);
-	if (!DatumGetBool(ocq_row_datum(0, 1)))
+	static int64 restored_to = 0;	/* the end of the log when the parts had arrived */
+	Datum		value;
+
+	if (!has_arrived)
+	{
+		restored_to = 0;
 		return false;
-	(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
-	release_sign_if("triggers", ocq_guards_are_lifted());
+	}
+	if (restored_to == 0)
+	{
+		restored_to = Max(ocq_position_last_drawn(), 1);
+		ocq_append_look_over_at_commit();
+	}
+	value = Int64GetDatum(restored_to);
+	return is_true(&select_is_projected, &value);
+}
+
+/* finish ends a restore whose parts have all arrived, and returns whether there was one. */
+static bool
+finish(void)
+{
+	bool		is_marked = is_true(&select_is_complete, NULL);
+	bool		is_doubled = !ocq_guards_are_disabled() /* COPY is under way */ && is_true(&select_is_doubled, NULL);
+
+	if (!is_projected(is_marked || is_doubled))
+		return false;
+	if (is_marked)
+		(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
+	if (is_doubled)
+	{
+		(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);
+		release_sign_if("triggers", ocq_guards_are_lifted());
+	}
 	return true;
 }
 
@@ -381,18 +416,14 @@ ocq_restore_look_after(void)
 	Marks		marks;
 	bool		is_behind;
 	bool		had_dump;
-	bool		has_ended = false;
+	bool		has_ended;
 
 	ocq_scope_enter(&scope);
 	had_dump = is_dump_expected();
 	note_sign("triggers", ocq_guards_are_lifted());
 	is_behind = ocq_positions_are_behind();
 	note_sign("sequence", is_behind);
-	if (!is_behind)
-	{
-		(void) ocq_statement_run_latest(&delete_complete, NULL, NULL);
-		has_ended = finish_without_triggers();
-	}
+	has_ended = !is_behind && finish();
 	if (ocq_statement_run_latest(&expire_signs, values, NULL) > 0)
 		(void) ocq_statement_run_latest(&delete_expired, NULL, NULL);
 	if (has_ended || (had_dump && !is_dump_expected()))
@@ -485,7 +516,7 @@ ocq_restore_end(PG_FUNCTION_ARGS)
 	release_sign_if("sequence", ocq_positions_are_behind());
 	if (had_dump)
 		ocq_positions_move_on();
-	ocq_append_wake_at_commit();
+	ocq_append_look_over_at_commit();
 	ocq_scope_leave(&scope);
 	PG_RETURN_VOID();
 }

@@ -15,7 +15,7 @@ my $node = new_server(
 	'restore',
 	'order_cqrs.saga' => 'on',
 	'order_cqrs.reserve_on' => 'saga',
-	'order_cqrs.sync_interval' => '1s',
+	'order_cqrs.sync_interval' => '1h',
 	max_worker_processes => 64);
 $node->start;
 create_database($node, 'source');
@@ -281,6 +281,43 @@ sub test_emptied
 	like(
 		($node->psql('emptied', "SELECT order_cqrs.event_read($after_dump)"))[2],
 		qr/position $after_dump is in a part of the log that was lost/, 'emptied: a checkpoint of later than the dump is refused');
+
+	# The same dump begins another log each time that it is restored.
+	my $seen = $node->safe_psql('emptied', 'SELECT max(position) FROM order_cqrs.events');
+	serve('again');
+	restored('again', @pg_restore);
+	ok($node->poll_query_until('again', "SELECT count(*) = 0 FROM order_cqrs.restore_state WHERE kind <> 'content'"), 'again: the restore has an end');
+	$node->safe_psql('again', order_sql("again$_")) foreach 1 .. 5;
+	ok_refused('again', $seen);
+	return;
+}
+
+# ok_refused DATABASE, POSITION: no consumer goes on there.
+sub ok_refused
+{
+	my ($database, $position) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	like(($node->psql($database, "\\set VERBOSITY sqlstate\nSELECT order_cqrs.event_read($position)"))[2], qr/ERROR:  OC306/,
+		"$database: a checkpoint of another log is refused");
+	return;
+}
+
+# A dump may be older than the first event.
+sub test_unwritten
+{
+	my $append = q(CALL order_cqrs.event_append('Note', 'n', '[{"type": "T", "data": {}}]'););
+
+	create_database($node, 'unwritten_source');
+	$node->safe_psql('unwritten_source', 'CREATE EXTENSION order_cqrs CASCADE');
+	$node->command_ok([ 'pg_dump', '--file', $dump, '--format=custom', '--data-only', $node->connstr('unwritten_source') ], 'unwritten: dumped');
+	my $seen = $node->safe_psql('unwritten_source', $append x 3 . 'SELECT max(position) FROM order_cqrs.events');
+	serve('unwritten');
+	restored('unwritten', @pg_restore);
+	ok($node->poll_query_until('unwritten', 'SELECT is_called AND last_value > 1000000000 FROM order_cqrs.events_position_seq'),
+		'unwritten: positions go on far ahead');
+	$node->safe_psql('unwritten', $append x 4);
+	ok_refused('unwritten', $seen);
 	return;
 }
 
@@ -344,6 +381,7 @@ test_parts();
 test_disabled_triggers();
 test_by_hand();
 test_emptied();
+test_unwritten();
 
 $node->stop;
 done_testing();
