@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# bench/common.sh: what the measuring scripts share. It is sourced, never run.
+# bench/common.sh: functions that the measuring scripts share. It is sourced, never run.
 #
 # Words: a "bench cluster" is a throwaway cluster whose settings suit measuring; its database is called bench.
 #
-# Invariants: both sides of a comparison run on one cluster, in one run, with the same settings; what was
-# measured under is printed with the figures.
+# Invariants: both sides of a comparison run on one cluster, in one run, with the same settings; the
+# conditions are printed with the figures.
 
 # shellcheck source=script/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../script/common.sh"
@@ -26,8 +26,8 @@ bench_settings=(
 bench= # directory of the bench cluster, made by open_bench
 
 # build_bench builds and installs the extension, without the bitcode, which takes longer to make than all the rest and
-# is for JIT. A caller that runs several of our scripts does that itself, once, holds the lock on PostgreSQL, and says so
-# by exporting bench_is_built.
+# is for JIT. A caller that runs several of these scripts builds once, holds the lock on PostgreSQL, and exports
+# bench_is_built.
 build_bench() {
 	if [[ -n ${bench_is_built:-} ]]; then
 		copy_sources "$work/src" && chown -R "$server_user:" "$work/src"
@@ -53,7 +53,7 @@ open_bench() {
 	in_bench --command 'CREATE EXTENSION order_cqrs CASCADE' 2>/dev/null
 }
 
-# in_bench ARGUMENT... is psql on the bench database; bench_value prints what a query returns, and nothing else.
+# in_bench ARGUMENT... is psql on the bench database; bench_value prints the result of a query, and nothing else.
 in_bench() {
 	psql_in "$bench" bench "$@"
 }
@@ -117,13 +117,13 @@ median() {
 
 # --- the machine ---------------------------------------------------------------------------------------
 
-# cpu_ticks prints the ticks that the hypervisor gave to others, those that somebody here was busy, and all.
+# cpu_ticks prints the ticks that the hypervisor gave to others, the ticks that processes here used, and all.
 cpu_ticks() {
 	awk '/^cpu / { print $9, $2 + $3 + $4 + $7 + $8, $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9 }' /proc/stat
 }
 
-# watch_cpu starts a watch; cpu_watched prints what the machine did since then. A figure from a machine
-# that was robbed of its time, or shared with others, is to be doubted.
+# watch_cpu starts a watch; cpu_watched prints the load of the machine since then. A figure from a machine
+# whose time was stolen, or shared with others, is doubtful.
 watch_cpu() {
 	read -r -a watched < <(cpu_ticks)
 }
@@ -133,7 +133,7 @@ cpu_watched() {
 		printf "CPU: %.1f %% stolen by the hypervisor, %.0f %% busy\n", 100 * ($1 - s) / ($3 - a), 100 * ($2 - b) / ($3 - a) }'
 }
 
-# environment prints what the figures depend on, in one line.
+# environment prints the conditions that the figures depend on, in one line.
 environment() {
 	local model memory
 	model=$(sed -n '/^model name/ { s/.*: *//p; q }' /proc/cpuinfo)

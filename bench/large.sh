@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # bench/large.sh: databases with a long log. It is sourced, never run.
 #
-# The database large has a log of large_log events and read tables that hold it. Whichever part needs it first has it
-# made, and the time that takes is the figure of catch_up.
+# The database large has a log of large_log events and read tables that hold it. The first part that needs it
+# makes it, and the time for that is the figure of catch_up.
 
 projections='order_view order_summary_view order_stats'
 
@@ -74,7 +74,7 @@ watch_memory() {
 	peak_memory=$(awk -v kb="$most" 'BEGIN { printf "%.1f", kb / 1024 }')
 }
 
-# private_memory PID prints kilobytes that a process shares with nobody.
+# private_memory PID prints the kilobytes that a process shares with no other.
 private_memory() {
 	awk '/^RssAnon:/ { kb = $2 } END { print kb + 0 }' "/proc/$1/status" 2>/dev/null || echo 0
 }

@@ -3,7 +3,7 @@
 -- The orders lie in the three years from 2023 on and have three items on average. A few customers and products
 -- have a large part of them, most have few.
 --
--- Random numbers are hashes. Hash partitioning needs these to stay what they are from version to version.
+-- Random numbers are hashes. Hash partitioning requires that they stay the same from version to version.
 
 CREATE SCHEMA bench;
 SET search_path = bench;
@@ -73,8 +73,8 @@ SELECT 'default', 'Product', n::text, 1, 'ProductChanged',
        jsonb_build_object('name', product_name(n), 'category', product_category(n)), session_user, :'first_day'::timestamptz
   FROM generate_series(1, :products) n;
 
--- Order n was created in the n-th part of the three years, its id is a UUID of version 7 of that time, and what
--- followed came within days. The last 4 % of the orders are recent. The number of items is distributed
+-- Order n was created in the n-th part of the three years, its id is a UUID of version 7 of that time, and its
+-- later events came within days. The last 4 % of the orders are recent. The number of items is distributed
 -- geometrically.
 INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
 WITH share AS MATERIALIZED (

@@ -2,10 +2,10 @@
 
 SET search_path = bench, public;
 
--- Where the deep searches begin: behind this row.
+-- The deep searches begin after this row.
 CREATE TABLE place (number int PRIMARY KEY REFERENCES search, page int, cursor text, key timestamptz, order_id uuid);
 
--- ours_sql is the call of order_cqrs; peer_sql chooses the orders first and computes what is shown for those only.
+-- ours_sql is the call of order_cqrs; peer_sql chooses the orders first and computes the shown values for these only.
 CREATE FUNCTION ours_sql(s search) RETURNS text LANGUAGE sql STABLE AS $$
 	SELECT format('SELECT * FROM order_cqrs.%I(%s%s%s)', s.function, s.criteria,
 		CASE WHEN s.sort <> '-created_at' THEN format(', sort => %L', s.sort) END,
@@ -28,7 +28,7 @@ CREATE FUNCTION parameters(s search) RETURNS SETOF given LANGUAGE sql STABLE AS 
 		('order', 'uuid', order_id::text)) g WHERE p.number = s.number
 $$;
 
--- with_literals is for what is run once, prepare for what is timed: it returns the statement to execute.
+-- with_literals is for statements that are run once, prepare for statements that are timed: it returns the statement to execute.
 CREATE FUNCTION with_literals(s search, sql text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	p given;
@@ -164,7 +164,7 @@ BEGIN
 END
 $$;
 
--- Run number 0 is what the measuring itself costs.
+-- Run number 0 is the cost of the measurement itself.
 CREATE PROCEDURE time_searches(seconds float8) LANGUAGE plpgsql AS $$
 DECLARE
 	s search;

@@ -2,7 +2,7 @@
 -- good database administrator would give them.
 --
 -- The peer has it easier than order_cqrs in two ways: it has no tenants, and its ids are numbers and UUIDs where
--- order_cqrs takes any text. As normalised tables do, it does not store what can be computed: an order's total and
+-- order_cqrs takes any text. As normalised tables do, it does not store values that can be computed: an order's total and
 -- number of items.
 
 SET client_min_messages = warning;

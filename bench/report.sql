@@ -31,10 +31,10 @@ SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ours)::numeric) AS "ord
 SELECT round(median(array_agg(a.at))::numeric, 1) AS order_create, round(median(array_agg(b.at))::numeric, 1) AS "status change"
   FROM index_cost c, unnest(c.create_with, c.change_with) AS a (at, b), LATERAL (SELECT a.b AS at) b;
 
-\echo 'Indexes: the searches and commands that use them, and what one of them adds to a command, in percent'
+\echo 'Indexes: the searches and commands that use them, and the time that one of them adds to a command, in percent'
 SELECT c.name AS index, pg_size_pretty(c.bytes) AS size, coalesce(u.count, 0) AS searches,
        added(create_with, create_without) AS "order_create", added(change_with, change_without) AS "status change",
-       coalesce(u.used_by, 'nobody') AS "used by"
+       coalesce(u.used_by, 'none') AS "used by"
   FROM index_cost c
   LEFT JOIN (SELECT i.index, count(s.name), string_agg(coalesce(s.name, p.statement), '; ' ORDER BY s.number, p.statement) AS used_by
                FROM plan p CROSS JOIN unnest(p.indexes) i (index) LEFT JOIN search s ON s.number::text = p.statement

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # bench/rounds.sh: contests. It is sourced, never run.
 #
-# A contestant's pgbench script is bench/work/WORK/CONTESTANT.sql; its first lines say under which title its figures
-# appear and in which database it runs. It may use the variables that order_variables sets, so that all work on
+# A contestant's pgbench script is bench/work/WORK/CONTESTANT.sql; its first lines have the title of its figures
+# and the database in which it runs. It may use the variables that order_variables sets, so that all work on
 # the same order; :first is different for each turn, so that no id is made twice.
 #
-# Contestants take turns, each round begins with another one, and ratios are taken within a round: what drifts,
-# drifts for all. A round in which the hypervisor took more than max_stolen percent of the machine stays in the
+# Contestants take turns, each round begins with another one, and ratios are taken within a round: a drift
+# of the machine affects all. A round in which the hypervisor took more than max_stolen percent of the machine stays in the
 # file, marked as not counting, and is repeated, but not without end.
 
 rounds=3
@@ -109,7 +109,7 @@ run_pgbench() {
 		{ tail -n 20 "$work/pgbench.log" >&2; die "pgbench failed with $1"; }
 }
 
-# header_of SCRIPT NAME prints what stands behind "-- NAME: " in a script.
+# header_of SCRIPT NAME prints the text after "-- NAME: " in a script.
 header_of() {
 	sed -n "s/^-- $2: //p" "$1"
 }

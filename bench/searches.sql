@@ -1,8 +1,8 @@
 -- bench/searches.sql: the named searches, for both sides.
 --
--- "criteria" are arguments of the function (order_search, if nothing else is said). "peer" is what a good SQL
--- author writes against the normalised tables to find the same orders, from FROM on; peer_key is what they are
--- sorted by. What is common to all, such as the columns and the page, is put around it by bench/measure.sql.
+-- "criteria" are arguments of the function (order_search, if nothing else is said). "peer" is the query of a good SQL
+-- author against the normalised tables for the same orders, from FROM on; peer_key is their sort
+-- key. bench/measure.sql adds the parts that are common to all, such as the columns and the page.
 --
 -- {words} are parameters of the prepared statements; their values are chosen from the data.
 --
@@ -29,7 +29,7 @@ WITH customer AS (
 )
 SELECT 'typical_customer', 'text', customer_id FROM customer WHERE number = (customers + 1) / 2 UNION ALL
 SELECT 'biggest_customer', 'text', customer_id FROM customer WHERE number = customers UNION ALL
--- The family name of the typical one among those who have two names.
+-- The family name of the typical one among the customers with two names.
 (SELECT 'rare_name', 'text', lower(split_part(name, ' ', 2)) FROM customer
   WHERE name LIKE '% %' AND number >= (customers + 1) / 2 ORDER BY number LIMIT 1) UNION ALL
 SELECT 'common_name', 'text', 'berg' UNION ALL

@@ -8,8 +8,8 @@
 #   emmett        Emmett; emmett_log, emmett_lag and message_db_log are theirs for consumers
 #
 # Others are made by the parts that need them. fsync is on: without it synchronous_commit = on would
-# promise what the machine does not do. With synchronous_commit = off a command costs what its work costs; with
-# on, it waits for the disk like everybody else's.
+# not wait for the disk. With synchronous_commit = off the figures show the work of a command alone; with on, it waits for
+# the disk, as the other contestants do.
 
 results=$project/bench/results
 with_peers=yes
@@ -22,11 +22,11 @@ products=1000
 message_db=1.3.1
 emmett=0.42.0
 
-# The order that everybody takes.
+# The order of all contestants.
 items='[{"product_id": "17", "quantity": 2, "unit_price": "4.50"}, {"product_id": "42", "quantity": 1, "unit_price": "12.00"}, {"product_id": "99", "quantity": 10, "unit_price": "0.75"}]'
 items2='[{"product_id": "17", "quantity": 1, "unit_price": "4.50"}, {"product_id": "42", "quantity": 10, "unit_price": "12.00"}, {"product_id": "99", "quantity": 2, "unit_price": "0.75"}]'
 
-# What order_create, order_update and order_complete write into data, as the extension that is measured does it.
+# The data of the events of order_create, order_update and order_complete, as the measured extension writes them.
 event_data=
 updated_data=
 completed_data=
@@ -69,7 +69,7 @@ order_variables() {
 
 # --- databases -----------------------------------------------------------------------------------------
 
-# sql_on DATABASE ARGUMENT... is psql; value_on DATABASE QUERY prints what a query returns, and nothing else.
+# sql_on DATABASE ARGUMENT... is psql; value_on DATABASE QUERY prints the result of a query, and nothing else.
 sql_on() {
 	psql_in "$bench" "$@"
 }
@@ -138,7 +138,7 @@ node_peer() {
 		QUICK="$quick" node "$work/npm/$1" "${@:3}"
 }
 
-# --- what the figures depend on ------------------------------------------------------------------------
+# --- conditions of the figures -------------------------------------------------------------------------
 
 describe_stage() {
 	echo "order_cqrs $(value_on sync "SELECT extversion FROM pg_extension WHERE extname = 'order_cqrs'")"

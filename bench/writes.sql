@@ -1,8 +1,8 @@
--- bench/writes.sql: what the indexes of the read tables cost the commands.
+-- bench/writes.sql: the cost of the read tables' indexes for the commands.
 
 SET search_path = bench, public;
 
--- Every index that is not there for a key, and what commands cost with it and without it, in microseconds.
+-- Every index that serves no key, and the time of commands with it and without it, in microseconds.
 CREATE TABLE index_cost AS
 	SELECT i.indexrelid::regclass AS index, c.relname AS name, pg_relation_size(c.oid) AS bytes,
 	       NULL::float8[] AS create_with, NULL::float8[] AS create_without,
@@ -11,8 +11,8 @@ CREATE TABLE index_cost AS
 	 WHERE NOT i.indisprimary
 	   AND i.indrelid = ANY ('{order_cqrs.order_view,order_cqrs.order_item_view,order_cqrs.order_summary_view,order_cqrs.customers,order_cqrs.products}'::regclass[]);
 
--- order_command says how many microseconds it takes to create an order of three items (0), or to take it on by one
--- of the steps that change its status or that of its payment (1 to 3).
+-- order_command returns the microseconds of creating an order of three items (0), or of one of the steps that change
+-- its status or that of its payment (1 to 3).
 CREATE FUNCTION order_command(step int, id text) RETURNS float8 LANGUAGE plpgsql AS $$
 DECLARE
 	start timestamptz := clock_timestamp();
@@ -28,8 +28,8 @@ BEGIN
 END
 $$;
 
--- write_orders returns the median of a creation, and of a change of status. No id is used twice: what has been
--- rolled back stays in the indexes.
+-- write_orders returns the median of a creation, and of a change of status. No id is used twice: rows that have been
+-- rolled back stay in the indexes.
 CREATE SEQUENCE written;
 
 CREATE FUNCTION write_orders(count int) RETURNS float8[] LANGUAGE plpgsql AS $$

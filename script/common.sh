@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# common.sh: what the scripts beside it share. It is sourced, never run.
+# common.sh: functions that the scripts beside it share. It is sourced, never run.
 #
 # Words: a "major" is a PostgreSQL version such as 15; a "cluster" is always a throwaway one here, in a
 # directory of its own, reachable through the Unix socket in that directory and by nothing else.
 #
 # Invariants: the checkout is only read (builds happen in a copy, so that object files of two majors never
-# mix); no server runs as root; what a script started or wrote is gone when the script ends, however it
-# ends, unless it is meant to stay.
+# mix); no server runs as root; processes and files of a script are gone when the script ends, also by a
+# signal, unless they are meant to stay.
 
 set -euo pipefail
 
-# A caller's PGHOST or language would reach every client and server; PG_CONFIG alone is meant for us.
+# The caller's PGHOST or language would reach every client and server; PG_CONFIG alone is meant for the scripts.
 chosen_pg_config=${PG_CONFIG:-}
 unset "${!PG@}" LC_ALL LANGUAGE
 export LANG=C.UTF-8
@@ -34,7 +34,7 @@ die() {
 	exit 1
 }
 
-# as_server COMMAND... runs a program as the user who owns the servers. It closes the descriptor that
+# as_server COMMAND... runs a program as the user that owns the servers. It closes the descriptor that
 # lock_postgres holds: a server that outlives the script must not keep the lock.
 as_server() {
 	if [[ $EUID -eq 0 ]]; then
@@ -62,7 +62,7 @@ open_work() {
 	cd "$work"
 }
 
-# at_exit cleans up, and gives a script that defines last_words the chance to say them.
+# at_exit cleans up, and calls last_words if the script defines it.
 at_exit() {
 	local status=$? dir
 	set +e
@@ -146,7 +146,7 @@ own_suite() {
 	(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 }
 
-# default_major names the major to work with when nobody asks for one.
+# default_major names the major to work with when the caller names none.
 default_major() {
 	local major
 	if [[ -n $chosen_pg_config ]]; then
@@ -192,7 +192,7 @@ require_packages() {
 install_packages() {
 	local conf=/etc/postgresql-common/createcluster.d/order_cqrs.conf policy=/usr/sbin/policy-rc.d own_policy= status=0
 	export DEBIAN_FRONTEND=noninteractive
-	# A dead source that has nothing to do with us is no reason to stop: the installation will tell.
+	# A source that fails may be one that is not needed; the installation fails if it is.
 	apt-get update || true
 	mkdir -p "${conf%/*}" && echo 'create_main_cluster = false' >"$conf"
 	if [[ ! -e $policy ]]; then
@@ -206,7 +206,7 @@ install_packages() {
 
 # --- PostgreSQL and the extension ----------------------------------------------------------------------
 
-# use_postgres MAJOR PACKAGE... settles which PostgreSQL the script works with: the caller's PG_CONFIG, or
+# use_postgres MAJOR PACKAGE... chooses the PostgreSQL that the script works with: the caller's PG_CONFIG, or
 # Debian's of that major, with the packages named. Sets pg_config, bindir and pgxs.
 use_postgres() {
 	local major=$1
@@ -231,7 +231,7 @@ lock_postgres() {
 	fi
 }
 
-# copy_sources DIR makes DIR a copy of the checkout without its repository and without what a build leaves.
+# copy_sources DIR makes DIR a copy of the checkout without its repository and without the products of a build.
 copy_sources() {
 	mkdir -p "$1"
 	tar -C "$project" --exclude-vcs --exclude='*.o' --exclude='*.so' --exclude='*.bc' -cf - . |
@@ -244,7 +244,7 @@ make_in() {
 }
 
 # build_copy DIR [ARGUMENT...] builds a copy of the checkout in DIR, for the server's user to work in. It first
-# removes what else a build in the checkout may have left to be copied.
+# removes other products of a build that were copied.
 build_copy() {
 	copy_sources "$1" &&
 		make_in "$1" clean &&
@@ -258,7 +258,7 @@ make_server_directory() {
 }
 
 # start_cluster DIR [SETTING...] makes and starts a cluster in DIR/data with its socket in DIR/socket. Trust
-# is good enough for those who can enter DIR.
+# authentication is enough, as only the server's user and root can enter DIR.
 start_cluster() {
 	local dir=$1
 	shift
@@ -284,7 +284,7 @@ stop_servers_below() {
 	done
 }
 
-# stop_server DATA PID waits until the server is gone; its data is of no use to anyone any more.
+# stop_server DATA PID waits until the server is gone; its data is not needed any more.
 stop_server() {
 	local tries
 	for ((tries = 0; tries < 100; tries++)); do
@@ -295,8 +295,8 @@ stop_server() {
 }
 
 # is_server DATA PID tells whether that process is the server of that directory. A server that was killed
-# leaves its file behind, and the number in it may be a stranger's by now. Without /proc, all there is to go by
-# is whose the process is.
+# leaves its file behind, and its number may belong to another process by now. Without /proc, only the owner of
+# the process can be compared.
 is_server() {
 	if [[ ! -e /proc/self ]]; then as_server "$BASH" -c "kill -0 $2" 2>/dev/null; return; fi
 	[[ $(as_server readlink "/proc/$2/cwd") == "$1" ]]

@@ -10,7 +10,7 @@
 
 CREATE EXTENSION order_cqrs CASCADE;
 
--- For this session, and for those that come to look around.
+-- For this session, and for later ones.
 SET search_path = order_cqrs, public;
 SELECT format('ALTER DATABASE %I SET search_path = order_cqrs, public', current_database()) \gexec
 
@@ -29,10 +29,10 @@ CALL product_put('cable',    'Cable, 2 m',            'Accessories');
 \echo 3 customers, 3 products
 
 \echo
-\echo === Commands: a caller that names "version" learns the version that the order has reached
+\echo === Commands: a caller that names "version" gets the new version of the order
 \echo
 
--- One transaction, so that the saga sees what has become of these orders, and not what they were on the way.
+-- One transaction, so that the saga sees the final state of these orders, and not the states in between.
 BEGIN;
 
 CALL order_create('A-1001', 'ada',
@@ -88,9 +88,9 @@ CALL order_update('A-1001', '[{"product_id": "cable", "quantity": 100, "unit_pri
 
 CALL product_put('lamp', 'Lamp, warm white', 'Lights');
 CALL stock_receive('lamp', 10);
-\echo 10 lamps have arrived. What was never received, such as cables, is unlimited
+\echo 10 lamps have arrived. Products that were never received, such as cables, are unlimited
 
--- Let the saga find out what is there: order_create would refuse A-1006 at once otherwise.
+-- Let the saga reserve the stock: otherwise order_create would refuse A-1006 at once.
 SET order_cqrs.reserve_on = 'saga';
 CALL order_create('A-1005', 'ada',   '[{"product_id": "lamp", "quantity": 4, "unit_price": "20.00"}]');
 CALL order_create('A-1006', 'grace', '[{"product_id": "lamp", "quantity": 7, "unit_price": "20.00"}]');
@@ -98,11 +98,11 @@ CALL order_create('A-1007', 'alan',  '[{"product_id": "lamp", "quantity": 2, "un
 RESET order_cqrs.reserve_on;
 \echo A-1005 for 4 lamps, A-1006 for 7, A-1007 for 2
 
--- The worker would get there by itself; this is how to wait for it.
+-- The runner would do this by itself; saga_run does it at once.
 CALL saga_run();
 
 \echo
-\echo What the payment provider is asked for now: payment_requests
+\echo Payments that are due now: payment_requests
 \echo
 
 SELECT order_id, customer_id, amount FROM payment_requests ORDER BY order_id;
@@ -118,11 +118,11 @@ CALL saga_run();
 \echo
 
 SELECT order_id, step, state, attempts, last_error,
-       to_char(next_attempt_at, 'HH24:MI:SS') AS patience_ends
+       to_char(next_attempt_at, 'HH24:MI:SS') AS next_attempt
 FROM saga_status
 ORDER BY order_id;
 
-\echo === Why it cancelled two of them
+\echo === Reasons of the two cancellations
 \echo
 
 SELECT order_id, data ->> 'reason' AS reason
@@ -156,7 +156,7 @@ SELECT order_id, customer_id, customer_name, status, payment_status, total_amoun
 FROM order_summary_view
 ORDER BY order_id;
 
--- The worker keeps order_stats and would get there by itself; this is how to wait for it.
+-- The worker would do this by itself; projection_sync does it at once.
 CALL projection_sync();
 
 \echo === order_stats and order_product_stats, kept by a background worker

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# catch_up: from an empty read table to the end of the log. The peers do the same work for one narrow table, which is
-# what order_summary_view is: Emmett by its consumer, Message DB by a consumer that writes a thousand events at a time.
+# catch_up: from an empty read table to the end of the log. The peers do the same work for one narrow table, as
+# order_summary_view is: Emmett by its consumer, Message DB by a consumer that writes a thousand events at a time.
 measure_catch_up() {
 	need_large_log
 	catch_up_without_indexes

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# library: the same from an application in Node.js, where Emmett is at home. With its inline projection it does
-# what order_cqrs does with sync read tables, for one table.
+# library: the same from an application in Node.js, the platform of Emmett. Its inline projection corresponds to the
+# sync read tables of order_cqrs, for one table.
 measure_library() {
 	local clients round
 	if [[ $with_peers != yes ]]; then say "   skipped: it needs Node.js and npm"; return; fi

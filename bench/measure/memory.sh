@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# memory: what a session keeps after many commands. The first thousand fill its caches and plans; nothing may come on
-# top of that. What the worker's procedures need at most is measured by the parts that run them.
+# memory: the memory of a session after many commands. The first thousand fill its caches and plans; no more may be
+# added after them. The parts that run the worker's procedures measure the most that these need.
 measure_memory() {
 	local commands=$((large_log / 10)) before after
 	if [[ $quick == yes ]]; then commands=1100; fi

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # rebuild: all read tables of orders anew from the log, beside one SQL script that does it by hand. The projections are
-# rebuilt one after the other, and all at once, each in a session of its own, as whoever is in a hurry would do it.
+# rebuilt one after the other, and all at once, each in a session of its own, which is faster.
 measure_rebuild() {
 	local statements=() projection round
 	need_large_log
@@ -23,7 +23,7 @@ empty_read_tables() {
 		order_cqrs.order_stats, order_cqrs.order_product_stats, order_cqrs.order_stats_applied' --command CHECKPOINT
 }
 
-# rebuild_both_ways ROUND STATEMENT... has who is first change from round to round.
+# rebuild_both_ways ROUND STATEMENT... changes the order of the two from round to round.
 rebuild_both_ways() {
 	if (($1 % 2 == 0)); then time_script rebuild "$1" 'one SQL script' large rebuild.sql; fi
 	time_sessions rebuild "$1" order_cqrs large "${@:2}"

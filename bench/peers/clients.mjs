@@ -1,4 +1,4 @@
-// What the Node.js programs share: the order, clients that work side by side, and how to print a rate.
+// Functions that the Node.js programs share: the order, clients that work side by side, and the output of a rate.
 export const items = [
   { product_id: '17', quantity: 2, unit_price: '4.50' },
   { product_id: '42', quantity: 1, unit_price: '12.00' },

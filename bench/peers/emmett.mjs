@@ -1,4 +1,4 @@
-// Emmett's library at work. DATABASE_URL says where; what was measured is printed: so many a second.
+// Emmett's library at work, on the database of DATABASE_URL; prints events or appends a second.
 //
 //   setup                             makes the schema
 //   append CLIENTS SECONDS            appends one event a stream

@@ -1,4 +1,4 @@
-// A consumer of Message DB as one would write it for speed: consume BATCH EVENTS. Each batch is written with one
+// A consumer of Message DB, written for speed: consume BATCH EVENTS. Each batch is written with one
 // statement, which also moves the checkpoint; prints events a second.
 import pg from 'pg';
 import { perSecond } from './clients.mjs';

@@ -1,4 +1,4 @@
--- What somebody who knows SQL would write to make the read tables of orders anew: one fold, one INSERT for each
+-- A script by hand that makes the read tables of orders anew: one fold, one INSERT for each
 -- table, the indexes afterwards. Indexes are copied from the extension's tables, whichever they are.
 BEGIN;
 CREATE SCHEMA by_hand;

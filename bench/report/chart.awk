@@ -9,7 +9,7 @@ BEGIN {
 FNR == 1 { files++; next }
 $3 != "off" { next }
 
-# What is not a rate of work, such as memory or lag, has no place in a chart of rates.
+# Figures that are no rate of work, such as memory or lag, have no place in a chart of rates.
 files == 1 && $5 ~ /\/s$/ {
 	if (!($1 in rows)) works[++all] = $1
 	if (!(($1, $4) in row)) { row[$1, $4] = ++rows[$1]; title[$1, rows[$1]] = $4 }

@@ -1,4 +1,4 @@
-# targets.csv rounds.csv -> ratios.csv. Where a target names whom to compare with, each round's ratio counts, else
+# targets.csv rounds.csv -> ratios.csv. If a target names another contestant, each round's ratio counts, else
 # the figure itself. A target without a number is a comparison for information.
 BEGIN { FS = OFS = ","; print "work", "clients", "commit", "subject", "against", "median", "least", "greatest", "sign", "target", "verdict" }
 
