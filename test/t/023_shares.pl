@@ -238,11 +238,34 @@ sub test_shares
 	return;
 }
 
+# Futures that are cancelled, and wait again after a rollback, are counted all the time.
+sub test_rolled_back
+{
+	my $send = q(SELECT command_send_async('Who', '{}'));
+	my @mine;
+
+	set_and_reload($node, 'order_cqrs.queue_capacity' => 8);
+	wait_until(q(setting = '8' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'));
+	@mine = sent('greedy', 'Who', '{}', 4);
+	my $cancel = join ' ', map { "SELECT future_cancel('$_');" } @mine;
+	as('greedy', "BEGIN; SAVEPOINT a; $cancel $send; $send; ROLLBACK TO a; COMMIT");
+	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy"/, 'a cancellation that a savepoint takes back leaves no room');
+	as('greedy', "BEGIN; $cancel $send; $send; ROLLBACK");
+	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy"/, 'nor does one that a rollback takes back');
+	as('greedy', "BEGIN; $cancel COMMIT");
+	is(scalar(sent('greedy', 'Who', '{}', 4)), 4, 'one that is committed does');
+	set_workers(4, 'order_cqrs.queue_capacity' => 2000);
+	wait_until(q(NOT EXISTS (SELECT FROM order_cqrs.bus_future WHERE status IN ('waiting', 'running'))));
+	set_workers(0);
+	return;
+}
+
 test_places();
 test_lock_timeout();
 test_last_wait();
 test_put_off();
 test_shares();
+test_rolled_back();
 
 $node->stop;
 done_testing();
