@@ -56,6 +56,18 @@
 
 #define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
 
+/*
+ * ocq_scope_set changes a setting until the innermost level of settings ends
+ * (NewGUCNestLevel, AtEOXact_GUC).  With NULL it changes nothing.
+ */
+void
+ocq_scope_set(const char *setting, const char *value)
+{
+	if (value != NULL)
+		(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* pin_search_path returns the level at which it is undone, or 0 if it is pinned already. */
 static int
 pin_search_path(void)
@@ -65,8 +77,7 @@ pin_search_path(void)
 	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) == 0)
 		return 0;
 	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", PINNED_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	ocq_scope_set("search_path", PINNED_SEARCH_PATH);
 	return level;
 }
 

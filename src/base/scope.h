@@ -16,5 +16,6 @@ typedef struct OcqScope
 
 extern void ocq_scope_enter(OcqScope *scope);
 extern void ocq_scope_leave(OcqScope *scope);
+extern void ocq_scope_set(const char *setting, const char *value);
 
 #endif							/* OCQ_BASE_SCOPE_H */

@@ -25,6 +25,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/scope.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -77,13 +78,6 @@ plan_query(Query *query, const char *text, int options, ParamListInfo params)
 		standard_planner(query, text, options, params);
 }
 
-static void
-turn_off(const char *setting)
-{
-	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-}
-
 static PlannedStmt *
 plan_for_large_tables(Query *query, const char *text, int options, ParamListInfo params)
 {
@@ -94,8 +88,8 @@ plan_for_large_tables(Query *query, const char *text, int options, ParamListInfo
 		return plan_query(query, text, options, params);
 
 	level = NewGUCNestLevel();
-	turn_off("enable_seqscan");
-	turn_off("jit");
+	ocq_scope_set("enable_seqscan", "off");
+	ocq_scope_set("jit", "off");
 	plans_for_large_tables = true;
 	PG_TRY();
 	{

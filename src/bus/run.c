@@ -112,14 +112,6 @@ put_off(const OcqFuture *future)
 	ocq_future_waiting_changed(future->session_role, 1);
 }
 
-/* use_setting changes nothing if the value is NULL. */
-static void
-use_setting(const char *name, const char *value)
-{
-	if (value != NULL)
-		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
 /* take_role becomes the role by its name, and makes sure that no other role was given that. */
 static void
 take_role(Oid role)
@@ -135,7 +127,7 @@ take_role(Oid role)
 				 errmsg("%s", OCQ_SENDER_GONE_MESSAGE),
 				 errdetail("%s", OCQ_SENDER_GONE_DETAIL),
 				 errhint("%s", OCQ_SENDER_GONE_HINT)));
-	use_setting("role", name);
+	ocq_scope_set("role", name);
 	if (GetUserId() != role)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -160,12 +152,12 @@ handle(const OcqFuture *future)
 	Jsonb	   *result;
 
 	if (has_lock_limit())
-		use_setting("lock_timeout", psprintf("%d", ocq_bus_lock_timeout));
+		ocq_scope_set("lock_timeout", psprintf("%d", ocq_bus_lock_timeout));
 	take_role(future->role);
-	use_setting("order_cqrs.actor", future->actor == NULL ? "" : future->actor);
-	use_setting("TimeZone", future->time_zone);
-	use_setting("DateStyle", future->date_style);
-	use_setting("IntervalStyle", future->interval_style);
+	ocq_scope_set("order_cqrs.actor", future->actor == NULL ? "" : future->actor);
+	ocq_scope_set("TimeZone", future->time_zone);
+	ocq_scope_set("DateStyle", future->date_style);
+	ocq_scope_set("IntervalStyle", future->interval_style);
 	result = ocq_bus_send(&future->message);
 	ocq_check_deferred_constraints();	/* they may not fail our commit */
 	AtEOXact_GUC(true, level);

@@ -295,8 +295,7 @@ void
 ocq_sync_limit_lock_waits(void)
 {
 	if (ocq_process_is_own)
-		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		ocq_scope_set("lock_timeout", LOCK_TIMEOUT);
 }
 
 /* try_once runs the batch in a subtransaction; it returns the error's message, or NULL. */

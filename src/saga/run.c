@@ -203,8 +203,7 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 	ResourceOwner owner = CurrentResourceOwner;
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("lock_timeout", is_patient ? PATIENCE : IMPATIENCE, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	ocq_scope_set("lock_timeout", is_patient ? PATIENCE : IMPATIENCE);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();

@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "base/catalog.h"
 #include "base/errors.h"
+#include "base/scope.h"
 #include "base/statement.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
@@ -104,8 +105,7 @@ enable_soon(Guard *guard)
 	ResourceOwner owner = CurrentResourceOwner;
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	ocq_scope_set("lock_timeout", LOCK_TIMEOUT);
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();

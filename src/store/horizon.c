@@ -280,8 +280,7 @@ ocq_horizon_barrier(void)
 {
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("lock_timeout", BARRIER_LOCK_TIMEOUT, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	ocq_scope_set("lock_timeout", BARRIER_LOCK_TIMEOUT);
 	lock_sequence();
 	AtEOXact_GUC(true, level);
 }
