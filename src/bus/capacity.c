@@ -37,6 +37,7 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 /*
@@ -50,6 +51,17 @@
 #define UNKNOWN (PG_INT64_MAX / 2)
 
 #define REFUSAL_SHARE 20
+
+static int	ocq_queue_capacity;
+
+void
+ocq_capacity_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.queue_capacity",
+							"Futures of one database that may wait to be run.",
+							"A role may have as many waiting as are left free; sending another is an error.",
+							&ocq_queue_capacity, 2000, 1, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
 
 /* Everything is written by whoever sends or runs futures, without a lock. */
 typedef struct Bound

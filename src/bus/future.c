@@ -37,10 +37,6 @@ PG_FUNCTION_INFO_V1(ocq_future_get);
 PG_FUNCTION_INFO_V1(ocq_future_status);
 PG_FUNCTION_INFO_V1(ocq_future_cancel);
 
-int			ocq_bus_lock_timeout = 5000;
-int			ocq_queue_capacity = 2000;
-int			ocq_result_retention = 24 * 60 * 60;
-
 static OcqStatement insert_future =
 OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
 			  " (id, kind, type, payload, command_id, tenant_id, session_role, role,"

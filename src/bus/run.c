@@ -45,6 +45,18 @@ PG_FUNCTION_INFO_V1(ocq_future_run);
 #define MAX_DELAY_SECONDS 60
 #define MAX_LOCK_TIMEOUTS 60
 
+static int	ocq_bus_lock_timeout;	/* in milliseconds; 0: none */
+
+void
+ocq_future_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.bus_lock_timeout",
+							"How long a future waits for a lock before it goes back to the queue.",
+							"It is in force for the workers that run futures; with 0 they wait without limit.",
+							&ocq_bus_lock_timeout, 5000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
 /*
  * It waits: another claim that saw the row as waiting, and found it changed when it
  * came to lock it, has locked it all the same until it commits.

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +29,18 @@
 #define MAX_CRASHES 3
 
 #define BATCH 500
+
+static int	ocq_result_retention;	/* in seconds */
+
+void
+ocq_upkeep_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.result_retention",
+							"How long the result of a future is kept.",
+							"It counts from when the future was done, failed or cancelled.",
+							&ocq_result_retention, 24 * 60 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
 
 /* $1: begun before that; $2: attempts from which on it fails; $3: with that error */
 static OcqStatement recover_orphans =

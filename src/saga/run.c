@@ -53,24 +53,27 @@ PG_FUNCTION_INFO_V1(ocq_saga_retry);
 #define BUSY_MS 250
 #define MAX_BUSY_MS 5000
 
-bool		ocq_saga_enabled = true;
-int			ocq_saga_max_attempts = 5;
-int			ocq_saga_retry_delay = 1000;
-int			ocq_payment_timeout = 15 * 60;
+bool		ocq_saga_enabled;
+int			ocq_payment_timeout;
+static int	ocq_saga_max_attempts;
+static int	ocq_saga_retry_delay;	/* in milliseconds */
 
 void
 ocq_saga_define_settings(void)
 {
+	DefineCustomIntVariable("order_cqrs.payment_timeout",
+							"How long the saga waits for the outcome of a payment.",
+							"Then the payment has failed with the reason \"timeout\".",
+							&ocq_payment_timeout, 15 * 60, 1, 365 * 86400,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable("order_cqrs.saga",
 							 "Whether the worker runs the order saga.",
 							 "While it is off, orders wait for commands, or for saga_run().",
-							 &ocq_saga_enabled, true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+							 &ocq_saga_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_max_attempts",
 							"Attempts at a step of the saga before the order is compensated.",
 							"Lost races for a lock do not count.",
-							&ocq_saga_max_attempts, 5, 1, 100,
-							PGC_SUSET, 0, NULL, NULL, NULL);
+							&ocq_saga_max_attempts, 5, 1, 100, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_retry_delay",
 							"Time until the second attempt at a step of the saga.",
 							"It doubles with each attempt, up to five minutes.",

@@ -8,10 +8,8 @@
 
 #include "order/order.h"
 
-/* GUCs */
+/* GUCs that other files go by */
 extern bool ocq_saga_enabled;
-extern int	ocq_saga_max_attempts;
-extern int	ocq_saga_retry_delay;	/* in milliseconds */
 extern int	ocq_payment_timeout;	/* in seconds */
 
 extern void ocq_saga_define_settings(void);

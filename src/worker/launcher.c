@@ -71,6 +71,37 @@ ocq_launcher_register(void)
 	RegisterBackgroundWorker(&worker);
 }
 
+static char *ocq_databases;
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *names = pstrdup(*newval);
+	List	   *list;
+
+	if (!SplitIdentifierString(names, ',', &list))
+	{
+		GUC_check_errdetail("It is a comma-separated list of database names.");
+		return false;
+	}
+	if (list_length(list) > OCQ_MAX_DATABASES)
+	{
+		GUC_check_errdetail("It names at most %d databases.", OCQ_MAX_DATABASES);
+		return false;
+	}
+	return true;
+}
+
+void
+ocq_launcher_define_settings(void)
+{
+	DefineCustomStringVariable("order_cqrs.databases",
+							   "Databases that background workers look after.",
+							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
+							   &ocq_databases, "postgres",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+}
+
 static bool
 is_listed_name(List *names, const char *name)
 {

@@ -42,6 +42,18 @@
 /* A worker that others wait for may work so long. */
 #define TURN_MS 1000
 
+int			ocq_bus_workers;
+
+void
+ocq_pool_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.bus_workers",
+							"Most processes that run the futures of one database at once.",
+							"They take their places from max_worker_processes; with 0 none run.",
+							&ocq_bus_workers, 4, 0, OCQ_MAX_BUS_WORKERS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
 /* Each transaction reads what is committed, and may write the status, whatever the user's defaults. */
 static void
 use_settings_of_queue(void)

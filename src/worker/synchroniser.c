@@ -50,6 +50,23 @@
 /* Steps of the audit are no more frequent than that. */
 #define AUDIT_MS 1000
 
+static int	ocq_sync_interval;	/* in seconds */
+static int	ocq_workers;
+
+void
+ocq_synchroniser_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.sync_interval",
+							"Longest time between two looks at the log by a synchroniser.",
+							"Async projections are woken by commits; this is when sync projections are checked.",
+							&ocq_sync_interval, 30, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.workers",
+							"Most processes that work on the projections of one database at once.",
+							"They take their places from max_worker_processes.",
+							&ocq_workers, 4, 1, OCQ_MAX_WORKERS, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
 /* $1: the horizon; $2: up to where sync projections are looked over.  What is beyond is of another log. */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"

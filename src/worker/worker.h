@@ -21,13 +21,8 @@
 #define OCQ_FIRST_POOL (OCQ_RUNNER + 1)
 #define OCQ_MAX_PROCESSES (OCQ_FIRST_POOL + OCQ_MAX_BUS_WORKERS)
 
-/* GUCs */
-extern int	ocq_bus_workers;
-extern char *ocq_databases;
-extern int	ocq_sync_interval;	/* in seconds */
-extern int	ocq_workers;
-
 /* launcher.c */
+extern void ocq_launcher_define_settings(void);
 extern void ocq_launcher_register(void);
 extern PGDLLEXPORT void ocq_launcher_main(Datum arg);
 
@@ -46,6 +41,10 @@ extern void ocq_process_commit(void);
 extern void ocq_process_reload_if_asked(void);
 
 /* synchroniser.c, runner.c, pool.c */
+extern int	ocq_bus_workers;	/* GUC order_cqrs.bus_workers */
+
+extern void ocq_synchroniser_define_settings(void);
+extern void ocq_pool_define_settings(void);
 extern PGDLLEXPORT void ocq_synchroniser_main(Datum arg);
 extern PGDLLEXPORT void ocq_runner_main(Datum arg);
 extern PGDLLEXPORT void ocq_pool_main(Datum arg);
