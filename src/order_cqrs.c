@@ -97,7 +97,7 @@ option_of(List *options, const char *name)
 	return NULL;
 }
 
-/* name_of_database returns the database that a utility command wants for itself, or NULL. */
+/* name_of_database returns the database that a utility command needs without sessions, or NULL. */
 static const char *
 name_of_database(Node *statement)
 {
@@ -119,11 +119,11 @@ name_of_database(Node *statement)
 }
 
 /*
- * database_to_leave returns the database whose workers have to go for a utility
+ * database_to_evict returns the database whose processes are to be evicted for a utility
  * command.  For a command that will be refused anyway they stay.
  */
 static Oid
-database_to_leave(Node *statement)
+database_to_evict(Node *statement)
 {
 	const char *name = name_of_database(statement);
 	Oid			database = name == NULL ? InvalidOid : get_database_oid(name, true);
@@ -172,7 +172,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 {
 	Node	   *statement = pstmt->utilityStmt;
 	bool		is_top_level = context == PROCESS_UTILITY_TOPLEVEL;
-	Oid			database = database_to_leave(statement);
+	Oid			database = database_to_evict(statement);
 	bool		drops = OidIsValid(database) && IsA(statement, DropdbStmt) &&
 		!IsInTransactionBlock(is_top_level);
 
@@ -183,8 +183,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		ocq_database_evict(database);
 
 	/*
-	 * Both change answers that have been kept before this transaction ends: what was
-	 * prepared becomes visible, and the next database may be given the same OID.
+	 * Both change answers that have been kept before this transaction ends: prepared
+	 * changes become visible, and the next database may be given the same OID.
 	 */
 	if (commits || drops)
 		ocq_stamps_mark_all();
@@ -192,7 +192,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				environment, receiver, completion);
 	if (commits)
 	{
-		ocq_database_wake(true);	/* nobody knows what was in it */
+		ocq_database_wake(true);	/* the changes in it are not known */
 		ocq_future_committed_prepared();
 	}
 }
@@ -218,8 +218,8 @@ _PG_init(void)
 	previous_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	ocq_append_wake_hook = ocq_database_wake;
-	ocq_future_wake_hook = ocq_database_wake_pool;
-	ocq_future_obstacle_hook = ocq_database_pool_obstacle;
+	ocq_future_wake_hook = ocq_pool_wake;
+	ocq_future_obstacle_hook = ocq_pool_obstacle;
 	ocq_database_init();
 	ocq_launcher_register();
 }
