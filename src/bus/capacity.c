@@ -1,27 +1,27 @@
 /*-------------------------------------------------------------------------
  * capacity.c
- *	  Whether another future may be sent.
+ *	  The capacity of the queue of futures, and each user's share of it.
  *
  * A session user may have as many futures waiting as are left free of
  * order_cqrs.queue_capacity: alone half of it, beside another a third, and so on.  So
- * no user leaves the others without room.  Ten or so of them can, who fill up what the
- * ones before have left.
+ * no user leaves the others without room.  About ten together can, each of which fills up
+ * the rest that the ones before have left.
  *
  * To count the futures that wait takes 15 ms when there are 200,000.  So shared
- * memory holds, for each database and for each of its session users, a bound: as many
- * as wait at most.  A transaction that makes futures wait, or no longer wait, changes
+ * memory holds, for each database and for each of its session users, an upper bound of
+ * that number.  A transaction that makes futures wait, or no longer wait, changes
  * them when it commits.  A sender counts only when the bounds forbid another future, and
  * then mends them.
  *
  * A bound is too great after rows were deleted by hand, or a subtransaction that
  * had sent was rolled back; the next count mends it.  It is too small by the futures
- * of transactions that are under way while somebody counts, and by rows that were
+ * of transactions that are under way during the count, and by rows that were
  * written by hand or restored; so the queue may exceed its capacity by those, until
  * the bound reaches the capacity once more.
  *
- * Once a user's share was found full, he is refused without another count for twenty
- * times as long as that one took, unless the bounds fall meanwhile.  Thus those who try
- * again and again take little time from those who run futures.
+ * A user whose share was found full is refused without another count for twenty times as
+ * long as that count took, unless the bounds fall meanwhile.  Thus a sender with many
+ * attempts in a row takes little time from the workers.
  *
  * Where the library is not preloaded, each sender counts.
  *-------------------------------------------------------------------------
@@ -47,7 +47,7 @@
 #define NUM_BOUNDS 8192
 #define NUM_PROBES 64
 
-/* What a bound begins with: the first sender counts. */
+/* The first value of a bound: the first sender counts. */
 #define UNKNOWN (PG_INT64_MAX / 2)
 
 #define REFUSAL_SHARE 20
@@ -63,7 +63,7 @@ ocq_capacity_define_settings(void)
 							&ocq_queue_capacity, 2000, 1, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
-/* Everything is written by whoever sends or runs futures, without a lock. */
+/* All of it is written by the sessions that send or run futures, without a lock. */
 typedef struct Bound
 {
 	pg_atomic_uint64 key;		/* written once: database and role, which is 0 for all; 0: free */
@@ -73,7 +73,7 @@ typedef struct Bound
 
 static Bound *bounds = NULL;	/* NULL: the library is not preloaded */
 
-/* By how much the current transaction changes the number of those that wait. */
+/* The current transaction's change of the number of futures that wait. */
 typedef struct Change
 {
 	Bound	   *bound;
@@ -118,7 +118,7 @@ ocq_capacity_startup_shmem(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* find_bound returns that of a session user of the current database, or of all with InvalidOid, or NULL. */
+/* find_bound returns the bound of a session user of the current database, or of all with InvalidOid, or NULL. */
 static Bound *
 find_bound(Oid role)
 {
@@ -152,7 +152,7 @@ change_bound(Bound *bound, int64 change)
 	uint64		old = pg_atomic_read_u64(&bound->waiting);
 
 	while (!pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) Max((int64) old + change, 0)))
-		 /* somebody else has changed it */ ;
+		 /* another process has changed it */ ;
 }
 
 /* end_transaction may not touch catalogs nor raise errors. */
@@ -166,7 +166,7 @@ end_transaction(XactEvent event, void *arg)
 	change_count = 0;
 	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
 	{
-		/* Nobody learns how a prepared transaction ends. */
+		/* No process learns how a prepared transaction ends. */
 		if (event == XACT_EVENT_PREPARE)
 			changes[i].change = Max(changes[i].change, 0);
 		if (changes[i].change != 0)
@@ -222,8 +222,8 @@ add_change(Bound *bound, int64 change)
 
 /*
  * ocq_future_waiting_changed counts futures of the current transaction and a session user
- * that have come to wait, or, if negative, that do not any more.  What a subtransaction may
- * still take back is not subtracted, as the bound would become too small.
+ * that have come to wait, or, if negative, that do not any more.  A decrease that a
+ * subtransaction may still take back is left out, as the bound would become too small.
  */
 void
 ocq_future_waiting_changed(Oid session_role, int64 change)
@@ -234,7 +234,7 @@ ocq_future_waiting_changed(Oid session_role, int64 change)
 	add_change(find_bound(session_role), change);
 }
 
-/* mend_bound sets the bound, with what is pending, to what has been counted. */
+/* mend_bound sets the bound, with the pending changes, to the number that was counted. */
 static void
 mend_bound(Bound *bound, int64 count)
 {
@@ -243,12 +243,12 @@ mend_bound(Bound *bound, int64 count)
 
 	while ((int64) old > count &&
 		   !pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) count))
-		 /* somebody else has changed it */ ;
+		 /* another process has changed it */ ;
 	rest = Max(count - (int64) old, 0);
 	add_change(bound, rest - pending(bound));
 }
 
-/* What waits, at most. */
+/* The futures that wait, at most. */
 typedef struct Load
 {
 	int64		all;
@@ -267,7 +267,7 @@ run_count(OcqStatement *statement, Oid role, Bound *bound)
 	Datum		values[] = {Int64GetDatum(ocq_queue_capacity), ObjectIdGetDatum(role)};
 	int64		count;
 
-	/* The bound is everybody's: an old snapshot will not do. */
+	/* The bound is for all sessions: an old snapshot will not do. */
 	(void) ocq_statement_run_latest(statement, values, NULL);
 	count = DatumGetInt64(ocq_row_datum(0, 1));
 	if (bound != NULL && count < ocq_queue_capacity)
@@ -312,7 +312,7 @@ find_load(Oid role)
 /*
  * ocq_capacity_check raises an error if as many futures of a session user wait as may.
  * Senders do not see each other before they commit, so that they may exceed the capacity by
- * what is under way; a lock that would make it exact would have to be held until they commit.
+ * the futures that are under way; an exact check would need a lock until they commit.
  */
 void
 ocq_capacity_check(Oid session_role)

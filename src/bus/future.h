@@ -33,7 +33,7 @@ typedef struct OcqFuture
 	"It has been dropped, or it did not exist where a dump of the future was restored. A role of the same name is another one."
 #define OCQ_SENDER_GONE_HINT "Send it again, as a role that exists."
 
-/* Why nobody runs futures. */
+/* The reason that no process runs futures. */
 typedef struct OcqObstacle
 {
 	const char *detail;
@@ -86,7 +86,7 @@ extern void ocq_future_end_sleep(void);
 /* Called after the commit of a transaction that has sent; set by the worker room. */
 extern void (*ocq_future_wake_hook) (void);
 
-/* Returns what keeps the workers of this database from running futures, or NULL; set by the worker room. */
+/* Returns the reason that no worker of this database runs futures, or NULL; set by the worker room. */
 extern const OcqObstacle *(*ocq_future_obstacle_hook) (void);
 
 #endif							/* OCQ_BUS_FUTURE_H */

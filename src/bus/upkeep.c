@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  * upkeep.c
- *	  What the queue of futures needs besides being run.
+ *	  Upkeep of the queue of futures.
  *
- * Each of these does a limited part in the caller's transaction, and says whether
- * there is more.
+ * Each function does a limited part in the caller's transaction, and says whether there
+ * is more.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -155,9 +155,8 @@ ocq_future_expire(void)
 }
 
 /*
- * ocq_future_release has those futures be in turn again that have waited for a lock
- * before, and whose time has come.  It returns the milliseconds to the next, or -1 if
- * there is none.
+ * ocq_future_release puts futures that have waited for a lock back into the queue once
+ * their time has come.  It returns the milliseconds to the next, or -1 if there is none.
  */
 long
 ocq_future_release(void)
@@ -270,8 +269,7 @@ read_roles(MemoryContext context)
 
 /*
  * ocq_future_waiting_roles returns the session users whose futures are waiting, the
- * one with the oldest first.  The futures of those that nobody can log in as are
- * failed.
+ * one with the oldest first.  The futures of users that cannot log in are failed.
  */
 List *
 ocq_future_waiting_roles(void)
@@ -302,7 +300,7 @@ ocq_future_waiting_roles(void)
 	return result;
 }
 
-/* ocq_future_fail_forsaken fails the futures whose session user has been dropped: nobody can run them. */
+/* ocq_future_fail_forsaken fails the futures whose session user has been dropped: no session can run them. */
 void
 ocq_future_fail_forsaken(void)
 {
