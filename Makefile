@@ -92,11 +92,17 @@ OBJS = \
 	src/saga/run.o \
 	src/saga/step.o \
 	src/worker/database.o \
+	src/worker/eviction.o \
 	src/worker/launcher.o \
 	src/worker/pool.o \
+	src/worker/pool_round.o \
+	src/worker/pool_slots.o \
+	src/worker/pool_state.o \
 	src/worker/process.o \
 	src/worker/runner.o \
+	src/worker/saga_round.o \
 	src/worker/synchroniser.o \
+	src/worker/wakeup.o \
 	src/order_cqrs.o
 
 # The install script is these fragments, in this order.

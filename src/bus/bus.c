@@ -4,7 +4,7 @@
  *
  * A handler of ours checks the payload and runs with the owner's rights, as the
  * procedure or function of the same purpose does.  A registered handler runs as
- * the caller, with his search_path, outside of any scope (base/scope.c).
+ * the caller, with the search_path of the session, outside of any scope (base/scope.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -2,8 +2,8 @@
  * bus.h
  *	  The command bus and the query bus.
  *
- * A message is a command or a query by its name, with a payload.  A handler is
- * what it is handed to: a built-in one, or a function that has been registered.
+ * A message is a command or a query by its name, with a payload.  A handler takes it:
+ * a built-in one, or a function that has been registered.
  * A future is a message that is handled later, by another process.
  *-------------------------------------------------------------------------
  */
@@ -79,7 +79,7 @@ extern Jsonb *ocq_bus_query_run(const OcqBuiltin *builtin, const OcqMessage *mes
 typedef struct OcqHandler
 {
 	char	   *signature;		/* the function's, with schemas */
-	Oid			owner;			/* who owned it when it was registered; InvalidOid: nobody here */
+	Oid			owner;			/* at its registration; InvalidOid: a role that is not here */
 } OcqHandler;
 
 /* handlers.c */

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  * capacity.c
- *	  Whether another future may be sent.
+ *	  The capacity of the queue of futures, and each user's share of it.
  *
  * A session user may have as many futures waiting as are left free of
  * order_cqrs.queue_capacity: alone half of it, beside another a third, and so on.  So
- * no user leaves the others without room.  Ten or so of them can, who fill up what the
- * ones before have left.
+ * no user leaves the others without room.  About ten together can, each of which fills up
+ * the rest that the ones before have left.
  *
  * To count the futures that wait takes 15 ms when there are 200,000.  So shared
- * memory holds, for each database and for each of its session users, a bound: as many
- * as wait at most.  A transaction that makes futures wait, or no longer wait, changes
+ * memory holds, for each database and for each of its session users, an upper bound of
+ * that number.  A transaction that makes futures wait, or no longer wait, changes
  * them when it commits.  A sender counts only when the bounds forbid another future, and
  * then mends them.
  *
@@ -38,6 +38,7 @@
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 /*
@@ -47,12 +48,23 @@
 #define NUM_BOUNDS 8192
 #define NUM_PROBES 64
 
-/* What a bound begins with: the first sender counts. */
+/* The first value of a bound: the first sender counts. */
 #define UNKNOWN (PG_INT64_MAX / 2)
 
 #define REFUSAL_SHARE 20
 
-/* Everything is written by whoever sends or runs futures, without a lock. */
+static int	ocq_queue_capacity;
+
+void
+ocq_capacity_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.queue_capacity",
+							"Futures of one database that may wait to be run.",
+							"A role may have as many waiting as are left free; sending another is an error.",
+							&ocq_queue_capacity, 2000, 1, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+/* All of it is written by the sessions that send or run futures, without a lock. */
 typedef struct Bound
 {
 	pg_atomic_uint64 key;		/* written once: database and role, which is 0 for all; 0: free */
@@ -62,7 +74,7 @@ typedef struct Bound
 
 static Bound *bounds = NULL;	/* NULL: the library is not preloaded */
 
-/* By how much the current transaction changes the number of those that wait. */
+/* The current transaction's change of the number of futures that wait. */
 typedef struct Change
 {
 	Bound	   *bound;
@@ -110,7 +122,7 @@ ocq_capacity_startup_shmem(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* find_bound returns that of a session user of the current database, or of all with InvalidOid, or NULL. */
+/* find_bound returns the bound of a session user of the current database, or of all with InvalidOid, or NULL. */
 static Bound *
 find_bound(Oid role)
 {
@@ -159,7 +171,7 @@ end_transaction(XactEvent event, void *arg)
 	has_released = false;
 	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
 	{
-		/* Nobody learns how a prepared transaction ends. */
+		/* No process learns how a prepared transaction ends. */
 		if (event == XACT_EVENT_PREPARE)
 			changes[i].change = Max(changes[i].change, 0);
 		if (changes[i].change != 0)
@@ -215,8 +227,8 @@ add_change(Bound *bound, int64 change)
 
 /*
  * ocq_future_waiting_changed counts futures of the current transaction and a session user
- * that have come to wait, or, if negative, that do not any more.  What a subtransaction may
- * still take back is not subtracted, as the bound would become too small.
+ * that have come to wait, or, if negative, that do not any more.  A decrease that a
+ * subtransaction may still take back is left out, as the bound would become too small.
  */
 void
 ocq_future_waiting_changed(Oid session_role, int64 change)
@@ -319,7 +331,7 @@ find_load(Oid role)
 /*
  * ocq_capacity_check raises an error if as many futures of a session user wait as may.
  * Senders do not see each other before they commit, so that they may exceed the capacity by
- * what is under way; a lock that would make it exact would have to be held until they commit.
+ * the futures that are under way; an exact check would need a lock until they commit.
  */
 void
 ocq_capacity_check(Oid session_role)

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * claim.c
- *	  Which future is run next.
+ *	  The choice of the future that is run next.
  *
  * A lane holds the futures that one session user has sent in one role.  Within a
  * lane the oldest goes first; the lanes of a session user take turns, so that a
@@ -35,7 +35,7 @@ typedef struct Lane
 	int64		after;			/* go on behind that number */
 } Lane;
 
-/* What this session goes on with; all of it lives in the context. */
+/* The lanes that this session goes on with; all of it lives in the context. */
 static MemoryContext lanes_context = NULL;
 static Oid	lanes_session_role = InvalidOid;
 static Oid	lanes_role = InvalidOid;	/* InvalidOid: every role of the session user */

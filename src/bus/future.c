@@ -3,10 +3,9 @@
  *	  Sending, reading and cancelling futures.
  *
  * A future is a row of bus_future.  It goes from waiting to running to done or
- * failed (run.c), or from waiting to cancelled.  Its sender, roles with his
+ * failed (run.c), or from waiting to cancelled.  Its sender, roles with the sender's
  * privileges and the owner see it; to others it does not exist.  The sender is kept by
- * OID (base/role_ref.c), and with him the settings by which he reads and writes times, and
- * the one that says for whom he acts.
+ * OID (base/role_ref.c), with the sender's settings for times and order_cqrs.actor.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -37,10 +36,6 @@ PG_FUNCTION_INFO_V1(ocq_future_get);
 PG_FUNCTION_INFO_V1(ocq_future_status);
 PG_FUNCTION_INFO_V1(ocq_future_cancel);
 
-int			ocq_bus_lock_timeout = 5000;
-int			ocq_queue_capacity = 2000;
-int			ocq_result_retention = 24 * 60 * 60;
-
 static OcqStatement insert_future =
 OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
 			  " (id, kind, type, payload, command_id, tenant_id, session_role, role,"
@@ -67,8 +62,8 @@ uuid_string(const pg_uuid_t *id)
  */
 
 /*
- * A worker logs in as the session user.  What he cannot become, such as the owner
- * of a SECURITY DEFINER function that sends, it cannot become for him.
+ * A worker logs in as the session user.  A role that the session user cannot become, such
+ * as the owner of a SECURITY DEFINER function that sends, the worker cannot become either.
  */
 static void
 check_role(Oid session_user, Oid role)
@@ -116,7 +111,7 @@ insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid rol
 	ocq_scope_leave(&scope);
 }
 
-/* check_payload bounds what the queue holds, as the events that come of it are bounded. */
+/* check_payload bounds the rows of the queue, as the events that come of them are bounded. */
 static void
 check_payload(const OcqMessage *message)
 {
@@ -171,7 +166,7 @@ typedef struct FutureState
 	Jsonb	   *result;			/* NULL unless done, and if the handler returned NULL */
 	Jsonb	   *error;			/* NULL unless failed */
 	bool		is_own;			/* sent by this very transaction */
-	TransactionId locker;		/* whoever runs it, unless that transaction has ended */
+	TransactionId locker;		/* the transaction that runs it, unless it has ended */
 } FutureState;
 
 static const pg_uuid_t *
@@ -214,7 +209,7 @@ read_row(Oid user, MemoryContext caller, FutureState *state)
 	return may_see(user, DatumGetObjectId(ocq_row_datum(0, 2)));
 }
 
-/* read_future reads what has been committed by now, at every isolation level. */
+/* read_future sees all commits up to now, at every isolation level. */
 static FutureState
 read_future(const pg_uuid_t *id)
 {
@@ -302,7 +297,7 @@ check_can_wait(const pg_uuid_t *id, const FutureState *state)
 				 errhint("Run it with CALL future_run(), or call future_get again when future_status says that it is finished.")));
 }
 
-/* find_obstacle returns why nobody runs the future now, or NULL. */
+/* find_obstacle returns the reason that no process runs the future now, or NULL. */
 static const OcqObstacle *
 find_obstacle(const FutureState *state)
 {
@@ -327,9 +322,9 @@ report_timeout(const pg_uuid_t *id, const FutureState *state)
 }
 
 /*
- * Somebody may be about to call future_run, a slot may become free, and processes
- * that have crashed are started anew after some seconds.  So an obstacle is an error
- * only when it has been there for so long.
+ * A session may be about to call future_run, a slot may become free, and processes that
+ * have crashed are started anew after 2 seconds.  So an obstacle is an error only when it
+ * has been there for so long.
  */
 #define OBSTACLE_MS 10000
 
@@ -429,7 +424,7 @@ wait_for(const pg_uuid_t *id, double timeout)
 /*
  * future_get(id uuid, timeout interval)
  *
- * The handler's error is raised again; so one that was cancelled is an error, too.
+ * The handler's error is raised again; so a future that was cancelled is an error, too.
  */
 Datum
 ocq_future_get(PG_FUNCTION_ARGS)
@@ -453,8 +448,7 @@ ocq_future_get(PG_FUNCTION_ARGS)
 /*
  * future_cancel(id uuid)
  *
- * One that is running is left alone: it would have to be found out first whether
- * it has committed already.
+ * A running future is left alone, as it may have committed already.
  */
 Datum
 ocq_future_cancel(PG_FUNCTION_ARGS)

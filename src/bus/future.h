@@ -9,11 +9,6 @@
 #include "bus/bus.h"
 #include "nodes/pg_list.h"
 
-/* GUCs */
-extern int	ocq_bus_lock_timeout;	/* in milliseconds; 0: none */
-extern int	ocq_queue_capacity;
-extern int	ocq_result_retention;	/* in seconds */
-
 /* A future that this process has claimed. */
 typedef struct OcqFuture
 {
@@ -38,7 +33,7 @@ typedef struct OcqFuture
 	"It has been dropped, or it did not exist where a dump of the future was restored. A role of the same name is another one."
 #define OCQ_SENDER_GONE_HINT "Send it again, as a role that exists."
 
-/* Why nobody runs futures. */
+/* The reason that no process runs futures. */
 typedef struct OcqObstacle
 {
 	const char *detail;
@@ -46,6 +41,7 @@ typedef struct OcqObstacle
 } OcqObstacle;
 
 /* capacity.c */
+extern void ocq_capacity_define_settings(void);
 extern void ocq_capacity_request_shmem(void);
 extern void ocq_capacity_startup_shmem(void);
 extern void ocq_capacity_init(void);
@@ -57,10 +53,12 @@ extern bool ocq_future_claim(Oid session_role, Oid role, OcqFuture *future);
 extern void ocq_future_claim_anew(void);
 
 /* run.c */
+extern void ocq_future_define_settings(void);
 extern void ocq_future_perform(const OcqFuture *future);
 extern void ocq_future_failed_to_commit(const OcqFuture *future, ErrorData *error);
 
 /* upkeep.c */
+extern void ocq_upkeep_define_settings(void);
 extern bool ocq_future_recover(void);
 extern bool ocq_future_expire(void);
 extern long ocq_future_release(void);
@@ -88,7 +86,7 @@ extern void ocq_future_end_sleep(void);
 /* Called after the commit of a transaction that has sent; set by the worker room. */
 extern void (*ocq_future_wake_hook) (void);
 
-/* Returns what keeps the workers of this database from running futures, or NULL; set by the worker room. */
+/* Returns the reason that no worker of this database runs futures, or NULL; set by the worker room. */
 extern const OcqObstacle *(*ocq_future_obstacle_hook) (void);
 
 #endif							/* OCQ_BUS_FUTURE_H */

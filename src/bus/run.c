@@ -5,8 +5,8 @@
  * Two transactions run a future.  The first claims it: it counts the attempt and
  * makes the status running, so that a crash can be told from never having begun.
  * The second locks the row and keeps it locked while the handler runs, in a
- * subtransaction, and writes down what came of it.  So the effects of the handler
- * and the status are committed together, or not at all.
+ * subtransaction, and records the outcome.  So the effects of the handler and the
+ * status are committed together, or not at all.
  *
  * A row that is running and not locked has lost its process, or that is between
  * the two transactions; upkeep.c gives it a while, and then puts it back.  Should
@@ -16,7 +16,7 @@
  * In a worker a handler waits for each lock no longer than order_cqrs.bus_lock_timeout.
  * Then the future goes back to the queue, for some seconds at first and for a minute at
  * last, so that a transaction which keeps a lock for long does not keep the workers, too.
- * A handler that sets lock_timeout itself has that one, and its error.
+ * A handler that sets lock_timeout itself has its own limit, and its own error.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -38,12 +38,24 @@
 
 PG_FUNCTION_INFO_V1(ocq_future_run);
 
-/* A race that was lost is run again, up to so many attempts. */
+/* A future that has lost a race is run again, up to so many attempts. */
 #define MAX_ATTEMPTS 5
 
-/* After so many seconds at most a future that waits for a lock is tried again, so many times. */
+/* A future that waits for a lock has its next attempt after so many seconds at most, so many times. */
 #define MAX_DELAY_SECONDS 60
 #define MAX_LOCK_TIMEOUTS 60
+
+static int	ocq_bus_lock_timeout;	/* in milliseconds; 0: none */
+
+void
+ocq_future_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.bus_lock_timeout",
+							"How long a future waits for a lock before it goes back to the queue.",
+							"It is in force for the workers that run futures; with 0 they wait without limit.",
+							&ocq_bus_lock_timeout, 5000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
 
 /*
  * It waits: another claim that saw the row as waiting, and found it changed when it
@@ -79,7 +91,7 @@ lock_row(const OcqFuture *future)
 	return locked;
 }
 
-/* finish writes down what came of it; one that is to be tried again goes back to waiting. */
+/* finish records the outcome; a future that is to have another attempt goes back to waiting. */
 static void
 finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 {
@@ -98,7 +110,7 @@ finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 		ocq_future_was_finished(&future->id);
 }
 
-/* put_off has the future tried again later. */
+/* put_off leaves the future to a later attempt. */
 static void
 put_off(const OcqFuture *future)
 {
@@ -277,7 +289,7 @@ run_one(void)
  * future_run(max_count int)
  *
  * Futures that were sent by the same session user in the same role.  As there may
- * be no runner, it does some of his work, too.
+ * be no runner, it does some of its work, too.
  */
 Datum
 ocq_future_run(PG_FUNCTION_ARGS)

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  * upkeep.c
- *	  What the queue of futures needs besides being run.
+ *	  Upkeep of the queue of futures.
  *
- * Each of these does a limited part in the caller's transaction, and says whether
- * there is more.
+ * Each function does a limited part in the caller's transaction, and says whether there
+ * is more.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +29,18 @@
 #define MAX_CRASHES 3
 
 #define BATCH 500
+
+static int	ocq_result_retention;	/* in seconds */
+
+void
+ocq_upkeep_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.result_retention",
+							"How long the result of a future is kept.",
+							"It counts from when the future was done, failed or cancelled.",
+							&ocq_result_retention, 24 * 60 * 60, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
 
 /* $1: begun before that; $2: attempts from which on it fails; $3: with that error */
 static OcqStatement recover_orphans =
@@ -142,9 +155,8 @@ ocq_future_expire(void)
 }
 
 /*
- * ocq_future_release has those futures be in turn again that have waited for a lock
- * before, and whose time has come.  It returns the milliseconds to the next, or -1 if
- * there is none.
+ * ocq_future_release puts futures that have waited for a lock back into the queue once
+ * their time has come.  It returns the milliseconds to the next, or -1 if there is none.
  */
 long
 ocq_future_release(void)
@@ -257,8 +269,7 @@ read_roles(MemoryContext context)
 
 /*
  * ocq_future_waiting_roles returns the session users whose futures are waiting, the
- * one with the oldest first.  The futures of those that nobody can log in as are
- * failed.
+ * one with the oldest first.  The futures of users that cannot log in are failed.
  */
 List *
 ocq_future_waiting_roles(void)
@@ -289,7 +300,7 @@ ocq_future_waiting_roles(void)
 	return result;
 }
 
-/* ocq_future_fail_forsaken fails the futures whose session user has been dropped: nobody can run them. */
+/* ocq_future_fail_forsaken fails the futures whose session user has been dropped: no session can run them. */
 void
 ocq_future_fail_forsaken(void)
 {

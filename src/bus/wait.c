@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  * wait.c
- *	  Waiting for futures, and waking those who wait.
+ *	  Waiting for futures, and waking the sessions that wait.
  *
- * Whoever waits for a future sleeps on one of some condition variables, by the
+ * A session that waits for a future sleeps on one of 64 condition variables, by the
  * future's id, so a wake-up may be meant for another and the waiter looks again.
  * A transaction that finishes futures wakes their waiters once it has committed;
  * one that sends futures wakes the processes that run them.
  *
  * Each condition has a generation, which a wake-up advances.  A waiter reads it, looks
  * at the future, puts itself on the list, and sleeps only if the generation is still the
- * same.  To be on the list during the look would not do: a look that waits for a lock,
+ * same.  It would not do to be on the list during the look: a look that waits for a lock,
  * or for a buffer, resets the latch or leaves the list, and so does the end of its
  * subtransaction.
  *-------------------------------------------------------------------------
@@ -44,7 +44,7 @@ static SharedConditions *shared = NULL; /* NULL: the library is not preloaded */
 void		(*ocq_future_wake_hook) (void) = NULL;
 const OcqObstacle *(*ocq_future_obstacle_hook) (void) = NULL;
 
-/* What the current transaction is to do when it has committed. */
+/* The wake-ups that the current transaction causes when it has committed. */
 static bool has_sent = false;
 static uint64 finished = 0;		/* a bit for each condition variable */
 
@@ -123,7 +123,7 @@ ocq_future_was_sent(void)
 	has_sent = true;
 }
 
-/* ocq_future_was_put_back is for one that was begun and waits once more. */
+/* ocq_future_was_put_back is for a future that was begun and waits once more. */
 void
 ocq_future_was_put_back(Oid session_role)
 {
@@ -138,7 +138,7 @@ ocq_future_was_finished(const pg_uuid_t *id)
 	finished |= UINT64CONST(1) << condition_of(id);
 }
 
-/* ocq_future_committed_prepared makes everyone look: nobody knows what was in it. */
+/* ocq_future_committed_prepared wakes all: the transaction's futures are not known. */
 void
 ocq_future_committed_prepared(void)
 {
@@ -155,7 +155,7 @@ ocq_future_can_sleep(void)
 
 /*
  * ocq_future_generation comes before each look at the future: from here on no wake-up is
- * lost.  What it returns is for ocq_future_sleep.
+ * lost.  Its result is for ocq_future_sleep.
  */
 uint64
 ocq_future_generation(const pg_uuid_t *id)

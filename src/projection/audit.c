@@ -37,7 +37,17 @@ PG_FUNCTION_INFO_V1(ocq_projection_audit);
 #define REPAIR_EVENTS 2000
 #define REPAIR_EVENTS_LOCKED 100
 
-int			ocq_audit_delay = 60 * 1000;
+int			ocq_audit_delay;
+
+void
+ocq_audit_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.audit_delay",
+							"How long after the work of projections and the saga it is audited.",
+							"What was handled is counted, and compared with the log by the worker.",
+							&ocq_audit_delay, 60 * 1000, 1, 86400 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
 
 /* Ranges beyond the checkpoint are left by a hand that set it back. */
 static OcqStatement delete_overlapping =

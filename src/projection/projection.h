@@ -224,6 +224,7 @@ extern bool ocq_restored_leave_out(void);
 
 extern int	ocq_audit_delay;	/* GUC order_cqrs.audit_delay, in milliseconds */
 
+extern void ocq_audit_define_settings(void);
 extern void ocq_audit_close(const OcqProjection *projection);
 extern bool ocq_audit_step(void);
 
@@ -242,6 +243,7 @@ typedef enum OcqSyncResult
 
 extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
 
+extern void ocq_sync_define_settings(void);
 extern int64 ocq_sync_horizon(void);
 extern int64 ocq_sync_renamed_to(int64 horizon);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,

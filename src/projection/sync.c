@@ -46,7 +46,16 @@
 /* How long a process of ours waits for a lock that it needs for one projection. */
 #define LOCK_TIMEOUT "1s"
 
-int			ocq_batch_size = 10000;
+int			ocq_batch_size;
+
+void
+ocq_sync_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.batch_size",
+							"Events that a projection handles in one transaction.",
+							"A larger batch costs less per event and more memory.",
+							&ocq_batch_size, 10000, 1, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
 
 /*
  * Position of the last event of a batch of at most $4 events, and how many it has.  Rows

@@ -31,6 +31,7 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/guc.h"
 
 #define TRANCHE "order_cqrs cache"
 
@@ -102,9 +103,20 @@ typedef struct Store
 	PaddedPartition partitions[FLEXIBLE_ARRAY_MEMBER];
 } Store;
 
-int			ocq_cache_size = 0;
-
 static Store *store = NULL;
+
+static int	ocq_cache_size;
+
+void
+ocq_cache_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.cache_size",
+							"Shared memory for answers of order_get and customer_orders.",
+							"It needs order_cqrs in shared_preload_libraries; with 0 there is no cache.",
+							&ocq_cache_size, 0, 0, MAX_KILOBYTES,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+}
 
 /*
  * Memory.

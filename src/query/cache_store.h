@@ -27,8 +27,7 @@ typedef struct OcqCacheStats
 	uint64		size;
 } OcqCacheStats;
 
-extern int	ocq_cache_size;		/* GUC order_cqrs.cache_size */
-
+extern void ocq_cache_define_settings(void);
 extern void ocq_cache_request_shmem(void);
 extern void ocq_cache_startup_shmem(void);
 

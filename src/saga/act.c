@@ -159,7 +159,7 @@ release_and_cancel(const OcqOrderState *order, OcqSagaStep step, const char *rea
 	send(order, step, "CancelOrder", reason);
 }
 
-/* payment_failed is the reason that a payment failed, as that of a cancellation: no longer than one may be. */
+/* payment_failed makes the reason of a cancellation from that of a payment, no longer than it may be. */
 static char *
 payment_failed(const OcqPayment *payment)
 {
@@ -179,7 +179,7 @@ payment_deadline(const OcqOrderState *order)
 									   ocq_payment_timeout * INT64CONST(1000));
 }
 
-/* act does what there is to do in a step, or returns false if it has to be waited for. */
+/* act carries out a step, or returns false if the step has to wait. */
 static bool
 act(const OcqOrderState *order, OcqSagaStep step)
 {
@@ -249,9 +249,9 @@ next_step(const OcqSagaRecord *record, const OcqOrderState *order)
 }
 
 /*
- * ocq_saga_advance takes an order as far as it goes, and returns where it is then.
- * At once it fills in where it begins, which is what remains if it fails.  The
- * caller holds the order's stream lock.
+ * ocq_saga_advance takes an order as far as it goes, and returns its record then.  At once
+ * it fills in the step that it begins with, which remains if it fails.  The caller holds
+ * the order's stream lock.
  */
 OcqSagaRecord
 ocq_saga_advance(OcqSagaRecord *record)
@@ -272,7 +272,7 @@ ocq_saga_advance(OcqSagaRecord *record)
 	}
 	rest.attempts = 0;
 	if (record->step != OCQ_SAGA_COMPENSATE)
-		rest.last_error = NULL;	/* what a compensation was for remains */
+		rest.last_error = NULL;	/* the cause of a compensation remains */
 	rest.version = order.version;
 	rest.has_next = rest.step == OCQ_SAGA_AWAIT_PAYMENT;
 	if (rest.has_next)

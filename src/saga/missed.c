@@ -9,10 +9,10 @@
  *
  * (audited_position, audit_to] is the part of the log that is to be audited next; the
  * checkpoint was at audit_to at audit_since.  Each part is audited once, as records of
- * orders that are at an end may be deleted later.  What an administrator makes the
- * checkpoint pass over is none of the saga's business, nor of its audit (record.c).
+ * orders that are at an end may be deleted later.  Events that an administrator makes the
+ * checkpoint pass over concern neither the saga nor its audit (record.c).
  *
- * Whoever audits holds the lock of the checkpoint's row.
+ * The process that audits holds the lock of the checkpoint's row.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -33,7 +33,7 @@ OCQ_STATEMENT("SELECT audited_position, audit_to, audit_since IS NOT NULL"
 			  " FROM order_cqrs.saga_state WHERE saga_name = 'order'",
 			  INT4OID);
 
-/* What somebody has made the checkpoint pass over is left out. */
+/* Events that the checkpoint was made to pass over by hand are left out. */
 static OcqStatement adopt_checkpoint =
 OCQ_STATEMENT_NOARGS("UPDATE order_cqrs.saga_state SET audited_position = greatest(audited_position, last_position),"
 					 " advanced_to = last_position"
@@ -60,7 +60,7 @@ OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position FROM order_cqrs.ev
 			  " ORDER BY e.aggregate_type, e.position LIMIT $3",
 			  INT8OID, INT8OID, INT4OID);
 
-/* find_part returns false if none is old enough; what is new becomes the next. */
+/* find_part returns false if none is old enough; the log behind it becomes the next. */
 static bool
 find_part(int delay, int64 *after, int64 *end)
 {

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  * record.c
- *	  What the saga keeps: the table order_saga, and its checkpoint.
+ *	  The saga's table order_saga, and its checkpoint.
  *
- * Who holds the row of saga_state is the saga; so one process at a time handles
- * events.  A record is written under its order's stream lock.
+ * The process that has locked the row of saga_state is the saga; so one process at a time
+ * handles events.  A record is written under its order's stream lock.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -29,7 +29,7 @@ static OcqStatement lock_checkpoint = OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " F
 static OcqStatement try_lock_checkpoint =
 OCQ_STATEMENT_NOARGS(SELECT_CHECKPOINT " FOR NO KEY UPDATE SKIP LOCKED");
 
-/* A checkpoint that is not where the saga has left it was moved by hand: what it has passed is not audited. */
+/* A checkpoint that is not where the saga has left it was moved by hand: events that it has passed are not audited. */
 static OcqStatement update_checkpoint =
 OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET last_position = $1, advanced_to = $1,"
 			  " audited_position = CASE WHEN last_position = advanced_to THEN audited_position"
@@ -146,8 +146,8 @@ ocq_saga_write(const OcqSagaRecord *record)
 }
 
 /*
- * ocq_saga_set_time changes nothing else, as it is for those who have not locked the
- * order's stream.  Returns false if the order has no record.
+ * ocq_saga_set_time changes nothing else, as its callers have not locked the order's
+ * stream.  It returns false if the order has no record.
  */
 bool
 ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at)

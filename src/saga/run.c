@@ -4,16 +4,16 @@
  *
  * One order is one transaction: the commands of its steps, its record and the
  * checkpoint change together, so that each step takes effect once, whatever
- * crashes.  What fails is undone to a savepoint and recorded, and the checkpoint
+ * crashes.  A step that fails is undone to a savepoint and recorded, and the checkpoint
  * moves on: an order that fails holds up no other.
  *
- * Whatever another transaction holds (the order's stream, rows of the stock) is not
- * waited for beyond a moment, and for a while after such a wait not at all.
+ * A lock of another transaction (on the order's stream, on rows of the stock) is waited
+ * for no longer than 20 ms, and for a second after such a wait no longer than 1 ms.
  * The order's turn comes again, later each time, and it does not count as an attempt.
  * Nor does an error that says nothing about the order, such as that of a full disk.
  *
- * Locks are taken in this order: saga_state, the stream, what the commands take.
- * Nobody who holds a stream waits for saga_state.
+ * Locks are taken in this order: saga_state, the stream, the locks of the commands.
+ * No process that holds a stream waits for saga_state.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -40,36 +40,39 @@ PG_FUNCTION_INFO_V1(ocq_saga_retry);
 #define MAX_BACKOFF_MS (5 * 60 * 1000)
 #define CHECKPOINT_STRIDE 100
 
-/* How long another transaction is waited for, by who is patient and by who is not. */
+/* How long a patient, and an impatient, process waits for another transaction. */
 #define PATIENCE "20ms"
 #define IMPATIENCE "1ms"
 
-/* The same for the order's stream. */
-#define STREAM_TRIES 5
-#define STREAM_TRY_MS 2
+/* The same for the order's stream: attempts at its lock, and the pause after each. */
+#define STREAM_ATTEMPTS 5
+#define STREAM_PAUSE_MS 2
 
-/* When the turn of an order comes again that has lost a race. */
+/* An order that has lost a race is put off for so long. */
 #define BUSY_MS 250
 #define MAX_BUSY_MS 5000
 
-bool		ocq_saga_enabled = true;
-int			ocq_saga_max_attempts = 5;
-int			ocq_saga_retry_delay = 1000;
-int			ocq_payment_timeout = 15 * 60;
+bool		ocq_saga_enabled;
+int			ocq_payment_timeout;
+static int	ocq_saga_max_attempts;
+static int	ocq_saga_retry_delay;	/* in milliseconds */
 
 void
 ocq_saga_define_settings(void)
 {
+	DefineCustomIntVariable("order_cqrs.payment_timeout",
+							"How long the saga waits for the outcome of a payment.",
+							"Then the payment has failed with the reason \"timeout\".",
+							&ocq_payment_timeout, 15 * 60, 1, 365 * 86400,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable("order_cqrs.saga",
 							 "Whether the worker runs the order saga.",
 							 "While it is off, orders wait for commands, or for saga_run().",
-							 &ocq_saga_enabled, true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+							 &ocq_saga_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_max_attempts",
 							"Attempts at a step of the saga before the order is compensated.",
 							"Lost races for a lock do not count.",
-							&ocq_saga_max_attempts, 5, 1, 100,
-							PGC_SUSET, 0, NULL, NULL, NULL);
+							&ocq_saga_max_attempts, 5, 1, 100, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("order_cqrs.saga_retry_delay",
 							"Time until the second attempt at a step of the saga.",
 							"It doubles with each attempt, up to five minutes.",
@@ -97,8 +100,8 @@ describe(const ErrorData *error)
 }
 
 /*
- * note_failure decides what becomes of an order whose step has failed: another
- * attempt, then compensation, and if that fails as often, no more by itself.
+ * note_failure decides how an order whose step has failed goes on: another attempt, then
+ * compensation, and if that fails as often, no more by itself.
  */
 static void
 note_failure(OcqSagaRecord *record, const ErrorData *error)
@@ -222,7 +225,7 @@ try_advance(OcqSagaRecord *record, bool is_patient)
 	return note_error(record, attempt.error);
 }
 
-/* has_been_seen tells whether somebody has looked at the order since the task was found. */
+/* has_been_seen tells whether another process has looked at the order since the task was found. */
 static bool
 has_been_seen(const OcqSagaTask *task, const OcqSagaRecord *record)
 {
@@ -262,13 +265,13 @@ postpone(const OcqSagaTask *task)
 static bool
 lock_stream_soon(const OcqStream *order, bool is_patient)
 {
-	for (int try = 0; try < STREAM_TRIES; try++)
+	for (int attempt = 0; attempt < STREAM_ATTEMPTS; attempt++)
 	{
 		if (ocq_stream_try_lock(order))
 			return true;
 		if (!is_patient)
 			return false;
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STREAM_TRY_MS, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, STREAM_PAUSE_MS, PG_WAIT_EXTENSION);
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
@@ -326,10 +329,10 @@ check_checkpoint(int64 checkpoint)
 }
 
 /*
- * ocq_saga_collect finds what there is to do, in the context: the orders whose time
- * has come, and those of events from the checkpoint to the horizon.  The caller is in a scope,
- * commits, and then takes them one by one and in this order, up to the first that
- * another process is about to take: what stands before a checkpoint must be done.
+ * ocq_saga_collect finds tasks, in the context: the orders whose time has come, and those
+ * of events from the checkpoint to the horizon.  The caller is in a scope, commits, and
+ * then takes them one by one and in this order, up to the first that another process is
+ * about to take: all tasks before a checkpoint must be done.
  *
  * It takes no lock, as it has mostly nothing to do.  For the same reason the
  * checkpoint follows the horizon in strides where no event concerns the saga, but not
@@ -367,7 +370,7 @@ refuse_stale_snapshot(void)
 				 errhint("Run it in a transaction with ISOLATION LEVEL READ COMMITTED.")));
 }
 
-/* collect_by_hand waits for the horizon, and until nobody else is in the middle of an order. */
+/* collect_by_hand waits for the horizon, and until no other process is in the middle of an order. */
 static OcqSagaTasks
 collect_by_hand(void)
 {
@@ -389,8 +392,8 @@ collect_by_hand(void)
 /*
  * saga_run()
  *
- * It ends when there is nothing to do by now: what an order waits for, or its next
- * attempt, is for another call.
+ * It ends when there is nothing to do by now: an order that waits, or whose next attempt
+ * is yet to come, is for another call.
  */
 Datum
 ocq_saga_run(PG_FUNCTION_ARGS)

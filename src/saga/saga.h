@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * saga.h
- *	  The order saga: what follows from the events of an order.
+ *	  The order saga: the commands that follow from the events of an order.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_SAGA_SAGA_H
@@ -8,15 +8,13 @@
 
 #include "order/order.h"
 
-/* GUCs */
+/* GUCs that other files go by */
 extern bool ocq_saga_enabled;
-extern int	ocq_saga_max_attempts;
-extern int	ocq_saga_retry_delay;	/* in milliseconds */
 extern int	ocq_payment_timeout;	/* in seconds */
 
 extern void ocq_saga_define_settings(void);
 
-/* step.c: where an order stands */
+/* step.c: the step of an order */
 typedef enum OcqSagaStep
 {
 	OCQ_SAGA_RESERVE_INVENTORY,
@@ -58,7 +56,7 @@ typedef struct OcqSagaTask
 	int32		version;		/* of the event */
 } OcqSagaTask;
 
-/* What is found at a time. */
+/* No more are found at a time. */
 #define OCQ_SAGA_MAX_TASKS 100
 
 typedef struct OcqSagaTasks
@@ -73,7 +71,7 @@ extern bool ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_a
 extern void ocq_saga_report_lost_checkpoint(int level);
 extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
-/* What the saga reacts to, as a list in SQL. */
+/* The types of events that the saga reacts to, as a list in SQL. */
 #define OCQ_SAGA_EVENT_TYPES \
 	"'OrderCreated', 'OrderCancelled', 'OrderCompleted', 'PaymentRequested', 'PaymentCompleted'," \
 	" 'PaymentFailed', 'PaymentRefunded', 'ShippingStarted'"
@@ -95,7 +93,7 @@ extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);
 typedef enum OcqSagaResult
 {
 	OCQ_SAGA_TAKEN,
-	OCQ_SAGA_LOST_RACE,			/* another transaction has locked what it needs: put off */
+	OCQ_SAGA_LOST_RACE,			/* another transaction has a lock that it needs: put off */
 	OCQ_SAGA_NOT_OURS			/* another process is about to take it */
 } OcqSagaResult;
 

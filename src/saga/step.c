@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  * step.c
- *	  Where an order stands in the saga.
+ *	  The step of an order in the saga.
  *
- * The step follows from the order's state alone, and so from its events.  An event
- * is what makes the saga look; what it finds may be newer than the event, and
- * decides.  So nothing has to be remembered that could disagree with the events.
+ * The step follows from the order's state alone, and so from its events.  An event makes
+ * the saga look; the state that it finds may be newer than the event, and decides.  So
+ * nothing has to be remembered that could disagree with the events.
  * No SQL, no I/O.  The diagram is in README.md.
  *-------------------------------------------------------------------------
  */
@@ -47,7 +47,7 @@ ocq_saga_is_over(OcqSagaStep step)
 		step == OCQ_SAGA_ENDED || step == OCQ_SAGA_FAILED;
 }
 
-/* ocq_saga_step says what is to be done, or waited for, next. */
+/* ocq_saga_step returns the step that comes next, or that has to wait. */
 OcqSagaStep
 ocq_saga_step(const OcqOrderState *order)
 {

@@ -25,12 +25,11 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "store/store.h"
+#include "tenant/tenant.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
-
-char	   *ocq_actor = NULL;
-int			ocq_max_event_size = 1024;
 
 void		(*ocq_append_wake_hook) (bool looks_over) = NULL;
 
@@ -67,6 +66,36 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggrega
 			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
 			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, JSONBARRAYOID, UUIDOID, UUIDOID,
 			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+
+char	   *ocq_actor;
+int			ocq_max_event_size;
+
+/* check_actor bounds what each event of the session will hold. */
+static bool
+check_actor(char **newval, void **extra, GucSource source)
+{
+	size_t		length = strlen(*newval);
+
+	if (length <= OCQ_ID_MAX_BYTES)
+		return true;
+	GUC_check_errdetail("It has %zu bytes; at most %d are allowed.", length, OCQ_ID_MAX_BYTES);
+	GUC_check_errhint("Set it to the id of the user on whose behalf the application acts.");
+	return false;
+}
+
+void
+ocq_append_define_settings(void)
+{
+	DefineCustomStringVariable("order_cqrs.actor",
+							   "On whose behalf the application sends commands.",
+							   "It is stored with their events; if it is empty the session user is.",
+							   &ocq_actor, "", PGC_USERSET, 0, check_actor, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.max_event_size",
+							"Most that the data of an event, or a command's metadata, may have.",
+							"Commands with more are refused; events that are there already stay as they are.",
+							&ocq_max_event_size, 1024, 4, 256 * 1024,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
 
 /*
  * ocq_actor_verified returns the value of order_cqrs.actor, perhaps an empty one.  PostgreSQL

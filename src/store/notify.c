@@ -16,11 +16,21 @@
 #include "commands/async.h"
 #include "store/notify.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 
 #define CHANNEL "order_cqrs"
 
-bool		ocq_notify = false;
+bool		ocq_notify;
+
+void
+ocq_notify_define_settings(void)
+{
+	DefineCustomBoolVariable("order_cqrs.notify",
+							 "Whether commands NOTIFY the channel order_cqrs of what they change.",
+							 "It is for caches outside of the database; commits then take turns.",
+							 &ocq_notify, false, PGC_SUSET, 0, NULL, NULL, NULL);
+}
 
 static void
 add_text(StringInfo payload, const char *key, const text *value)

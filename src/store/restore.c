@@ -50,6 +50,7 @@
 #include "fmgr.h"
 #include "store/store.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -61,7 +62,17 @@ PG_FUNCTION_INFO_V1(ocq_restore_end);
 #define WARN_AFTER_MS 60000
 #define WARN_EVERY_MS 60000
 
-int			ocq_restore_timeout = 300;
+static int	ocq_restore_timeout;
+
+void
+ocq_restore_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.restore_timeout",
+							"How long the saga and futures wait for the end of a restore.",
+							"It counts from the last commit of events or saga rows that came past the commands.",
+							&ocq_restore_timeout, 300, 1, 7 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
 
 /*
  * $1: part.  A mark serves the transactions of some seconds, as a restore may commit each

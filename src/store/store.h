@@ -19,7 +19,7 @@
 extern void ocq_event_read_row(uint64 row, OcqEvent *event);
 extern void ocq_stream_lock(const OcqStream *stream);
 extern bool ocq_stream_try_lock(const OcqStream *stream);
-extern int	ocq_max_stream_size;	/* GUC order_cqrs.max_stream_size, in kB */
+extern void ocq_stream_define_settings(void);
 extern void ocq_stream_check_room(const OcqStream *stream, OcqEvents events);
 extern OcqEvents ocq_stream_read(const OcqStream *stream);
 extern bool ocq_stream_read_last(const OcqStream *stream, OcqEvent *event);
@@ -96,6 +96,7 @@ extern bool ocq_append(const OcqAppend *append, TimestampTz not_before,
 extern void ocq_append_report_lost(const OcqStream *stream, int wanted, int appended);
 extern const OcqAppend *ocq_append_current(void);
 
+extern void ocq_append_define_settings(void);
 extern char *ocq_actor;			/* GUC order_cqrs.actor; empty: the session user */
 extern const char *ocq_actor_verified(void);
 extern int	ocq_max_event_size; /* GUC order_cqrs.max_event_size, in kB */
@@ -119,8 +120,7 @@ extern bool ocq_positions_look_after(void);
 extern void ocq_position_check(int64 position);
 
 /* restore.c */
-extern int	ocq_restore_timeout;	/* GUC order_cqrs.restore_timeout, in seconds */
-
+extern void ocq_restore_define_settings(void);
 extern uint64 ocq_restore_run_own(OcqStatement *statement, Datum *values, const char *nulls);
 extern bool ocq_restore_is_own_row(void);
 extern void ocq_restore_mark(const char *part);

@@ -20,11 +20,22 @@
 #include "storage/lock.h"
 #include "store/store.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 /* pg_locks shows it as objsubid; pg_advisory_lock uses 1 and 2. */
 #define OCQ_STREAM_LOCK_CLASS 0x4F43
 
-int			ocq_max_stream_size = 16 * 1024;
+static int	ocq_max_stream_size;
+
+void
+ocq_stream_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.max_stream_size",
+							"Most that the events of an order may have before it can only be brought to its end.",
+							"Every command on an order reads all of its events.",
+							&ocq_max_stream_size, 16 * 1024, 1, 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
 
 static OcqStatement select_stream =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS

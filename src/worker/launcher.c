@@ -2,11 +2,11 @@
  * launcher.c
  *	  The process that starts a synchroniser and a runner for each database.
  *
- * It is registered when the library is preloaded, runs once recovery has ended
- * (and so never on a standby), and is restarted by the postmaster.  It starts
- * the synchronisers of the databases in order_cqrs.databases and starts them
- * again if they end, after a pause, so that a database that makes them fail does
- * not fill the log.  It never connects to those databases itself.
+ * It is registered when the library is preloaded, runs once recovery has ended (and so
+ * never on a standby), and is restarted by the postmaster.  It supervises the processes
+ * of the databases in order_cqrs.databases: one that has ended is started again after a
+ * pause, so that a database that makes its processes fail does not fill the log.  The
+ * launcher itself never connects to those databases.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -35,26 +34,25 @@
 #define RESTART_SECONDS 2
 #define LOOK_ROUND_SECONDS 2
 
-/* What each database has for as long as it is listed. */
+/* Each database has these for as long as it is listed. */
 static const int permanent_processes[] = {OCQ_SYNCHRONISER, OCQ_RUNNER};
 
-/* A process that is being, or has been, looked after. */
-typedef struct Charge
+typedef struct SupervisedProcess
 {
 	Oid			database;
 	int			process;
 	BackgroundWorkerHandle *handle;
-	TimestampTz not_before;		/* start it again */
-} Charge;
+	TimestampTz not_before;		/* no start before that */
+} SupervisedProcess;
 
 /*
- * When the first processes may be started.  A launcher that does not start
- * with the server is there because something has crashed, perhaps one of them.
+ * No process is started before that.  A launcher that does not start with the server is
+ * there because a process has crashed, perhaps one of those.
  */
 static TimestampTz first_start = 0;
 
-static List *charges = NIL;
-static MemoryContext charges_context = NULL;
+static List *supervised = NIL;
+static MemoryContext supervised_context = NULL;
 
 void
 ocq_launcher_register(void)
@@ -71,6 +69,37 @@ ocq_launcher_register(void)
 	RegisterBackgroundWorker(&worker);
 }
 
+static char *ocq_databases;
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *names = pstrdup(*newval);
+	List	   *list;
+
+	if (!SplitIdentifierString(names, ',', &list))
+	{
+		GUC_check_errdetail("It is a comma-separated list of database names.");
+		return false;
+	}
+	if (list_length(list) > OCQ_MAX_DATABASES)
+	{
+		GUC_check_errdetail("It names at most %d databases.", OCQ_MAX_DATABASES);
+		return false;
+	}
+	return true;
+}
+
+void
+ocq_launcher_define_settings(void)
+{
+	DefineCustomStringVariable("order_cqrs.databases",
+							   "Databases that background workers look after.",
+							   "A comma-separated list; it needs order_cqrs in shared_preload_libraries.",
+							   &ocq_databases, "postgres",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+}
+
 static bool
 is_listed_name(List *names, const char *name)
 {
@@ -83,7 +112,7 @@ is_listed_name(List *names, const char *name)
 }
 
 /*
- * listed_databases returns the OIDs of those in order_cqrs.databases that exist.
+ * listed_databases returns the OIDs of the databases in order_cqrs.databases that exist.
  * Without a database of its own, a process can read pg_database from end to end,
  * but not through the system caches.
  */
@@ -97,7 +126,7 @@ listed_databases(void)
 	HeapTuple	tuple;
 
 	if (!SplitIdentifierString(pstrdup(ocq_databases), ',', &names))
-		return NIL;				/* the check hook has seen to it */
+		return NIL;				/* the check hook lets none pass */
 
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(relation, 0, NULL);
@@ -113,75 +142,75 @@ listed_databases(void)
 	return databases;
 }
 
-static Charge *
-find_charge(Oid database, int process)
+static SupervisedProcess *
+find_supervised(Oid database, int process)
 {
 	ListCell   *cell;
 	MemoryContext old;
-	Charge	   *charge;
+	SupervisedProcess *found;
 
-	foreach(cell, charges)
+	foreach(cell, supervised)
 	{
-		charge = lfirst(cell);
-		if (charge->database == database && charge->process == process)
-			return charge;
+		found = lfirst(cell);
+		if (found->database == database && found->process == process)
+			return found;
 	}
 
-	old = MemoryContextSwitchTo(charges_context);
-	charge = palloc0_object(Charge);
-	charge->database = database;
-	charge->process = process;
-	charge->not_before = first_start;
-	charges = lappend(charges, charge);
+	old = MemoryContextSwitchTo(supervised_context);
+	found = palloc0_object(SupervisedProcess);
+	found->database = database;
+	found->process = process;
+	found->not_before = first_start;
+	supervised = lappend(supervised, found);
 	MemoryContextSwitchTo(old);
-	return charge;
+	return found;
 }
 
 static bool
-is_running(Charge *charge)
+is_running(SupervisedProcess *process)
 {
 	pid_t		pid;
 
 	/* An earlier launcher may have started it. */
-	if (ocq_database_has_process(charge->database, charge->process))
+	if (ocq_database_has_process(process->database, process->process))
 		return true;
-	if (charge->handle == NULL)
+	if (process->handle == NULL)
 		return false;
-	if (GetBackgroundWorkerPid(charge->handle, &pid) != BGWH_STOPPED)
+	if (GetBackgroundWorkerPid(process->handle, &pid) != BGWH_STOPPED)
 		return true;
-	pfree(charge->handle);
-	charge->handle = NULL;
-	charge->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	pfree(process->handle);
+	process->handle = NULL;
+	process->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													 RESTART_SECONDS * 1000);
 	return false;
 }
 
 /*
- * start keeps a database that was closed for a moment, as for a DROP DATABASE that
- * failed, from waiting out the pause after a failure.
+ * start starts no process while the database's are being evicted.  After that, as when a
+ * DROP DATABASE has failed, it starts at once, without the pause.
  */
 static void
-start(Charge *charge)
+start(SupervisedProcess *process)
 {
 	MemoryContext old;
 
-	if (!ocq_database_may_enter(charge->database))
+	if (!ocq_database_may_enter(process->database))
 	{
-		charge->not_before = 0;
+		process->not_before = 0;
 		return;
 	}
-	if (GetCurrentTimestamp() < charge->not_before)
+	if (GetCurrentTimestamp() < process->not_before)
 		return;
 
-	old = MemoryContextSwitchTo(charges_context);
-	if (!ocq_process_start(charge->database, (OcqProcess) {.number = charge->process}, &charge->handle))
+	old = MemoryContextSwitchTo(supervised_context);
+	if (!ocq_process_start(process->database, (OcqProcess) {.number = process->process}, &process->handle))
 	{
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("could not start a process of order_cqrs"),
 				 errdetail("All background worker slots are in use."),
 				 errhint("Increase max_worker_processes.")));
-		charge->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60 * 1000);
+		process->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 60 * 1000);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -199,10 +228,10 @@ look_round(void)
 	{
 		for (int i = 0; i < (int) lengthof(permanent_processes); i++)
 		{
-			Charge	   *charge = find_charge(lfirst_oid(cell), permanent_processes[i]);
+			SupervisedProcess *process = find_supervised(lfirst_oid(cell), permanent_processes[i]);
 
-			if (!is_running(charge))
-				start(charge);
+			if (!is_running(process))
+				start(process);
 		}
 	}
 	CommitTransactionCommand();
@@ -215,23 +244,16 @@ ocq_launcher_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	charges_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs launcher",
-											ALLOCSET_DEFAULT_SIZES);
+	supervised_context = AllocSetContextCreate(TopMemoryContext, "order_cqrs launcher",
+											   ALLOCSET_DEFAULT_SIZES);
 	ocq_database_set_launcher();
 	if (TimestampDifferenceExceeds(PgStartTime, GetCurrentTimestamp(), RESTART_SECONDS * 1000))
 		first_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_SECONDS * 1000);
 
 	for (;;)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-
+		ocq_process_reload_if_asked();
 		look_round();
-
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 LOOK_ROUND_SECONDS * 1000L, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

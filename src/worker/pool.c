@@ -2,13 +2,13 @@
  * pool.c
  *	  The processes that run futures.
  *
- * A pool worker logs in as one user and runs only what he has sent, so that
- * whatever a handler does (RESET ROLE, deferred triggers, open cursors), it never
- * has more privileges than he.  The settings of the user and of the database are
- * in force.  Between two futures the session is made as good as new.
+ * A pool worker logs in as one user and runs the futures of that user only.  So a handler
+ * never has more privileges than the user, even with RESET ROLE, deferred triggers or open
+ * cursors.  The settings of the user and of the database are in force.  Between two
+ * futures the session is made as good as new.
  *
- * It ends when it has had nothing to do for a while, or when users who have no
- * worker wait for its place.
+ * It ends when it has had nothing to do for 30 seconds, or when users without a worker
+ * wait for its slot.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -35,28 +35,40 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
-#include "worker/worker.h"
+#include "worker/database.h"
 
 #define IDLE_SECONDS 30
 
-/* A worker that others wait for may work so long. */
+/* A worker whose slot other users wait for may work so long. */
 #define TURN_MS 1000
 
-/* Each transaction reads what is committed, and may write the status, whatever the user's defaults. */
+int			ocq_bus_workers;
+
+void
+ocq_pool_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.bus_workers",
+							"Most processes that run the futures of one database at once.",
+							"They take their places from max_worker_processes; with 0 none run.",
+							&ocq_bus_workers, 4, 0, OCQ_MAX_BUS_WORKERS,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+/* Each transaction is to read committed rows, and to write the status, against the user's defaults. */
 static void
 use_settings_of_queue(void)
 {
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	/* In a deadlock, as with DROP EXTENSION, it is the worker that gives way. */
+	/* In a deadlock, as with DROP EXTENSION, the worker gives way. */
 	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /*
- * start_afresh starts a transaction after it has done what DISCARD ALL does, but for the
- * plans, which are our own.  The settings come first: a transaction begins with
- * default_transaction_read_only and its like, which a handler may have set.
+ * start_afresh discards the session's state as DISCARD ALL does, but for the plans, which
+ * are our own, and starts a transaction.  The settings come first: a transaction begins
+ * with default_transaction_read_only and its like, which a handler may have set.
  */
 static void
 start_afresh(MemoryContext context)
@@ -130,7 +142,7 @@ run_next(MemoryContext context)
 
 	MemoryContextReset(context);
 	found = claim(&future, context);
-	ocq_database_set_proven();
+	ocq_database_entered_process->is_proven = true;
 	if (!found)
 		return false;
 
@@ -140,7 +152,7 @@ run_next(MemoryContext context)
 	error = perform(&future, context);
 	if (error != NULL)
 	{
-		start_afresh(context);	/* what could not commit is not to fail this one, too */
+		start_afresh(context);	/* so that the error does not fail this one, too */
 		if (ocq_catalog_hold())
 			ocq_future_failed_to_commit(&future, error);
 		CommitTransactionCommand();
@@ -151,7 +163,7 @@ run_next(MemoryContext context)
 }
 
 /*
- * run_next_or_be_idle returns false if there is nothing to do; then whoever sends
+ * run_next_or_be_idle returns false if there is nothing to do; then a commit that sends
  * from now on wakes this worker.
  */
 static bool
@@ -160,28 +172,28 @@ run_next_or_be_idle(MemoryContext context)
 	if (run_next(context))
 		return true;
 
-	/* Somebody may have sent after that look, and before he could see that we are idle. */
-	(void) ocq_database_set_idle(true);
+	/* A commit may have sent after that look, and before it could see that we are idle. */
+	(void) ocq_pool_set_idle(true);
 	if (!run_next(context))
 		return false;
-	if (!ocq_database_set_idle(false))
-		ocq_database_wake_pool();
+	if (!ocq_pool_set_idle(false))
+		ocq_pool_wake();
 	return true;
 }
 
 /*
- * may_sleep comes right before the sleep.  A look that waits for a lock resets the
- * latch, so whether somebody has called meanwhile is told by what he has changed.
+ * may_sleep comes right before the sleep.  A look that waits for a lock resets the latch,
+ * so a wake-up meanwhile shows in the mark that it has taken, or in the reload it asks for.
  */
 static bool
 may_sleep(void)
 {
-	return ocq_database_is_marked_idle() && !ConfigReloadPending;
+	return ocq_pool_is_marked_idle() && !ConfigReloadPending;
 }
 
-/* A setting may have taken the place away. */
+/* has_lost_slot tells whether the setting has become too small for the slot. */
 static bool
-has_lost_place(int number)
+has_lost_slot(int number)
 {
 	return number - OCQ_FIRST_POOL >= ocq_bus_workers;
 }
@@ -195,38 +207,33 @@ serve(int number, MemoryContext context)
 	{
 		ResetLatch(MyLatch);
 		ocq_process_reload_if_asked();
-		if (has_lost_place(number))
+		if (has_lost_slot(number))
 			return;
 
 		if (run_next_or_be_idle(context))
 		{
 			if (TimestampDifferenceExceeds(started, GetCurrentTimestamp(), TURN_MS) &&
-				ocq_database_take_pool_short())
+				ocq_pool_take_short())
 				return;
 			continue;
 		}
-		if (is_locked_out || ocq_database_take_pool_short())
+		if (is_locked_out || ocq_pool_take_short())
 			return;
 		if (may_sleep() &&
 			(WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					   IDLE_SECONDS * 1000L, PG_WAIT_EXTENSION) & WL_TIMEOUT))
 			return;
-		(void) ocq_database_set_idle(false);
+		(void) ocq_pool_set_idle(false);
 	}
 }
 
 void
 ocq_pool_main(Datum arg)
 {
-	Oid			database = DatumGetObjectId(arg);
-	OcqProcess	process = ocq_process_begin();
+	int			number = ocq_process_begin(DatumGetObjectId(arg));
 
-	if (!ocq_database_enter(database, process.number))
-		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(database, process.role, 0);
 	use_settings_of_queue();
-	ocq_database_set_pool_role(process.role);
-
-	serve(process.number, AllocSetContextCreate(TopMemoryContext, "order_cqrs future", ALLOCSET_DEFAULT_SIZES));
+	ocq_database_entered_process->role = GetSessionUserId();
+	serve(number, AllocSetContextCreate(TopMemoryContext, "order_cqrs future", ALLOCSET_DEFAULT_SIZES));
 	proc_exit(0);
 }

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * process.c
- *	  What the processes of a database share: how they start, and their settings.
+ *	  The processes of a database: how they start, and their settings.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "worker/worker.h"
@@ -57,9 +58,9 @@ ocq_process_start(Oid database, OcqProcess process, BackgroundWorkerHandle **han
 	return RegisterDynamicBackgroundWorker(&registration, handle);
 }
 
-/* ocq_process_begin is what a process starts with; it returns which one it is to be. */
-OcqProcess
-ocq_process_begin(void)
+/* ocq_process_begin enters the database and connects to it, or exits.  It returns the process's number. */
+int
+ocq_process_begin(Oid database)
 {
 	OcqProcess	process;
 
@@ -67,7 +68,10 @@ ocq_process_begin(void)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	return process;
+	if (!ocq_database_enter(database, process.number))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, process.role, 0);
+	return process.number;
 }
 
 /* ocq_process_use_own_settings is for processes that do the extension's own work. */
@@ -76,17 +80,17 @@ ocq_process_use_own_settings(void)
 {
 	ocq_process_is_own = true;
 
-	/* A newer snapshot for each statement is what the horizon needs. */
+	/* The horizon needs a newer snapshot for each statement. */
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	/* What the processes do is nobody else's doing. */
+	/* The processes act on no user's behalf. */
 	SetConfigOption("order_cqrs.actor", "", PGC_SUSET, PGC_S_OVERRIDE);
 
 	/* Projections are triggers. */
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
 
-	/* In a deadlock with a command it is the worker that finds out first, and gives way. */
+	/* In a deadlock with a command the worker finds out first, and gives way. */
 	SetConfigOption("deadlock_timeout", "100ms", PGC_SUSET, PGC_S_OVERRIDE);
 
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);

@@ -11,13 +11,13 @@
  * do, it starts helpers, which run the same rounds and end when there is nothing left.
  * They share the work by the locks of the projections' rows.
  *
- * A projection that has failed is tried again after 2, 4, 8 ... seconds, at most
- * five minutes.  One that another process has, or that has lost a race, is tried again
- * after 50, 100, 200 ... milliseconds, at most a second: nobody wakes us for it.  So is
- * one whose tables or rows somebody has locked for longer than a second (projection/sync.c).
+ * A projection that has failed has its next attempt after 2, 4, 8 ... seconds, at most
+ * five minutes.  One that another process has, or that has lost a race, has it after 50,
+ * 100, 200 ... milliseconds, at most a second, as no process wakes us for it.  So has one
+ * whose tables or rows a session has locked for longer than a second (projection/sync.c).
  *
- * Commits are counted before the work, so that a commit during the work causes
- * another round, whatever the work has waited for (database.c).
+ * Commits are counted before the work, so that a commit during the work causes another
+ * round, even if the work has waited for a lock (wakeup.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -40,7 +40,7 @@
 #include "utils/wait_event.h"
 #include "worker/worker.h"
 
-/* Waits between two rounds while a failed projection is due for another try. */
+/* Waits between two rounds while a failed projection is due for another attempt. */
 #define RETRY_SECONDS 2
 
 /* The same while a projection is busy; it doubles. */
@@ -50,7 +50,24 @@
 /* Steps of the audit are no more frequent than that. */
 #define AUDIT_MS 1000
 
-/* $1: the horizon; $2: up to where sync projections are looked over.  What is beyond is of another log. */
+static int	ocq_sync_interval;	/* in seconds */
+static int	ocq_workers;
+
+void
+ocq_synchroniser_define_settings(void)
+{
+	DefineCustomIntVariable("order_cqrs.sync_interval",
+							"Longest time between two looks at the log by a synchroniser.",
+							"Async projections are woken by commits; this is when sync projections are checked.",
+							&ocq_sync_interval, 30, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("order_cqrs.workers",
+							"Most processes that work on the projections of one database at once.",
+							"They take their places from max_worker_processes.",
+							&ocq_workers, 4, 1, OCQ_MAX_WORKERS, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+/* $1: the horizon; $2: up to where sync projections are looked over.  A checkpoint beyond $1 is of another log. */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_cqrs.projection_state"
 			  " WHERE (last_position < CASE WHEN mode = 'async' OR status = 'failed' THEN $1 ELSE $2 END"
@@ -153,8 +170,8 @@ run_step(const OcqProjection *projection, int64 horizon)
 }
 
 /*
- * start_helpers starts as many as there are projections with much to do beyond
- * the one that this process takes on itself.
+ * start_helpers starts one for each projection with much to do, but for the one that this
+ * process takes on itself.
  */
 static void
 start_helpers(int wanted)
@@ -175,7 +192,7 @@ start_helpers(int wanted)
 	}
 }
 
-/* What a round leaves behind. */
+/* The outcome of a round. */
 typedef struct Outcome
 {
 	bool		worked;			/* a batch was handled */
@@ -284,7 +301,7 @@ audit(void)
 	return has_more ? Min(ocq_audit_delay, AUDIT_MS) : ocq_audit_delay;
 }
 
-/* stay is the life of worker 0. */
+/* stay runs rounds until the process is ended. */
 static void
 stay(MemoryContext context)
 {
@@ -314,7 +331,7 @@ stay(MemoryContext context)
 	}
 }
 
-/* help is the life of the others. */
+/* help runs rounds until one has nothing to do. */
 static void
 help(int worker, MemoryContext context)
 {
@@ -330,22 +347,18 @@ help(int worker, MemoryContext context)
 void
 ocq_synchroniser_main(Datum arg)
 {
-	Oid			database = DatumGetObjectId(arg);
-	OcqProcess	process = ocq_process_begin();
+	int			number = ocq_process_begin(DatumGetObjectId(arg));
 	MemoryContext context;
 
-	if (!ocq_database_enter(database, process.number))
-		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	ocq_process_use_own_settings();
 
 	/* Rows and checkpoint are lost together, and are made again from the events. */
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	context = AllocSetContextCreate(TopMemoryContext, "order_cqrs round", ALLOCSET_DEFAULT_SIZES);
 
-	if (process.number == OCQ_SYNCHRONISER)
+	if (number == OCQ_SYNCHRONISER)
 		stay(context);
 	else
-		help(process.number, context);
+		help(number, context);
 	proc_exit(0);
 }

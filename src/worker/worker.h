@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * worker.h
- *	  Background processes: the launcher, and those of each database.
+ *	  Background processes: the launcher, and the processes of each database.
  *
  * The processes of a database have numbers: the synchroniser is 0, its helpers
  * follow, then comes the runner, and then the pool workers.
@@ -21,13 +21,8 @@
 #define OCQ_FIRST_POOL (OCQ_RUNNER + 1)
 #define OCQ_MAX_PROCESSES (OCQ_FIRST_POOL + OCQ_MAX_BUS_WORKERS)
 
-/* GUCs */
-extern int	ocq_bus_workers;
-extern char *ocq_databases;
-extern int	ocq_sync_interval;	/* in seconds */
-extern int	ocq_workers;
-
 /* launcher.c */
+extern void ocq_launcher_define_settings(void);
 extern void ocq_launcher_register(void);
 extern PGDLLEXPORT void ocq_launcher_main(Datum arg);
 
@@ -39,32 +34,42 @@ typedef struct OcqProcess
 } OcqProcess;
 
 extern bool ocq_process_start(Oid database, OcqProcess process, BackgroundWorkerHandle **handle);
-extern OcqProcess ocq_process_begin(void);
+extern int	ocq_process_begin(Oid database);
 extern void ocq_process_use_own_settings(void);
 extern bool ocq_process_begin_transaction(void);
 extern void ocq_process_commit(void);
 extern void ocq_process_reload_if_asked(void);
 
-/* synchroniser.c, runner.c, pool.c */
+/* synchroniser.c */
+extern void ocq_synchroniser_define_settings(void);
 extern PGDLLEXPORT void ocq_synchroniser_main(Datum arg);
+
+/* runner.c: how often it looks after the queue of futures, at least */
+#define OCQ_UPKEEP_MS 5000
+
 extern PGDLLEXPORT void ocq_runner_main(Datum arg);
+
+/* pool_round.c */
+extern long ocq_pool_round_milliseconds(void);
+extern void ocq_pool_round_run(void);
+extern void ocq_pool_round_hasten(void);
+
+/* pool_slots.c */
+extern bool ocq_pool_reap(void);
+extern void ocq_pool_serve(List *roles);
+extern bool ocq_pool_is_out_of_slots(void);
+extern bool ocq_pool_has_worker(void);
+
+/* saga_round.c */
+extern bool ocq_saga_round_run(long *wait_ms);
+
+/* pool.c */
+extern int	ocq_bus_workers;	/* GUC order_cqrs.bus_workers */
+
+extern void ocq_pool_define_settings(void);
 extern PGDLLEXPORT void ocq_pool_main(Datum arg);
 
-/* database.c */
-extern void ocq_database_init(void);
-extern void ocq_database_request_shmem(void);
-extern void ocq_database_startup_shmem(void);
-extern bool ocq_database_enter(Oid database, int process);
-extern bool ocq_database_has_process(Oid database, int process);
-extern bool ocq_database_may_enter(Oid database);
-extern void ocq_database_wake(bool looks_over);
-extern bool ocq_database_take_look_over(void);
-extern uint64 ocq_database_log_changes(void);
-extern void ocq_database_evict(Oid database);
-extern void ocq_database_terminate_unlisted(List *databases);
-extern void ocq_database_set_launcher(void);
-
-/* database.c: between those who send futures or wait for them, the runner, and the pool workers */
+/* pool_state.c: between sessions with futures, the runner, and pool workers */
 typedef enum OcqPoolState
 {
 	OCQ_POOL_SERVES,
@@ -73,20 +78,33 @@ typedef enum OcqPoolState
 	OCQ_POOL_HAS_NO_SLOT		/* there is no worker, and none can be started */
 } OcqPoolState;
 
-extern void ocq_database_wake_pool(void);
-extern const struct OcqObstacle *ocq_database_pool_obstacle(void);
-extern void ocq_database_set_pool_state(OcqPoolState state);
-extern bool ocq_database_has_pool_work(void);
-extern void ocq_database_take_pool_work(void);
-extern bool ocq_database_wake_idle(Oid role);
-extern void ocq_database_set_pool_short(bool is_short);
-extern bool ocq_database_take_pool_short(void);
-extern void ocq_database_vacate(int process);
-extern Oid	ocq_database_pool_role(int process);
-extern bool ocq_database_is_proven(int process);
-extern void ocq_database_set_pool_role(Oid role);
-extern bool ocq_database_set_idle(bool is_idle);
-extern bool ocq_database_is_marked_idle(void);
-extern void ocq_database_set_proven(void);
+extern void ocq_pool_wake(void);
+extern const struct OcqObstacle *ocq_pool_obstacle(void);
+extern void ocq_pool_set_state(OcqPoolState state);
+extern bool ocq_pool_has_work(void);
+extern void ocq_pool_take_work(void);
+extern bool ocq_pool_wake_idle(Oid role);
+extern void ocq_pool_set_short(bool is_short);
+extern bool ocq_pool_take_short(void);
+extern bool ocq_pool_set_idle(bool is_idle);
+extern bool ocq_pool_is_marked_idle(void);
+
+/* database.c */
+extern void ocq_database_request_shmem(void);
+extern void ocq_database_startup_shmem(void);
+extern bool ocq_database_enter(Oid database, int process);
+extern bool ocq_database_has_process(Oid database, int process);
+extern bool ocq_database_may_enter(Oid database);
+
+/* wakeup.c */
+extern void ocq_database_wake(bool looks_over);
+extern uint64 ocq_database_log_changes(void);
+extern bool ocq_database_take_look_over(void);
+
+/* eviction.c */
+extern void ocq_database_init(void);
+extern void ocq_database_evict(Oid database);
+extern void ocq_database_terminate_unlisted(List *databases);
+extern void ocq_database_set_launcher(void);
 
 #endif							/* OCQ_WORKER_WORKER_H */
