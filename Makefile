@@ -8,6 +8,7 @@ MODULE_big   = order_cqrs
 PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
 
 OBJS = \
+	src/base/argument.o \
 	src/base/catalog.o \
 	src/base/install.o \
 	src/base/json.o \

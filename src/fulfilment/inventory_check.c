@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -63,7 +64,7 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 	values[1] = ocq_array(products, NULL, lines.count, TEXTOID);
 	values[2] = ocq_array(quantities, NULL, lines.count, INT8OID);
 	values[3] = PG_ARGISNULL(1) ? (Datum) 0 :
-		PointerGetDatum(ocq_tenant_id_argument(fcinfo, 1, "order_id"));
+		PointerGetDatum(ocq_argument_id(fcinfo, 1, "order_id"));
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);

@@ -7,11 +7,11 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "fulfilment/fulfilment.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -88,7 +88,7 @@ read_line(JsonbContainer *object, int number)
 		else if (!ocq_json_key_is(&key, "unit_price"))
 			refuse(OCQ_ERR_INVALID_ITEMS, number,
 				   psprintf("unknown key \"%s\"",
-							ocq_tenant_clip(key.val.string.val, key.val.string.len)));
+							ocq_argument_clip(key.val.string.val, key.val.string.len)));
 	}
 	if (line.product_id == NULL)
 		refuse(OCQ_ERR_INVALID_ITEMS, number, "missing key \"product_id\"");

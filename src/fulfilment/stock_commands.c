@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/statement.h"
@@ -18,7 +19,6 @@
 #include "fulfilment/fulfilment.h"
 #include "reference/reference.h"
 #include "store/command.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_stock_receive);
@@ -186,7 +186,7 @@ handle(FunctionCallInfo fcinfo, int first_optional, const char *event_type,
 Datum
 ocq_stock_receive(PG_FUNCTION_ARGS)
 {
-	StockChange change = {.product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id")};
+	StockChange change = {.product_id = ocq_argument_id(fcinfo, 0, "product_id")};
 
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) <= 0)
 		refuse_quantity(change.product_id, PG_ARGISNULL(1) ? "must not be null" : "must be greater than 0",
@@ -198,7 +198,7 @@ ocq_stock_receive(PG_FUNCTION_ARGS)
 static text *
 reason_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
 {
-	text	   *reason = ocq_command_text_argument(fcinfo, argno, "reason");
+	text	   *reason = ocq_argument_text(fcinfo, argno, "reason");
 
 	if (reason == NULL || VARSIZE_ANY_EXHDR(reason) == 0)
 		ereport(ERROR,
@@ -213,7 +213,7 @@ reason_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
 Datum
 ocq_stock_adjust(PG_FUNCTION_ARGS)
 {
-	StockChange change = {.product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id")};
+	StockChange change = {.product_id = ocq_argument_id(fcinfo, 0, "product_id")};
 
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) == 0)
 		refuse_quantity(change.product_id, PG_ARGISNULL(1) ? "must not be null" : "must not be 0",

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -15,7 +16,6 @@
 #include "fmgr.h"
 #include "order/handle.h"
 #include "reference/reference.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_order_create);
@@ -103,8 +103,8 @@ handle(FunctionCallInfo fcinfo, OcqCommand *command, const OcqOrderRequest *requ
 Datum
 ocq_order_create(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
-	text	   *customer_id = ocq_tenant_id_argument(fcinfo, 1, "customer_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
+	text	   *customer_id = ocq_argument_id(fcinfo, 1, "customer_id");
 	OcqOrderItems items = items_argument(fcinfo, 2, order_id);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CREATE, OCQ_ORDER_EVENT_CREATED,
 												make_data(customer_id, &items, false, NULL));
@@ -121,10 +121,10 @@ ocq_order_create(PG_FUNCTION_ARGS)
 Datum
 ocq_order_update(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderItems items = items_argument(fcinfo, 1, order_id);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_UPDATE, OCQ_ORDER_EVENT_UPDATED,
-												make_data(NULL, &items, true, ocq_command_text_argument(fcinfo, 2, "reason")));
+												make_data(NULL, &items, true, ocq_argument_text(fcinfo, 2, "reason")));
 	OcqCommand	command;
 
 	request.items = &items;
@@ -137,9 +137,9 @@ ocq_order_update(PG_FUNCTION_ARGS)
 Datum
 ocq_order_cancel(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CANCEL, OCQ_ORDER_EVENT_CANCELLED,
-												make_data(NULL, NULL, true, ocq_command_text_argument(fcinfo, 1, "reason")));
+												make_data(NULL, NULL, true, ocq_argument_text(fcinfo, 1, "reason")));
 	OcqCommand	command;
 
 	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_ORDER, order_id);
@@ -150,7 +150,7 @@ ocq_order_cancel(PG_FUNCTION_ARGS)
 Datum
 ocq_order_complete(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE, OCQ_ORDER_EVENT_COMPLETED,
 												make_data(NULL, NULL, false, NULL));
 	OcqCommand	command;

@@ -9,11 +9,11 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "order/order.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -232,7 +232,7 @@ refuse_keys(JsonbContainer *object, const ItemPlace *place)
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 		if (token == WJB_KEY && !is_item_key(&value))
 			refuse_items(place, psprintf("unknown key \"%s\"",
-										 ocq_tenant_clip(value.val.string.val,
+										 ocq_argument_clip(value.val.string.val,
 														 value.val.string.len)));
 	for (size_t i = 0; i < lengthof(item_keys); i++)
 		if (!find(object, item_keys[i], &value))

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -67,7 +68,7 @@ place_of_page(const OcqPage *page, const OcqCursorKind *kind, TimestampTz to)
 Datum
 ocq_customer_orders(PG_FUNCTION_ARGS)
 {
-	text	   *customer_id = ocq_tenant_id_argument(fcinfo, 0, "customer_id");
+	text	   *customer_id = ocq_argument_id(fcinfo, 0, "customer_id");
 	TimestampTz from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
 	TimestampTz to = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
 	OcqPage		page = ocq_page_arguments(fcinfo, 3);

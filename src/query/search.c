@@ -41,6 +41,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/scope.h"
@@ -294,7 +295,7 @@ set_statuses(Search *search, int criterion, const char *name, const char *const 
 				 value == NULL ?
 				 errmsg("%s must not contain null", name) :
 				 errmsg("unknown %s \"%s\"", name,
-						ocq_tenant_clip(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value))),
+						ocq_argument_clip(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value))),
 				 errdetail("It is element %d of the array.", i + 1),
 				 errhint("%s", hint)));
 	}
@@ -349,7 +350,7 @@ report_unknown_sort(const char *sort)
 {
 	ereport(ERROR,
 			(errcode(OCQ_ERR_UNKNOWN_SORT),
-			 errmsg("unknown sort \"%s\"", ocq_tenant_clip(sort, strlen(sort))),
+			 errmsg("unknown sort \"%s\"", ocq_argument_clip(sort, strlen(sort))),
 			 errdetail("Orders are sorted by one column."),
 			 errhint("Use created_at, updated_at, total_amount, item_count or customer_name; with \"-\" before it the sort is descending.")));
 }
