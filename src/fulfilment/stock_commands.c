@@ -58,13 +58,7 @@ check_product(text *tenant_id, text *product_id)
 {
 	OcqReference reference = {.tenant_id = tenant_id, .id = product_id};
 
-	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, &reference, 1);
-	if (!reference.found)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNKNOWN_PRODUCT),
-				 errmsg("product \"%s\" does not exist", text_to_cstring(product_id)),
-				 errdetail("Tenant \"%s\" has no product with this id.", text_to_cstring(tenant_id)),
-				 errhint("Register the product with product_put first.")));
+	ocq_reference_require(OCQ_REFERENCE_PRODUCT, &reference, 1, NULL);
 }
 
 /* make_data without totals is what follows from the arguments. */

@@ -26,13 +26,9 @@ PG_FUNCTION_INFO_V1(ocq_order_complete);
 static OcqOrderItems
 items_argument(FunctionCallInfo fcinfo, int argno, const text *order_id)
 {
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ITEMS),
-				 errmsg("items must not be null"),
-				 errdetail("The order is \"%s\".", text_to_cstring(order_id)),
-				 errhint("Pass a JSON array of at least one item.")));
-	return ocq_order_items_parse(&PG_GETARG_JSONB_P(argno)->root, order_id);
+	return ocq_order_items_parse(ocq_argument_items(fcinfo, argno, order_id, NULL,
+													"Pass a JSON array of at least one item."),
+								 order_id);
 }
 
 /*
@@ -63,14 +59,7 @@ check_customer(text *tenant_id, text *customer_id, const text *order_id)
 {
 	OcqReference reference = {.tenant_id = tenant_id, .id = customer_id};
 
-	ocq_reference_lookup(OCQ_REFERENCE_CUSTOMER, &reference, 1);
-	if (!reference.found)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNKNOWN_CUSTOMER),
-				 errmsg("customer \"%s\" does not exist", text_to_cstring(customer_id)),
-				 errdetail("Order \"%s\" of tenant \"%s\" names it.",
-						   text_to_cstring(order_id), text_to_cstring(tenant_id)),
-				 errhint("Register the customer with customer_put first.")));
+	ocq_reference_require(OCQ_REFERENCE_CUSTOMER, &reference, 1, order_id);
 }
 
 static void
@@ -82,15 +71,7 @@ check_products(text *tenant_id, const OcqOrderItems *items, const text *order_id
 		references[i] = (OcqReference) {
 		.tenant_id = tenant_id, .id = items->items[i].product_id
 	};
-	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, references, items->count);
-	for (int i = 0; i < items->count; i++)
-		if (!references[i].found)
-			ereport(ERROR,
-					(errcode(OCQ_ERR_UNKNOWN_PRODUCT),
-					 errmsg("product \"%s\" does not exist", text_to_cstring(references[i].id)),
-					 errdetail("It is item %d of order \"%s\" of tenant \"%s\".",
-							   i + 1, text_to_cstring(order_id), text_to_cstring(tenant_id)),
-					 errhint("Register the product with product_put first.")));
+	ocq_reference_require(OCQ_REFERENCE_PRODUCT, references, items->count, order_id);
 }
 
 static Datum

@@ -63,13 +63,8 @@ ocq_reservation_change(PG_FUNCTION_ARGS)
 												OCQ_ORDER_EVENT_RESERVATION_CHANGED, NULL);
 	OcqStockLines lines;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ITEMS),
-				 errmsg("items must not be null"),
-				 errdetail("They are what the order shall hold."),
-				 errhint("Pass a JSON array of at least one item, or call inventory_release.")));
-	lines = ocq_stock_lines_parse(&PG_GETARG_JSONB_P(1)->root);
+	lines = ocq_stock_lines_parse(ocq_argument_items(fcinfo, 1, NULL, "They are what the order shall hold.",
+													 "Pass a JSON array of at least one item, or call inventory_release."));
 	request.stock = &lines;
 	request.event.data = ocq_reservation_requested_data(&lines);
 	return handle(fcinfo, 2, &request);
