@@ -16,7 +16,6 @@ OBJS = \
 	src/base/procedure.o \
 	src/base/role_ref.o \
 	src/base/scope.o \
-	src/base/shape.o \
 	src/base/stamps.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
@@ -69,11 +68,15 @@ OBJS = \
 	src/query/cache.o \
 	src/query/cache_store.o \
 	src/query/candidates.o \
+	src/query/criteria.o \
 	src/query/cursor.o \
 	src/query/customer_orders.o \
 	src/query/order.o \
 	src/query/page.o \
 	src/query/search.o \
+	src/query/search_strategy.o \
+	src/query/search_text.o \
+	src/query/shape.o \
 	src/bus/bus.o \
 	src/bus/capacity.o \
 	src/bus/claim.o \
