@@ -13,9 +13,9 @@
 #include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
-#include "base/statement.h"
-#include "query/criteria.h"
 #include "query/page.h"
+#include "query/search.h"
+#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
@@ -81,14 +81,6 @@ pattern_of_part(const text *part)
 	return cstring_to_text_with_len(pattern.data, pattern.len);
 }
 
-/* ocq_criterion_value returns the criterion's argument, which is not NULL, as its condition takes it. */
-Datum
-ocq_criterion_value(FunctionCallInfo fcinfo, int criterion)
-{
-	return ocq_criteria[criterion].comparison == OCQ_CONTAINS ?
-		PointerGetDatum(pattern_of_part(PG_GETARG_TEXT_PP(criterion))) : PG_GETARG_DATUM(criterion);
-}
-
 static bool
 is_one_of(const text *value, const char *const *known)
 {
@@ -109,25 +101,25 @@ list_known(const char *const *known)
 	return list.data;
 }
 
-/* ocq_criterion_elements refuses unknown values, and returns the others; a repeated one counts once. */
-int
-ocq_criterion_elements(int criterion, Datum array, Datum **elements)
+/* set_elements applies a criterion to the values of an array, which it checks; a repeated one counts once. */
+static void
+set_elements(OcqSearch *search, int criterion, ArrayType *array)
 {
 	const OcqCriterion *asked = &ocq_criteria[criterion];
+	Datum	   *elements;
 	bool	   *nulls;
 	int			count;
 	int			distinct = 0;
 
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, elements, &nulls,
-					  &count);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		text	   *value = nulls[i] ? NULL : DatumGetTextPP((*elements)[i]);
+		text	   *value = nulls[i] ? NULL : DatumGetTextPP(elements[i]);
 
 		if (value != NULL && (asked->known == NULL || is_one_of(value, asked->known)))
 		{
-			if (distinct == 0 || !ocq_text_equal(value, DatumGetTextPP((*elements)[distinct - 1])))
-				(*elements)[distinct++] = (*elements)[i];
+			if (distinct == 0 || !ocq_text_equal(value, DatumGetTextPP(elements[distinct - 1])))
+				elements[distinct++] = elements[i];
 			continue;
 		}
 		ereport(ERROR,
@@ -139,24 +131,57 @@ ocq_criterion_elements(int criterion, Datum array, Datum **elements)
 				 errdetail("It is element %d of the array.", i + 1),
 				 errhint("Use any of %s.", list_known(asked->known))));
 	}
-	return distinct;
+	ocq_search_set_any_of(search, criterion, elements, distinct);
 }
 
-/* ocq_criterion_check_range raises an error if the lower bound is above the upper one. */
-void
-ocq_criterion_check_range(int lower, Datum least, Datum greatest)
+/* check_range raises an error if the lower bound is above the upper one. */
+static void
+check_range(const OcqSearch *search, int lower)
 {
 	const OcqCriterion *bounds = &ocq_criteria[lower];
 	PGFunction	is_greater = bounds->type == NUMERICOID ? numeric_gt :
 		bounds->type == TIMESTAMPTZOID ? timestamp_gt : int4gt;
 
 	Assert(strcmp(bounds[0].column, bounds[1].column) == 0);
-	if (DatumGetBool(DirectFunctionCall2(is_greater, least, greatest)))
+	if (ocq_search_has(search, lower) && ocq_search_has(search, lower + 1) &&
+		DatumGetBool(DirectFunctionCall2(is_greater, ocq_search_value(search, lower),
+										 ocq_search_value(search, lower + 1))))
 		ereport(ERROR,
 				(errcode(OCQ_ERR_INVALID_ARGUMENT),
 				 errmsg("%s is greater than %s", bounds[0].name, bounds[1].name),
 				 errdetail("No order can meet both."),
 				 errhint("Exchange the two, or leave out one of them.")));
+}
+
+static void
+read_criterion(OcqSearch *search, FunctionCallInfo fcinfo, int criterion)
+{
+	if (PG_ARGISNULL(criterion))
+		return;
+	if (ocq_criteria[criterion].type == TEXTARRAYOID)
+		set_elements(search, criterion, PG_GETARG_ARRAYTYPE_P(criterion));
+	else
+		ocq_search_set(search, OCQ_PARAM_CRITERIA + criterion,
+					   ocq_criteria[criterion].comparison == OCQ_CONTAINS ?
+					   PointerGetDatum(pattern_of_part(PG_GETARG_TEXT_PP(criterion))) :
+					   PG_GETARG_DATUM(criterion));
+}
+
+/* ocq_search_read reads the arguments that both functions have: the criteria and the tenant. */
+OcqSearch
+ocq_search_read(FunctionCallInfo fcinfo, int tenant_argno)
+{
+	OcqSearch	search = {.fcinfo = fcinfo, .sort = OCQ_SORT_CREATED_AT};
+
+	memset(search.nulls, 'n', OCQ_NUM_PARAMS);
+	ocq_search_set(&search, OCQ_PARAM_TENANT_ID,
+				   PointerGetDatum(ocq_tenant_resolve(fcinfo, tenant_argno)));
+	for (int i = 0; i < OCQ_NUM_CRITERIA; i++)
+		read_criterion(&search, fcinfo, i);
+	for (int i = 0; i < OCQ_NUM_CRITERIA; i++)
+		if (ocq_criteria[i].comparison == OCQ_AT_LEAST)
+			check_range(&search, i);
+	return search;
 }
 
 /* ocq_criterion_infinity returns the bound that all values meet. */

@@ -112,9 +112,6 @@ extern const OcqSortOrder ocq_sorts[OCQ_NUM_SORTS];
 
 extern void ocq_criterion_append(StringInfo sql, int criterion, const char *column, bool is_list,
 								 int param);
-extern Datum ocq_criterion_value(FunctionCallInfo fcinfo, int criterion);
-extern int	ocq_criterion_elements(int criterion, Datum array, Datum **elements);
-extern void ocq_criterion_check_range(int lower, Datum least, Datum greatest);
 extern Datum ocq_criterion_infinity(int criterion);
 extern OcqSort ocq_sort_argument(FunctionCallInfo fcinfo, int argno, bool *is_descending);
 

@@ -13,7 +13,6 @@
 #include "funcapi.h"
 #include "query/page.h"
 #include "query/search.h"
-#include "tenant/tenant.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 
@@ -26,43 +25,6 @@ PG_FUNCTION_INFO_V1(ocq_order_search_count);
 #define ARG_TENANT_ID (OCQ_NUM_CRITERIA + 4)
 #define COUNT_ARG_EXACT OCQ_NUM_CRITERIA
 #define COUNT_ARG_TENANT_ID (OCQ_NUM_CRITERIA + 1)
-
-static void
-read_criterion(OcqSearch *search, FunctionCallInfo fcinfo, int criterion)
-{
-	Datum	   *elements;
-	int			count;
-
-	if (PG_ARGISNULL(criterion))
-		return;
-	if (ocq_criteria[criterion].type == TEXTARRAYOID)
-	{
-		count = ocq_criterion_elements(criterion, PG_GETARG_DATUM(criterion), &elements);
-		ocq_search_set_any_of(search, criterion, elements, count);
-	}
-	else
-		ocq_search_set(search, OCQ_PARAM_CRITERIA + criterion,
-					   ocq_criterion_value(fcinfo, criterion));
-}
-
-/* read_criteria reads the arguments that both functions have: the criteria and the tenant. */
-static OcqSearch
-read_criteria(FunctionCallInfo fcinfo, int tenant_argno)
-{
-	OcqSearch	search = {.fcinfo = fcinfo, .sort = OCQ_SORT_CREATED_AT};
-
-	memset(search.nulls, 'n', OCQ_NUM_PARAMS);
-	ocq_search_set(&search, OCQ_PARAM_TENANT_ID,
-				   PointerGetDatum(ocq_tenant_resolve(fcinfo, tenant_argno)));
-	for (int i = 0; i < OCQ_NUM_CRITERIA; i++)
-		read_criterion(&search, fcinfo, i);
-	for (int i = 0; i < OCQ_NUM_CRITERIA; i++)
-		if (ocq_criteria[i].comparison == OCQ_AT_LEAST &&
-			ocq_search_has(&search, i) && ocq_search_has(&search, i + 1))
-			ocq_criterion_check_range(i, ocq_search_value(&search, i),
-									  ocq_search_value(&search, i + 1));
-	return search;
-}
 
 static void
 read_page(OcqSearch *search)
@@ -99,7 +61,7 @@ leave(OcqScope *scope)
 Datum
 ocq_order_search(PG_FUNCTION_ARGS)
 {
-	OcqSearch	search = read_criteria(fcinfo, ARG_TENANT_ID);
+	OcqSearch	search = ocq_search_read(fcinfo, ARG_TENANT_ID);
 	OcqScope	scope;
 
 	search.purpose = OCQ_PURPOSE_ROWS;
@@ -136,7 +98,7 @@ estimate_rows(OcqSearch *search)
 Datum
 ocq_order_search_count(PG_FUNCTION_ARGS)
 {
-	OcqSearch	search = read_criteria(fcinfo, COUNT_ARG_TENANT_ID);
+	OcqSearch	search = ocq_search_read(fcinfo, COUNT_ARG_TENANT_ID);
 	bool		exact = !PG_ARGISNULL(COUNT_ARG_EXACT) && PG_GETARG_BOOL(COUNT_ARG_EXACT);
 	OcqScope	scope;
 	int64		count;

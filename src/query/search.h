@@ -83,6 +83,9 @@ ocq_search_set(OcqSearch *search, int param, Datum value)
 	search->nulls[param] = ' ';
 }
 
+/* criteria.c */
+extern OcqSearch ocq_search_read(FunctionCallInfo fcinfo, int tenant_argno);
+
 /* search_text.c */
 extern bool ocq_search_has_item_condition(const OcqSearch *search);
 extern bool ocq_search_goes_by_product(const OcqSearch *search);
