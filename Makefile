@@ -71,7 +71,7 @@ OBJS = \
 	src/query/criteria.o \
 	src/query/cursor.o \
 	src/query/customer_orders.o \
-	src/query/order.o \
+	src/query/order_get.o \
 	src/query/page.o \
 	src/query/search.o \
 	src/query/search_strategy.o \
@@ -122,7 +122,7 @@ SQL_FRAGMENTS = \
 	src/projection/inventory.sql \
 	src/projection/payments.sql \
 	src/projection/manage.sql \
-	src/query/order.sql \
+	src/query/order_get.sql \
 	src/query/customer_orders.sql \
 	src/query/search.sql \
 	src/query/cache.sql \
