@@ -8,6 +8,7 @@ MODULE_big   = order_cqrs
 PGFILEDESC   = "order_cqrs - CQRS and event sourcing for orders"
 
 OBJS = \
+	src/base/argument.o \
 	src/base/attempt.o \
 	src/base/catalog.o \
 	src/base/install.o \
@@ -16,7 +17,6 @@ OBJS = \
 	src/base/procedure.o \
 	src/base/role_ref.o \
 	src/base/scope.o \
-	src/base/shape.o \
 	src/base/stamps.o \
 	src/base/statement.o \
 	src/tenant/tenant.o \
@@ -69,11 +69,15 @@ OBJS = \
 	src/query/cache.o \
 	src/query/cache_store.o \
 	src/query/candidates.o \
+	src/query/criteria.o \
 	src/query/cursor.o \
 	src/query/customer_orders.o \
-	src/query/order.o \
+	src/query/order_get.o \
 	src/query/page.o \
 	src/query/search.o \
+	src/query/search_strategy.o \
+	src/query/search_text.o \
+	src/query/shape.o \
 	src/bus/bus.o \
 	src/bus/capacity.o \
 	src/bus/claim.o \
@@ -125,7 +129,7 @@ SQL_FRAGMENTS = \
 	src/projection/inventory.sql \
 	src/projection/payments.sql \
 	src/projection/manage.sql \
-	src/query/order.sql \
+	src/query/order_get.sql \
 	src/query/customer_orders.sql \
 	src/query/search.sql \
 	src/query/cache.sql \

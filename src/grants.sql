@@ -62,8 +62,5 @@ GRANT EXECUTE ON FUNCTION
     bus_builtin_handlers(),
     cache_counters(),
     customer_orders(text, timestamptz, timestamptz, int, int, text, text),
-    order_search(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz, timestamptz,
-        text, text, text, int, int, text, int, int, text, text),
-    order_search_count(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz,
-        timestamptz, text, text, text, int, int, boolean, text)
+    order_search, order_search_count
     TO PUBLIC;

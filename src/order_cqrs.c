@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/prepared.h"

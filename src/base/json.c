@@ -4,9 +4,9 @@
  *
  * Nothing is copied until JsonbValueToJsonb: keys and texts must live that long.
  *
- * PostgreSQL collects pushed keys, and sorts them.  An object as a whole is an array of
- * pairs that the caller has sorted: for the objects of each command that takes half the
- * time.
+ * PostgreSQL collects the pairs that are pushed, and sorts the keys.  An object as a
+ * whole is an array of pairs that the caller has sorted: for the data of a command's
+ * event that takes half the time.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

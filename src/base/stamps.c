@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  * stamps.c
- *	  Stamps: whether what was read is still what a new reader would find.
+ *	  Stamps: whether an answer is still the one that a new reader would find.
  *
- * A subject is an order, or a customer with the list of its orders.  Who writes
- * read tables announces the subjects that it changes; who keeps answers reads the
- * subject's stamp before it reads the tables, keeps the answer with it, and gives
- * the answer out as long as the stamp is the same.
+ * A subject is an order, or a customer with the list of its orders.  A transaction that
+ * writes read tables, the writer, announces the subjects that it changes.  A reader reads
+ * the subject's stamp before it reads the tables, keeps the answer with it, and gives the
+ * answer out as long as the stamp is the same.
  *
  * Subjects share stamps, as they are spread over a fixed number of stripes by a
- * hash.  One more stamp stands for all subjects at once.  The low bits of a stamp
+ * hash.  One more stamp is that of all subjects at once.  The low bits of a stamp
  * count the writers, transactions that may become visible at any time; the rest is
  * its generation.
  *
@@ -22,10 +22,10 @@
  *												keeps the answer with the stamp
  *	another one									compares the stamp, takes the answer
  *
- * Claim: an answer that is given out is what a reader would see who took a snapshot
- * at the moment of the comparison.  So nobody gets an answer older than what he, or
- * anybody, has seen before he asked; that it is no older than what has been
- * acknowledged follows, as that comes later than visibility.
+ * Claim: an answer that is given out is the one of a snapshot taken at the moment of the
+ * comparison.  So no session gets an answer older than a state that any session has seen
+ * before it asked.  Nor is it older than an acknowledged commit, as the acknowledgement
+ * comes later than visibility.
  *
  * Proof: let W be a writer that is visible at the comparison, but was not in the
  * snapshot of the answer.  Then W became visible after that snapshot was taken, and
@@ -35,14 +35,14 @@
  * generation is more than all writers there can be) the two differ.
  *
  *	- An invalidation cannot be lost between a reader's snapshot and its filling of
- *	  the cache: what it fills in carries the stamp from before, and is dead.
+ *	  the cache: the answer carries the stamp from before, and is dead.
  *	- An abort, and a commit that fails after PRE_COMMIT, move the stamp for nothing.
- *	- What a rolled back savepoint has announced stays announced: for nothing, too.
+ *	- The announcements of a rolled back savepoint stay: for nothing, too.
  *	- A transaction that has written may see more than the claim speaks of, namely
  *	  itself: it must neither take nor keep answers, nor may one whose snapshot is
- *	  older than the statement (REPEATABLE READ).  That is up to who keeps.
- *	- PREPARE TRANSACTION forgets what was announced; another session will commit it,
- *	  after a restart perhaps.  So COMMIT PREPARED of a transaction that has written
+ *	  older than the statement (REPEATABLE READ).  The cache sees to that.
+ *	- PREPARE TRANSACTION forgets the announcements; another session will commit the
+ *	  transaction, after a restart perhaps.  So COMMIT PREPARED of a transaction that has written
  *	  our tables (prepared.c) is a writer of all subjects, and so is a transaction of
  *	  a subscription's worker that has no id: it may have committed one.
  *	- Before a process with shared memory can disappear without its ABORT, the
@@ -60,7 +60,7 @@
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/stamps.h"
-#include "common/hashfn.h"
+#include "base/statement.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -79,7 +79,7 @@
 
 StaticAssertDecl(MAX_BACKENDS < GENERATION, "a stamp has room for all writers");
 
-/* Written by whoever commits, without a lock. */
+/* Written by each session that commits, without a lock. */
 typedef struct SharedStamps
 {
 	pg_atomic_uint64 all;
@@ -89,7 +89,7 @@ typedef struct SharedStamps
 static SharedStamps *shared = NULL;
 
 /*
- * What this transaction has announced: stripes, each once, or all subjects if they
+ * The announcements of this transaction: stripes, each once, or all subjects if they
  * are too many.  The first nmarked have this transaction among their writers.  It
  * is all static, as callbacks at commit have no memory to ask for.
  */
@@ -125,26 +125,19 @@ ocq_stamps_startup_shmem(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-static uint64
-hash_text(const text *value, uint64 seed)
-{
-	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value),
-							   VARSIZE_ANY_EXHDR(value), seed);
-}
-
 static uint16
 stripe_of(OcqSubject subject, const text *tenant_id, const text *id)
 {
 	uint64		seed = ((uint64) MyDatabaseId << 8) + subject;
 
-	return (uint16) hash_text(id, hash_text(tenant_id, seed));
+	return (uint16) ocq_text_hash(id, ocq_text_hash(tenant_id, seed));
 }
 
 /*
  * Writers.
  */
 
-/* mark makes this transaction a writer of what it has announced. */
+/* mark makes this transaction a writer of the subjects that it has announced. */
 static void
 mark(void)
 {
@@ -214,7 +207,7 @@ ocq_stamps_init(void)
 	RegisterXactCallback(end_transaction, NULL);
 }
 
-/* ocq_stamps_announce says that this transaction changes what is read of the subject. */
+/* ocq_stamps_announce says that this transaction changes the answers about the subject. */
 void
 ocq_stamps_announce(OcqSubject subject, const text *tenant_id, const text *id)
 {
@@ -264,9 +257,9 @@ ocq_stamps_mark_all(void)
  */
 
 /*
- * ocq_stamps_read returns false if there are no stamps, or somebody is changing the
- * subject right now.  What the caller reads with a snapshot taken later is current
- * as long as the stamps are.
+ * ocq_stamps_read returns false if there are no stamps, or the subject has a writer
+ * right now.  An answer read with a snapshot taken later is current as long as the stamps
+ * are.
  */
 bool
 ocq_stamps_read(OcqSubject subject, const text *tenant_id, const text *id, OcqStamps *stamps)
@@ -281,8 +274,8 @@ ocq_stamps_read(OcqSubject subject, const text *tenant_id, const text *id, OcqSt
 }
 
 /*
- * ocq_stamps_are_current compares with what was read when there were no writers, so
- * that there are none now if it is equal.
+ * ocq_stamps_are_current compares with stamps that had no writers, so that there are none
+ * now if they are equal.
  */
 bool
 ocq_stamps_are_current(const OcqStamps *stamps)

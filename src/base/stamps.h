@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * stamps.h
- *	  Stamps: whether what was read is still what a new reader would find.
+ *	  Stamps: whether an answer is still the one that a new reader would find.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_BASE_STAMPS_H
@@ -12,7 +12,7 @@ typedef enum OcqSubject
 	OCQ_SUBJECT_CUSTOMER
 } OcqSubject;
 
-/* What a subject's stamps were at a moment at which nobody was changing it. */
+/* A subject's stamps at a moment without writers. */
 typedef struct OcqStamps
 {
 	uint64		own;
@@ -24,12 +24,12 @@ extern void ocq_stamps_request_shmem(void);
 extern void ocq_stamps_startup_shmem(void);
 extern void ocq_stamps_init(void);
 
-/* For those who change. */
+/* For writers. */
 extern void ocq_stamps_announce(OcqSubject subject, const text *tenant_id, const text *id);
 extern void ocq_stamps_announce_all(void);
 extern void ocq_stamps_mark_all(void);
 
-/* For those who read and keep. */
+/* For readers. */
 extern bool ocq_stamps_read(OcqSubject subject, const text *tenant_id, const text *id,
 							OcqStamps *stamps);
 extern bool ocq_stamps_are_current(const OcqStamps *stamps);

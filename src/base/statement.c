@@ -17,7 +17,7 @@
  * execution, like any query of the user's: by its values and the statistics of the
  * day.  One generic plan cannot serve both a rare and a frequent status, and
  * PostgreSQL's own choice between the two kinds of plan settles, after five
- * executions, on what suited those five.
+ * executions, on the plan that suited those five.
  *
  * All run inside a scope (scope.c).
  *-------------------------------------------------------------------------
@@ -29,6 +29,7 @@
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
@@ -165,7 +166,7 @@ ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls)
 
 /*
  * ocq_statement_run_latest sees all that has been committed by now, also under
- * REPEATABLE READ and SERIALIZABLE.  For reading what the log says up to the
+ * REPEATABLE READ and SERIALIZABLE.  For reading the log up to the
  * horizon, and for copies kept under a generation.
  */
 uint64
@@ -189,7 +190,7 @@ ocq_statement_open(OcqStatement *statement, Datum *values, const char *nulls)
 /*
  * ocq_check_deferred_constraints has deferred constraints and triggers fire now,
  * where their failure can be dealt with, and not at commit.  They fire as the current
- * user, so never call it in a scope with what a session's user has queued.
+ * user, so never call it in a scope while triggers of a session's user are queued.
  */
 void
 ocq_check_deferred_constraints(void)
@@ -203,7 +204,7 @@ bool		ocq_process_is_own = false;
  * ocq_check_own_deferred_constraints is for work that a process of our own or a session
  * does in a scope.  A session's are left to its commit, also in a pool worker: among
  * them may be its user's own, which would run as the owner here, and foreign keys that
- * he has deferred because they do not hold yet.
+ * the user has deferred because they do not hold yet.
  */
 void
 ocq_check_own_deferred_constraints(void)
@@ -258,7 +259,7 @@ record_descriptor(const Oid *types, int ncolumns)
 /*
  * ocq_records makes an array of records of rows that lie one after the other, for
  * "unnest($1) AS n (name type, ...)".  A statement reads it in one pass, at a
- * tenth of what an array for each column costs.
+ * tenth of the cost of an array for each column.
  */
 Datum
 ocq_records(Datum *values, bool *nulls, int nrows, const Oid *types, int ncolumns)
@@ -286,6 +287,24 @@ ocq_text_equal(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* ocq_text_compare orders by bytes, as COLLATE "C" does. */
+int
+ocq_text_compare(const text *a, const text *b)
+{
+	int			length_a = VARSIZE_ANY_EXHDR(a);
+	int			length_b = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
+
+	return order != 0 ? order : length_a - length_b;
+}
+
+uint64
+ocq_text_hash(const text *value, uint64 seed)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value),
+							   VARSIZE_ANY_EXHDR(value), seed);
 }
 
 text *

@@ -51,6 +51,8 @@ extern Datum ocq_records(Datum *values, bool *nulls, int nrows, const Oid *types
 /* Texts. */
 extern bool ocq_text_is(const text *value, const char *string);
 extern bool ocq_text_equal(const text *a, const text *b);
+extern int	ocq_text_compare(const text *a, const text *b);
+extern uint64 ocq_text_hash(const text *value, uint64 seed);
 extern text *ocq_text_copy(const text *value);
 
 #endif							/* OCQ_BASE_STATEMENT_H */

@@ -9,9 +9,9 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "bus/bus.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_command_send);
@@ -54,7 +54,7 @@ find_registered(const OcqMessage *message)
 		ereport(ERROR,
 				(errcode(is_command ? OCQ_ERR_NO_COMMAND_HANDLER : OCQ_ERR_NO_QUERY_HANDLER),
 				 errmsg("%s handler not found for \"%s\"", ocq_bus_kind_name(message->kind),
-						ocq_tenant_clip(VARDATA_ANY(message->type), VARSIZE_ANY_EXHDR(message->type))),
+						ocq_argument_clip(VARDATA_ANY(message->type), VARSIZE_ANY_EXHDR(message->type))),
 				 errdetail("Types are compared byte by byte."),
 				 errhint("The types that are built in are: %s. %s_handler_register adds one.",
 						 ocq_handler_builtin_types(message->kind), ocq_bus_kind_name(message->kind))));

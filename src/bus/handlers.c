@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/procedure.h"
@@ -284,7 +285,7 @@ check_function(Oid function)
 static text *
 type_argument(OcqBusKind kind, FunctionCallInfo fcinfo)
 {
-	text	   *type = ocq_tenant_id_argument(fcinfo, 0, kind == OCQ_BUS_COMMAND ? "command_type" : "query_type");
+	text	   *type = ocq_argument_id(fcinfo, 0, kind == OCQ_BUS_COMMAND ? "command_type" : "query_type");
 
 	if (ocq_builtin_find(kind, type) != NULL)
 		ereport(ERROR,

@@ -10,12 +10,12 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "bus/bus.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -99,7 +99,7 @@ check_unknown_keys(const Object *object)
 			known = ocq_json_key_is(&value, object->parameters[i].name);
 		if (!known)
 			refuse_key(object, psprintf("unknown key \"%s\" in %s",
-										ocq_tenant_clip(value.val.string.val, value.val.string.len),
+										ocq_argument_clip(value.val.string.val, value.val.string.len),
 										object->name));
 	}
 }

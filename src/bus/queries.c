@@ -13,6 +13,7 @@
 
 #include "bus/bus.h"
 #include "catalog/pg_type.h"
+#include "query/criteria.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -50,15 +51,10 @@ static const OcqParameter sorted_page_members[] = {
 	OPTIONAL("after", TEXTOID), {0}
 };
 
+#define MEMBER(constant, name, type, ...) OPTIONAL(name, type),
+
 static const OcqParameter criteria_members[] = {
-	OPTIONAL("customer_id", TEXTOID), OPTIONAL("customer_name", TEXTOID),
-	OPTIONAL("status", TEXTARRAYOID), OPTIONAL("payment_status", TEXTARRAYOID),
-	OPTIONAL("min_total", NUMERICOID), OPTIONAL("max_total", NUMERICOID),
-	OPTIONAL("created_from", TIMESTAMPTZOID), OPTIONAL("created_to", TIMESTAMPTZOID),
-	OPTIONAL("updated_from", TIMESTAMPTZOID), OPTIONAL("updated_to", TIMESTAMPTZOID),
-	OPTIONAL("product_id", TEXTOID), OPTIONAL("product_name", TEXTOID),
-	OPTIONAL("product_category", TEXTOID), OPTIONAL("min_items", INT4OID),
-	OPTIONAL("max_items", INT4OID), {0}
+	OCQ_CRITERIA(MEMBER) {0}
 };
 
 const OcqBuiltin ocq_bus_queries[] = {

@@ -83,7 +83,15 @@ extern Jsonb *ocq_reservation_data(const OcqStockLines *held, const OcqStockLine
 extern const char *ocq_reservation_status_name(OcqReservationStatus status);
 
 /* lines.c */
-extern const char *ocq_quantity_parse(const JsonbValue *value, int32 *quantity);
+typedef struct OcqStockItem
+{
+	OcqStockLine line;
+	bool		has_price;
+	JsonbValue	unit_price;
+	int			sqlstate;		/* if it is not valid */
+} OcqStockItem;
+
+extern const char *ocq_stock_item_read(const JsonbValue *element, bool in_event, OcqStockItem *item);
 extern OcqStockLines ocq_stock_lines_parse(JsonbContainer *container);
 
 /* stock.c */

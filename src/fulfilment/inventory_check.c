@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -31,23 +32,13 @@ OCQ_STATEMENT("SELECT k.product_id, k.requested, i.available + coalesce(o.quanti
 			  " ORDER BY k.number",
 			  TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TEXTOID);
 
-static OcqStockLines
-items_argument(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ITEMS),
-				 errmsg("items must not be null"),
-				 errdetail("They are what is asked for."),
-				 errhint("Pass a JSON array such as [{\"product_id\": \"p-1\", \"quantity\": 2}].")));
-	return ocq_stock_lines_parse(&PG_GETARG_JSONB_P(0)->root);
-}
-
 /* inventory_check(items jsonb, order_id text, tenant_id text) */
 Datum
 ocq_inventory_check(PG_FUNCTION_ARGS)
 {
-	OcqStockLines lines = items_argument(fcinfo);
+	JsonbContainer *items = ocq_argument_items(fcinfo, 0, NULL, "They are what is asked for.",
+											   "Pass a JSON array such as [{\"product_id\": \"p-1\", \"quantity\": 2}].");
+	OcqStockLines lines = ocq_stock_lines_parse(items);
 	Datum	   *products = palloc_array(Datum, lines.count);
 	Datum	   *quantities = palloc_array(Datum, lines.count);
 	Datum		values[4];
@@ -63,7 +54,7 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 	values[1] = ocq_array(products, NULL, lines.count, TEXTOID);
 	values[2] = ocq_array(quantities, NULL, lines.count, INT8OID);
 	values[3] = PG_ARGISNULL(1) ? (Datum) 0 :
-		PointerGetDatum(ocq_tenant_id_argument(fcinfo, 1, "order_id"));
+		PointerGetDatum(ocq_argument_id(fcinfo, 1, "order_id"));
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);

@@ -1,42 +1,110 @@
 /*-------------------------------------------------------------------------
  * lines.c
- *	  Products and quantities, from JSON.
+ *	  Products and quantities, from JSON: of a command, a query, an order or a reservation.
  *
- * The items of an order will do: a unit_price is passed over.
+ * An item is {"product_id": text, "quantity": integer}.  It may have a unit_price, which
+ * only an order's items need.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "fulfilment/fulfilment.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #define MAX_LINES 1000
 
-/* ocq_quantity_parse returns what is wrong with a quantity, or NULL. */
-const char *
-ocq_quantity_parse(const JsonbValue *value, int32 *quantity)
+static const char *
+read_product(const JsonbValue *value, bool in_event, text **product_id)
+{
+	int			length = value->type == jbvString ? value->val.string.len : 0;
+
+	if (value->type != jbvString)
+		return "product_id must be a string";
+	if (!in_event && (length < 1 || length > OCQ_ID_MAX_BYTES))
+		return "product_id must have 1 to 255 bytes";
+	*product_id = cstring_to_text_with_len(value->val.string.val, length);
+	return NULL;
+}
+
+/* read_quantity takes any number of an event: the quantity of a reservation may be a sum. */
+static const char *
+read_quantity(const JsonbValue *value, bool in_event, int64 *quantity)
 {
 	bool		out_of_range = false;
 	Datum		number;
 
 	if (value->type != jbvNumeric)
-		return "must be a number";
+		return "quantity must be a number";
 	number = NumericGetDatum(value->val.numeric);
+	if (in_event)
+	{
+		*quantity = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
+		return NULL;
+	}
 	*quantity = numeric_int4_opt_error(value->val.numeric, &out_of_range);
 	if (out_of_range)
 		return DatumGetBool(DirectFunctionCall2(numeric_lt, number,
 												NumericGetDatum(int64_to_numeric(0)))) ?
-			"must be greater than 0" : "is too large";
+			"quantity must be greater than 0" : "quantity is too large";
 	if (DatumGetInt32(DirectFunctionCall1(numeric_scale, number)) > 0 &&
 		!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
 										  NumericGetDatum(int64_to_numeric(*quantity)))))
-		return "must be a whole number";
-	return *quantity <= 0 ? "must be greater than 0" : NULL;
+		return "quantity must be a whole number";
+	return *quantity <= 0 ? "quantity must be greater than 0" : NULL;
+}
+
+static bool
+find(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, key, strlen(key), value) != NULL;
+}
+
+/* key_problem names a key that is unknown or, if there is none, missing. */
+static const char *
+key_problem(JsonbContainer *object)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+		if (token == WJB_KEY && !ocq_json_key_is(&key, "product_id") &&
+			!ocq_json_key_is(&key, "quantity") && !ocq_json_key_is(&key, "unit_price"))
+			return psprintf("unknown key \"%s\"",
+							ocq_argument_clip(key.val.string.val, key.val.string.len));
+	return find(object, "product_id", &key) ?
+		"missing key \"quantity\"" : "missing key \"product_id\"";
+}
+
+/*
+ * ocq_stock_item_read reads the product and the quantity of one item, and finds its price,
+ * or returns a description of the problem.  Keys of an event that are unknown are passed over.
+ */
+const char *
+ocq_stock_item_read(const JsonbValue *element, bool in_event, OcqStockItem *item)
+{
+	JsonbContainer *object = element->val.binary.data;
+	JsonbValue	product_id;
+	JsonbValue	quantity;
+	const char *problem;
+
+	item->sqlstate = OCQ_ERR_INVALID_ITEMS;
+	if (element->type != jbvBinary || !JsonContainerIsObject(object))
+		return "an item must be a JSON object";
+	item->has_price = find(object, "unit_price", &item->unit_price);
+	if (!find(object, "product_id", &product_id) || !find(object, "quantity", &quantity) ||
+		(!in_event && JsonContainerSize(object) != (item->has_price ? 3 : 2)))
+		return key_problem(object);
+	problem = read_product(&product_id, in_event, &item->line.product_id);
+	if (problem != NULL)
+		return problem;
+	item->sqlstate = OCQ_ERR_INVALID_QUANTITY;
+	return read_quantity(&quantity, in_event, &item->line.quantity);
 }
 
 pg_noreturn static void
@@ -49,52 +117,6 @@ refuse(int sqlstate, int number, const char *problem)
 			 errdetail("It is item %d.", number),
 			 errhint("Pass 1 to %d items as [{\"product_id\": text, \"quantity\": integer}, ...].",
 					 MAX_LINES)));
-}
-
-static text *
-read_product(const JsonbValue *value, int number)
-{
-	if (value->type != jbvString || value->val.string.len < 1 ||
-		value->val.string.len > OCQ_ID_MAX_BYTES)
-		refuse(OCQ_ERR_INVALID_ITEMS, number, "product_id must be a string of 1 to 255 bytes");
-	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
-}
-
-static OcqStockLine
-read_line(JsonbContainer *object, int number)
-{
-	OcqStockLine line = {0};
-	JsonbIterator *iterator = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
-
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (ocq_json_key_is(&key, "product_id"))
-			line.product_id = read_product(&value, number);
-		else if (ocq_json_key_is(&key, "quantity"))
-		{
-			int32		quantity;
-			const char *problem = ocq_quantity_parse(&value, &quantity);
-
-			if (problem != NULL)
-				refuse(OCQ_ERR_INVALID_QUANTITY, number, psprintf("quantity %s", problem));
-			line.quantity = quantity;
-		}
-		else if (!ocq_json_key_is(&key, "unit_price"))
-			refuse(OCQ_ERR_INVALID_ITEMS, number,
-				   psprintf("unknown key \"%s\"",
-							ocq_tenant_clip(key.val.string.val, key.val.string.len)));
-	}
-	if (line.product_id == NULL)
-		refuse(OCQ_ERR_INVALID_ITEMS, number, "missing key \"product_id\"");
-	if (line.quantity == 0)
-		refuse(OCQ_ERR_INVALID_ITEMS, number, "missing key \"quantity\"");
-	return line;
 }
 
 /*
@@ -118,11 +140,13 @@ ocq_stock_lines_parse(JsonbContainer *container)
 	lines = palloc_array(OcqStockLine, count);
 	for (uint32 i = 0; i < count; i++)
 	{
-		JsonbValue *element = getIthJsonbValueFromContainer(container, i);
+		OcqStockItem item;
+		const char *problem = ocq_stock_item_read(getIthJsonbValueFromContainer(container, i),
+												  false, &item);
 
-		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
-			refuse(OCQ_ERR_INVALID_ITEMS, i + 1, "an item must be a JSON object");
-		lines[i] = read_line(element->val.binary.data, i + 1);
+		if (problem != NULL)
+			refuse(item.sqlstate, i + 1, problem);
+		lines[i] = item.line;
 	}
 	return ocq_stock_lines_merge(lines, count);
 }

@@ -32,14 +32,8 @@ ocq_reservation_status_name(OcqReservationStatus status)
 static int
 compare_products(const void *a, const void *b)
 {
-	const text *left = ((const OcqStockLine *) a)->product_id;
-	const text *right = ((const OcqStockLine *) b)->product_id;
-	int			left_length = VARSIZE_ANY_EXHDR(left);
-	int			right_length = VARSIZE_ANY_EXHDR(right);
-	int			result = memcmp(VARDATA_ANY(left), VARDATA_ANY(right),
-								Min(left_length, right_length));
-
-	return result != 0 ? result : left_length - right_length;
+	return ocq_text_compare(((const OcqStockLine *) a)->product_id,
+							((const OcqStockLine *) b)->product_id);
 }
 
 /* ocq_stock_lines_merge sorts the lines in place and adds up those of one product. */
@@ -107,35 +101,19 @@ ocq_reservation_end(OcqReservation *reservation, OcqReservationStatus status, co
 	reservation->version = event->version;
 }
 
-pg_noreturn static void
-report_malformed_items(void)
-{
-	ereport(ERROR,
-			(errcode(OCQ_ERR_MALFORMED_EVENT),
-			 errmsg("malformed items in a reservation"),
-			 errdetail("They are an array of objects {\"product_id\": text, \"quantity\": integer}."),
-			 errhint("The commands never write such an event; find its origin by its metadata and time.")));
-}
-
 static OcqStockLine
 read_line(const JsonbValue *element)
 {
-	JsonbContainer *object;
-	JsonbValue	product;
-	JsonbValue	quantity;
+	OcqStockItem item;
+	const char *problem = ocq_stock_item_read(element, true, &item);
 
-	if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
-		report_malformed_items();
-	object = element->val.binary.data;
-	if (getKeyJsonValueFromContainer(object, "product_id", 10, &product) == NULL ||
-		getKeyJsonValueFromContainer(object, "quantity", 8, &quantity) == NULL ||
-		product.type != jbvString || quantity.type != jbvNumeric)
-		report_malformed_items();
-	return (OcqStockLine) {
-		.product_id = cstring_to_text_with_len(product.val.string.val, product.val.string.len),
-		.quantity = DatumGetInt64(DirectFunctionCall1(numeric_int8,
-													  NumericGetDatum(quantity.val.numeric)))
-	};
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(OCQ_ERR_MALFORMED_EVENT),
+				 errmsg("malformed items in a reservation: %s", problem),
+				 errdetail("They are an array of objects {\"product_id\": text, \"quantity\": integer}."),
+				 errhint("The commands never write such an event; find out what did.")));
+	return item.line;
 }
 
 /* ocq_reservation_lines returns what the reservation is, or was, of. */

@@ -20,12 +20,12 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "fulfilment/fulfilment.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/statement.h"
@@ -18,7 +19,6 @@
 #include "fulfilment/fulfilment.h"
 #include "reference/reference.h"
 #include "store/command.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_stock_receive);
@@ -58,13 +58,7 @@ check_product(text *tenant_id, text *product_id)
 {
 	OcqReference reference = {.tenant_id = tenant_id, .id = product_id};
 
-	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, &reference, 1);
-	if (!reference.found)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNKNOWN_PRODUCT),
-				 errmsg("product \"%s\" does not exist", text_to_cstring(product_id)),
-				 errdetail("Tenant \"%s\" has no product with this id.", text_to_cstring(tenant_id)),
-				 errhint("Register the product with product_put first.")));
+	ocq_reference_require(OCQ_REFERENCE_PRODUCT, &reference, 1, NULL);
 }
 
 /* make_data without totals is what follows from the arguments. */
@@ -186,7 +180,7 @@ handle(FunctionCallInfo fcinfo, int first_optional, const char *event_type,
 Datum
 ocq_stock_receive(PG_FUNCTION_ARGS)
 {
-	StockChange change = {.product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id")};
+	StockChange change = {.product_id = ocq_argument_id(fcinfo, 0, "product_id")};
 
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) <= 0)
 		refuse_quantity(change.product_id, PG_ARGISNULL(1) ? "must not be null" : "must be greater than 0",
@@ -198,7 +192,7 @@ ocq_stock_receive(PG_FUNCTION_ARGS)
 static text *
 reason_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
 {
-	text	   *reason = ocq_command_text_argument(fcinfo, argno, "reason");
+	text	   *reason = ocq_argument_text(fcinfo, argno, "reason");
 
 	if (reason == NULL || VARSIZE_ANY_EXHDR(reason) == 0)
 		ereport(ERROR,
@@ -213,7 +207,7 @@ reason_argument(FunctionCallInfo fcinfo, int argno, const text *product_id)
 Datum
 ocq_stock_adjust(PG_FUNCTION_ARGS)
 {
-	StockChange change = {.product_id = ocq_tenant_id_argument(fcinfo, 0, "product_id")};
+	StockChange change = {.product_id = ocq_argument_id(fcinfo, 0, "product_id")};
 
 	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) == 0)
 		refuse_quantity(change.product_id, PG_ARGISNULL(1) ? "must not be null" : "must not be 0",

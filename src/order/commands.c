@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -15,7 +16,6 @@
 #include "fmgr.h"
 #include "order/handle.h"
 #include "reference/reference.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_order_create);
@@ -26,13 +26,9 @@ PG_FUNCTION_INFO_V1(ocq_order_complete);
 static OcqOrderItems
 items_argument(FunctionCallInfo fcinfo, int argno, const text *order_id)
 {
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ITEMS),
-				 errmsg("items must not be null"),
-				 errdetail("The order is \"%s\".", text_to_cstring(order_id)),
-				 errhint("Pass a JSON array of at least one item.")));
-	return ocq_order_items_parse(&PG_GETARG_JSONB_P(argno)->root, order_id);
+	return ocq_order_items_parse(ocq_argument_items(fcinfo, argno, order_id, NULL,
+													"Pass a JSON array of at least one item."),
+								 order_id);
 }
 
 /*
@@ -63,14 +59,7 @@ check_customer(text *tenant_id, text *customer_id, const text *order_id)
 {
 	OcqReference reference = {.tenant_id = tenant_id, .id = customer_id};
 
-	ocq_reference_lookup(OCQ_REFERENCE_CUSTOMER, &reference, 1);
-	if (!reference.found)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNKNOWN_CUSTOMER),
-				 errmsg("customer \"%s\" does not exist", text_to_cstring(customer_id)),
-				 errdetail("Order \"%s\" of tenant \"%s\" names it.",
-						   text_to_cstring(order_id), text_to_cstring(tenant_id)),
-				 errhint("Register the customer with customer_put first.")));
+	ocq_reference_require(OCQ_REFERENCE_CUSTOMER, &reference, 1, order_id);
 }
 
 static void
@@ -82,15 +71,7 @@ check_products(text *tenant_id, const OcqOrderItems *items, const text *order_id
 		references[i] = (OcqReference) {
 		.tenant_id = tenant_id, .id = items->items[i].product_id
 	};
-	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, references, items->count);
-	for (int i = 0; i < items->count; i++)
-		if (!references[i].found)
-			ereport(ERROR,
-					(errcode(OCQ_ERR_UNKNOWN_PRODUCT),
-					 errmsg("product \"%s\" does not exist", text_to_cstring(references[i].id)),
-					 errdetail("It is item %d of order \"%s\" of tenant \"%s\".",
-							   i + 1, text_to_cstring(order_id), text_to_cstring(tenant_id)),
-					 errhint("Register the product with product_put first.")));
+	ocq_reference_require(OCQ_REFERENCE_PRODUCT, references, items->count, order_id);
 }
 
 static Datum
@@ -103,8 +84,8 @@ handle(FunctionCallInfo fcinfo, OcqCommand *command, const OcqOrderRequest *requ
 Datum
 ocq_order_create(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
-	text	   *customer_id = ocq_tenant_id_argument(fcinfo, 1, "customer_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
+	text	   *customer_id = ocq_argument_id(fcinfo, 1, "customer_id");
 	OcqOrderItems items = items_argument(fcinfo, 2, order_id);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CREATE, OCQ_ORDER_EVENT_CREATED,
 												make_data(customer_id, &items, false, NULL));
@@ -121,10 +102,10 @@ ocq_order_create(PG_FUNCTION_ARGS)
 Datum
 ocq_order_update(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderItems items = items_argument(fcinfo, 1, order_id);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_UPDATE, OCQ_ORDER_EVENT_UPDATED,
-												make_data(NULL, &items, true, ocq_command_text_argument(fcinfo, 2, "reason")));
+												make_data(NULL, &items, true, ocq_argument_text(fcinfo, 2, "reason")));
 	OcqCommand	command;
 
 	request.items = &items;
@@ -137,9 +118,9 @@ ocq_order_update(PG_FUNCTION_ARGS)
 Datum
 ocq_order_cancel(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CANCEL, OCQ_ORDER_EVENT_CANCELLED,
-												make_data(NULL, NULL, true, ocq_command_text_argument(fcinfo, 1, "reason")));
+												make_data(NULL, NULL, true, ocq_argument_text(fcinfo, 1, "reason")));
 	OcqCommand	command;
 
 	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_ORDER, order_id);
@@ -150,7 +131,7 @@ ocq_order_cancel(PG_FUNCTION_ARGS)
 Datum
 ocq_order_complete(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE, OCQ_ORDER_EVENT_COMPLETED,
 												make_data(NULL, NULL, false, NULL));
 	OcqCommand	command;

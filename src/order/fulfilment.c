@@ -8,10 +8,10 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "fmgr.h"
 #include "order/handle.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(ocq_shipping_start);
 static Datum
 handle(FunctionCallInfo fcinfo, int first_optional, const OcqOrderRequest *request)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqCommand	command;
 
 	ocq_command_begin(&command, fcinfo, first_optional, OCQ_AGGREGATE_ORDER, order_id);
@@ -63,13 +63,8 @@ ocq_reservation_change(PG_FUNCTION_ARGS)
 												OCQ_ORDER_EVENT_RESERVATION_CHANGED, NULL);
 	OcqStockLines lines;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ITEMS),
-				 errmsg("items must not be null"),
-				 errdetail("They are what the order shall hold."),
-				 errhint("Pass a JSON array of at least one item, or call inventory_release.")));
-	lines = ocq_stock_lines_parse(&PG_GETARG_JSONB_P(1)->root);
+	lines = ocq_stock_lines_parse(ocq_argument_items(fcinfo, 1, NULL, "They are what the order shall hold.",
+													 "Pass a JSON array of at least one item, or call inventory_release."));
 	request.stock = &lines;
 	request.event.data = ocq_reservation_requested_data(&lines);
 	return handle(fcinfo, 2, &request);
@@ -135,7 +130,7 @@ amount_argument(FunctionCallInfo fcinfo, int argno)
 static Datum
 handle_payment(FunctionCallInfo fcinfo, int remarks, OcqOrderRequest *request)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqCommand	command;
 
 	request->event.is_partial = true;
@@ -147,7 +142,7 @@ handle_payment(FunctionCallInfo fcinfo, int remarks, OcqOrderRequest *request)
 Datum
 ocq_payment_complete(PG_FUNCTION_ARGS)
 {
-	text	   *reference = ocq_command_text_argument(fcinfo, 1, "reference");
+	text	   *reference = ocq_argument_text(fcinfo, 1, "reference");
 	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE_PAYMENT,
 												OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
@@ -162,7 +157,7 @@ ocq_payment_complete(PG_FUNCTION_ARGS)
 Datum
 ocq_payment_fail(PG_FUNCTION_ARGS)
 {
-	text	   *reason = ocq_command_text_argument(fcinfo, 1, "reason");
+	text	   *reason = ocq_argument_text(fcinfo, 1, "reason");
 	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_FAIL_PAYMENT,
 												OCQ_ORDER_EVENT_PAYMENT_FAILED,

@@ -9,11 +9,11 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "order/order.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -70,7 +70,7 @@ refuse_items(const ItemPlace *place, const char *problem)
 pg_noreturn static void
 refuse_quantity(const ItemPlace *place, const char *problem)
 {
-	refuse(place, OCQ_ERR_INVALID_QUANTITY, psprintf("quantity %s", problem),
+	refuse(place, OCQ_ERR_INVALID_QUANTITY, problem,
 		   psprintf("Pass a whole number from 1 to %d.", PG_INT32_MAX));
 }
 
@@ -82,31 +82,10 @@ refuse_price(const ItemPlace *place, const char *problem)
 					MAX_PRICE_DIGITS, MAX_PRICE_SCALE));
 }
 
-static text *
-read_product_id(const JsonbValue *value, const ItemPlace *place)
-{
-	if (value->type != jbvString)
-		refuse_items(place, "product_id must be a string");
-	if (value->val.string.len < 1 || value->val.string.len > OCQ_ID_MAX_BYTES)
-		refuse_items(place, "product_id must have 1 to 255 bytes");
-	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
-}
-
 static bool
 numeric_less(Numeric a, Numeric b)
 {
 	return DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static int32
-read_quantity(const JsonbValue *value, const ItemPlace *place)
-{
-	int32		quantity;
-	const char *problem = ocq_quantity_parse(value, &quantity);
-
-	if (problem != NULL)
-		refuse_quantity(place, problem);
-	return quantity;
 }
 
 /* is_decimal tells whether the string is digits, with or without a sign and a fraction. */
@@ -205,57 +184,21 @@ read_price(const JsonbValue *value, const ItemPlace *place)
 	return value->val.numeric;
 }
 
-static const char *const item_keys[] = {"product_id", "quantity", "unit_price"};
-
-static bool
-find(JsonbContainer *object, const char *key, JsonbValue *value)
-{
-	return getKeyJsonValueFromContainer(object, key, strlen(key), value) != NULL;
-}
-
-static bool
-is_item_key(const JsonbValue *key)
-{
-	for (size_t i = 0; i < lengthof(item_keys); i++)
-		if (ocq_json_key_is(key, item_keys[i]))
-			return true;
-	return false;
-}
-
-pg_noreturn static void
-refuse_keys(JsonbContainer *object, const ItemPlace *place)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
-	JsonbValue	value;
-
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-		if (token == WJB_KEY && !is_item_key(&value))
-			refuse_items(place, psprintf("unknown key \"%s\"",
-										 ocq_tenant_clip(value.val.string.val,
-														 value.val.string.len)));
-	for (size_t i = 0; i < lengthof(item_keys); i++)
-		if (!find(object, item_keys[i], &value))
-			refuse_items(place, psprintf("missing key \"%s\"", item_keys[i]));
-	pg_unreachable();
-}
-
 static OcqOrderItem
-read_item(JsonbContainer *object, const ItemPlace *place)
+read_item(const JsonbValue *element, const ItemPlace *place)
 {
 	OcqOrderItem item;
-	JsonbValue	product_id;
-	JsonbValue	quantity;
-	JsonbValue	unit_price;
+	OcqStockItem read;
+	const char *problem = ocq_stock_item_read(element, false, &read);
 
-	if (!find(object, "product_id", &product_id) || !find(object, "quantity", &quantity) ||
-		!find(object, "unit_price", &unit_price) ||
-		JsonContainerSize(object) > lengthof(item_keys))
-		refuse_keys(object, place);
-	item.product_id = read_product_id(&product_id, place);
-	item.quantity = read_quantity(&quantity, place);
+	if (problem != NULL && read.sqlstate == OCQ_ERR_INVALID_QUANTITY)
+		refuse_quantity(place, problem);
+	if (problem != NULL || !read.has_price)
+		refuse_items(place, problem != NULL ? problem : "missing key \"unit_price\"");
+	item.product_id = read.line.product_id;
+	item.quantity = (int32) read.line.quantity;
 	item.quantity_number = int64_to_numeric(item.quantity);
-	item.unit_price = read_price(&unit_price, place);
+	item.unit_price = read_price(&read.unit_price, place);
 	item.total_price = numeric_mul_opt_error(item.quantity_number, item.unit_price, NULL);
 	return item;
 }
@@ -285,9 +228,7 @@ parse_items(JsonbContainer *container, ItemPlace place)
 		if (token != WJB_ELEM)
 			continue;
 		place.number = ++result.count;
-		if (element.type != jbvBinary || !JsonContainerIsObject(element.val.binary.data))
-			refuse_items(&place, "an item must be a JSON object");
-		*item = read_item(element.val.binary.data, &place);
+		*item = read_item(&element, &place);
 		result.total_amount = result.count == 1 ? item->total_price :
 			numeric_add_opt_error(result.total_amount, item->total_price, NULL);
 	}

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/scope.h"
 #include "commands/trigger.h"
@@ -104,17 +105,9 @@ begin_anew(void)
 Datum
 ocq_restore_project(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	OcqScope	scope;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("restore_project() must be called as an AFTER INSERT row trigger")));
-
+	(void) ocq_argument_trigger(fcinfo, "restore_project", TRIGGER_EVENT_AFTER);
 	ocq_scope_enter(&scope);
 	if (keep_out_appends())
 		project();

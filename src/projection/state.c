@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/scope.h"
@@ -248,7 +249,7 @@ ocq_state_rewind_again(void)
 Datum
 ocq_projection_state_restore(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = ocq_argument_trigger(fcinfo, "projection_state_restore", TRIGGER_EVENT_BEFORE);
 	TupleDesc	descriptor;
 	Datum		values[6];
 	char		nulls[7] = "      ";
@@ -257,14 +258,6 @@ ocq_projection_state_restore(PG_FUNCTION_ARGS)
 	static const char *const columns[] = {
 		"projection_name", "mode", "status", "events_total", "repaired_total", "renewed_total"
 	};
-
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("projection_state_restore() must be called as a BEFORE INSERT row trigger")));
 
 	ocq_scope_enter(&scope);
 	descriptor = RelationGetDescr(trigger->tg_relation);

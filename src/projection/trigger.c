@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/scope.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
@@ -82,18 +83,10 @@ project(const OcqEvent *event, const OcqAppend *append)
 Datum
 ocq_events_project(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = ocq_argument_trigger(fcinfo, "events_project", TRIGGER_EVENT_AFTER);
 	const OcqAppend *append = ocq_append_current();
 	OcqScope	scope;
 	OcqEvent	event;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("events_project() must be called as an AFTER INSERT row trigger")));
 
 	ocq_scope_enter(&scope);
 	event = read_event(trigger);

@@ -2,22 +2,21 @@
  * cache.c
  *	  Answers of queries, kept for all sessions.
  *
- * order_get and the pages of customer_orders are kept in shared memory, by what was
- * asked, until somebody commits a change of the order, or of an order of the
- * customer.  Why no answer is ever stale is argued in base/stamps.c; here is what
- * has to hold for it:
+ * Answers of order_get and of customer_orders, by page, are kept in shared memory with
+ * their question, until a session commits a change of the order, or of an order of the
+ * customer.  base/stamps.c argues that no answer is ever stale, under these conditions:
  *
  *	- a question is asked, which reads the stamps, before the statement that answers
  *	  it takes its snapshot (statement.c takes a new one);
- *	- a transaction that has an id may have written, and then sees what others do
- *	  not: it neither takes nor keeps.  So it sees its own changes, also those by
- *	  hand, and nobody else does;
+ *	- a transaction that has an id may have written, and then sees its own changes: it
+ *	  neither takes nor keeps answers.  So it sees these changes, also those by hand,
+ *	  and no other session does;
  *	- under REPEATABLE READ and SERIALIZABLE the snapshot is older: the same.
  *
  * The key holds the function's OID, so that an extension that was dropped, or an
  * update's function with other columns, does not get the answers of the one before.
  *
- * Whoever writes the read tables by hand calls cache_clear.
+ * A user who writes the read tables by hand calls cache_clear.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -25,6 +24,7 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "base/argument.h"
 #include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "funcapi.h"
@@ -36,7 +36,7 @@
 PG_FUNCTION_INFO_V1(ocq_cache_counters);
 PG_FUNCTION_INFO_V1(ocq_cache_clear);
 
-/* What a key begins with; the two ids follow. */
+/* The beginning of a key; the two ids follow. */
 typedef struct KeyHead
 {
 	Oid			database;
@@ -189,7 +189,7 @@ ocq_cache_take_rows(const OcqQuestion *question, FunctionCallInfo fcinfo)
 	return true;
 }
 
-/* add_rows returns false if a row has data in another place. */
+/* add_rows returns false if a row has data in a TOAST table. */
 static bool
 add_rows(StringInfo data, const ReturnSetInfo *result)
 {
@@ -210,7 +210,7 @@ add_rows(StringInfo data, const ReturnSetInfo *result)
 	return is_whole;
 }
 
-/* ocq_cache_keep_rows keeps what is in the function's result. */
+/* ocq_cache_keep_rows keeps the rows of the function's result. */
 void
 ocq_cache_keep_rows(const OcqQuestion *question, FunctionCallInfo fcinfo)
 {
@@ -227,10 +227,10 @@ ocq_cache_keep_rows(const OcqQuestion *question, FunctionCallInfo fcinfo)
 }
 
 /*
- * What the administrator sees and does.
+ * For the administrator.
  */
 
-/* cache_counters() returns what the view cache_stats shows. */
+/* cache_counters() returns the columns of the view cache_stats. */
 Datum
 ocq_cache_counters(PG_FUNCTION_ARGS)
 {
@@ -248,7 +248,7 @@ ocq_cache_counters(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
 }
 
-/* cache_clear() takes effect when the transaction commits, like what it was called for. */
+/* cache_clear() takes effect when the transaction commits, as the user's changes do. */
 Datum
 ocq_cache_clear(PG_FUNCTION_ARGS)
 {

@@ -6,10 +6,10 @@
 #ifndef OCQ_QUERY_CACHE_H
 #define OCQ_QUERY_CACHE_H
 
+#include "base/argument.h"
 #include "fmgr.h"
 #include "query/cache_store.h"
 #include "query/page.h"
-#include "tenant/tenant.h"
 
 /*
  * A question whose answer may be taken and kept.  It is asked before the tables are

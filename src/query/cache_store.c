@@ -14,7 +14,7 @@
  * Blocks refer to each other by number.
  *
  * Room is made by clock: the hand goes round the blocks, and takes the first entry
- * that nobody has asked for since it last came by, or whose stamps have moved.
+ * that was not asked for since it last came by, or whose stamps have moved.
  *
  * Locks: each partition has one.  Finding takes it shared and copies; putting takes
  * it exclusive, and raises no error meanwhile, so that the chains are whole whenever
@@ -42,7 +42,7 @@
 #define MAX_PARTITIONS 64
 #define MIN_PARTITION_BLOCKS 512
 
-/* What takes more than this part of its partition would cost too many others their place. */
+/* A larger answer than this part of its partition would evict too many others. */
 #define MAX_SHARE 8
 
 #define NO_BLOCK (-1)
@@ -71,11 +71,11 @@ StaticAssertDecl(sizeof(Block) == BLOCK_SIZE, "blocks have no padding");
 StaticAssertDecl(offsetof(Block, data) % sizeof(uint64) == 0, "an entry is aligned");
 StaticAssertDecl(sizeof(Entry) <= BLOCK_ROOM, "the first block has room for what an entry begins with");
 
-/* What is not atomic is written under the exclusive lock. */
+/* Members that are not atomic are written under the exclusive lock. */
 typedef struct Partition
 {
 	LWLock	   *lock;			/* written at startup */
-	pg_atomic_uint64 hits;		/* these three by who finds, after it */
+	pg_atomic_uint64 hits;		/* these three are counted by each find, after it */
 	pg_atomic_uint64 misses;
 	pg_atomic_uint64 stale;
 	uint64		fills;
@@ -256,7 +256,7 @@ entry_of(int32 number, int32 block)
 	return (Entry *) block_of(number, block)->data;
 }
 
-/* A place in the blocks of an entry. */
+/* An offset in the blocks of an entry. */
 typedef struct Place
 {
 	int32		partition;
@@ -264,7 +264,7 @@ typedef struct Place
 	uint32		offset;			/* in the block's data */
 } Place;
 
-/* next_bytes returns the bytes from the place on, at most length, and moves the place. */
+/* next_bytes returns the bytes from the position on, at most length, and moves it behind them. */
 static char *
 next_bytes(Place *place, uint32 *length)
 {
@@ -372,7 +372,7 @@ remove_entry(int32 number, int32 block)
 	store->partitions[number].partition.entries--;
 }
 
-/* make_room needs no more than two rounds: in the second one nobody has used anything. */
+/* make_room needs no more than two rounds: in the second one no entry has been used. */
 static void
 make_room(int32 number, int32 count)
 {
@@ -475,7 +475,7 @@ ocq_cache_store_find(const OcqCacheKey *key, uint32 *length)
 	return copy;
 }
 
-/* ocq_cache_store_put takes the place of what the key had before. */
+/* ocq_cache_store_put replaces the key's earlier answer. */
 void
 ocq_cache_store_put(const OcqCacheKey *key, const OcqStamps *stamps, const void *data, uint32 length)
 {

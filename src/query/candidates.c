@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  * candidates.c
- *	  What a criterion of a search is about, if that is little.
+ *	  The customers, products or orders that a criterion is about, if they are few.
  *
- * Whether a criterion is about few or many decides how a search is to go, and it
- * is asked, not estimated: an index is read until it is known.  Each function
- * returns false if there are many, and otherwise what there is.  Their plans do not
- * depend on the answer, and are kept.
+ * A search goes one way for few and another for many.  It asks, and does not estimate:
+ * an index is read until the answer is known.  Each function returns false if there are
+ * many, and otherwise the ids.  Their plans do not depend on the answer, and are kept.
  *
  * There are few customers and products beside the orders, and they change seldom.
- * So the indexes by parts of names are theirs, and not the orders', where each
+ * So the indexes by parts of names are on these tables.  On the tables of orders each
  * order would pay for them.  Names are those of now; a projection that is behind may
  * still show old ones.
  *-------------------------------------------------------------------------
@@ -19,13 +18,15 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "query/candidates.h"
+#include "query/criteria.h"
+#include "utils/memutils.h"
 
-/* More customers or products than that are not looked up by their ids; nor are more orders. */
+/* More customers, products or orders than that are not looked up by their ids. */
 #define MAX_NAMED 200
 #define MAX_NAMED_SLOWLY 50		/* where each name has to be compared */
 #define MAX_ORDERS 100
 
-/* What they find is looked for again by the search itself: in the same snapshot. */
+/* The search looks for the rows found here once more: in the same snapshot. */
 #define READING(text, ...) \
 	{ .sql = (text), .nargs = lengthof(((Oid[]){__VA_ARGS__})), .argtypes = {__VA_ARGS__}, \
 	  .shares_snapshot = true }
@@ -53,29 +54,6 @@ static OcqStatement products_one_by_one = PRODUCTS(LIKE_ONE_BY_ONE, MAX_NAMED_SL
 static OcqStatement products_by_category = PRODUCTS("category = $3", MAX_NAMED);
 static OcqStatement products_by_name_and_category = PRODUCTS(LIKE_ONE_BY_ONE " AND category = $3", MAX_NAMED);
 
-#define ORDERS(table, condition, type) \
-	READING("SELECT order_id FROM order_cqrs." table " WHERE tenant_id = $1 AND " condition \
-			UNLESS_MORE_THAN(MAX_ORDERS), TEXTOID, type, type)
-
-static OcqStatement orders_by[] = {
-	[OCQ_ORDERS_BY_CUSTOMERS] =
-	ORDERS("order_summary_view", "customer_id = ANY ($2)", TEXTARRAYOID),
-	[OCQ_ORDERS_BY_PRODUCTS] =
-	ORDERS("order_item_view", "product_id = ANY ($2)", TEXTARRAYOID),
-	[OCQ_ORDERS_BY_STATUSES] =
-	ORDERS("order_summary_view", "status = ANY ($2)", TEXTARRAYOID),
-	[OCQ_ORDERS_BY_PAYMENT_STATUSES] =
-	ORDERS("order_summary_view", "payment_status = ANY ($2)", TEXTARRAYOID),
-	[OCQ_ORDERS_BY_CREATED_AT] =
-	ORDERS("order_summary_view", "created_at >= $2 AND created_at < $3", TIMESTAMPTZOID),
-	[OCQ_ORDERS_BY_UPDATED_AT] =
-	ORDERS("order_summary_view", "updated_at >= $2 AND updated_at < $3", TIMESTAMPTZOID),
-	[OCQ_ORDERS_BY_TOTAL_AMOUNT] =
-	ORDERS("order_summary_view", "total_amount >= $2 AND total_amount <= $3", NUMERICOID),
-	[OCQ_ORDERS_BY_ITEM_COUNT] =
-	ORDERS("order_summary_view", "item_count >= $2 AND item_count <= $3", INT4OID),
-};
-
 static bool
 find(OcqStatement *statement, Datum *values, const char *nulls, int most, OcqCandidates *found)
 {
@@ -90,7 +68,7 @@ find(OcqStatement *statement, Datum *values, const char *nulls, int most, OcqCan
 	return true;
 }
 
-/* has_trigram tells whether three letters follow each other, as far as one can see. */
+/* has_trigram tells whether three letters follow each other; other bytes than ASCII count as letters. */
 static bool
 has_trigram(const text *pattern)
 {
@@ -138,13 +116,42 @@ ocq_candidates_products(Datum tenant_id, const Datum *name_pattern, const Datum 
 		find(&products_one_by_one, values, "  n", MAX_NAMED_SLOWLY, found);
 }
 
-/* ocq_candidates_orders may return an order twice. */
+/* orders_statement is made once for each criterion, or range, in a session. */
+static OcqStatement *
+orders_statement(int criterion)
+{
+	static OcqStatement statements[OCQ_NUM_CRITERIA];
+	OcqStatement *statement = &statements[criterion];
+	const char *column = ocq_criteria[criterion].column;
+	bool		is_range = ocq_criteria[criterion].selectivity == OCQ_SELECTIVE_RANGE;
+	Oid			type = is_range ? ocq_criteria[criterion].type : TEXTARRAYOID;
+	StringInfoData sql;
+
+	if (statement->sql != NULL)
+		return statement;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT order_id FROM order_cqrs.%s WHERE tenant_id = $1 AND ",
+					 ocq_criteria[criterion].is_of_item ? "order_item_view" : "order_summary_view");
+	ocq_criterion_append(&sql, criterion, column, !is_range, 1);
+	if (is_range)
+	{
+		appendStringInfoString(&sql, " AND ");
+		ocq_criterion_append(&sql, criterion + 1, column, false, 2);
+	}
+	appendStringInfoString(&sql, UNLESS_MORE_THAN(MAX_ORDERS));
+	*statement = (OcqStatement) {
+		.nargs = is_range ? 3 : 2, .argtypes = {TEXTOID, type, type}, .shares_snapshot = true,
+		.sql = MemoryContextStrdup(TopMemoryContext, sql.data)
+	};
+	return statement;
+}
+
+/* ocq_candidates_orders may return an order twice.  greatest is for a range. */
 bool
-ocq_candidates_orders(OcqOrdersBy by, Datum tenant_id, Datum ids_or_least, Datum greatest,
+ocq_candidates_orders(int criterion, Datum tenant_id, Datum ids_or_least, Datum greatest,
 					  OcqCandidates *found)
 {
-	bool		is_range = by >= OCQ_ORDERS_BY_CREATED_AT;
 	Datum		values[] = {tenant_id, ids_or_least, greatest};
 
-	return find(&orders_by[by], values, is_range ? NULL : "  n", MAX_ORDERS, found);
+	return find(orders_statement(criterion), values, NULL, MAX_ORDERS, found);
 }

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * cursor.c
- *	  Cursors: places in a sorted list of orders, as text.
+ *	  Cursors: keyset positions in a sorted list of orders, as text.
  *
  * A cursor is the hexadecimal form, which passes through URLs and JSON as it is, of
  *
@@ -12,11 +12,11 @@
  *		key			to the end; see put_key
  *
  * in network byte order, so that it means the same on every node.  There is one
- * form for each place; change any character and it is refused.
+ * form for each position; change any character and it is refused.
  *
  * The check finds damage and confusion, not forgery, and need not: a cursor only
- * ends up as parameters of two comparisons, so that a forged one shows nothing
- * which its maker could not have asked for.
+ * ends up as parameters of two comparisons, so that a forged one shows no row that
+ * its maker could not have asked for.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -38,7 +38,7 @@
 #define CHECK_OFFSET 2
 #define ID_OFFSET 10			/* of the order's id: the least that a cursor has */
 
-/* What a numeric can have. */
+/* The digits that a numeric can have. */
 #define MAX_WHOLE_DIGITS 131072
 #define MAX_FRACTION_DIGITS 16383
 
@@ -209,9 +209,9 @@ bytes_of_text(const text *cursor)
 }
 
 text *
-ocq_cursor_encode(const OcqCursorKind *kind, OcqPlace place)
+ocq_cursor_encode(const OcqCursorKind *kind, OcqKeyset keyset)
 {
-	const text *order_id = DatumGetTextPP(place.order_id);
+	const text *order_id = DatumGetTextPP(keyset.order_id);
 	StringInfoData bytes;
 	uint32		check;
 
@@ -221,19 +221,19 @@ ocq_cursor_encode(const OcqCursorKind *kind, OcqPlace place)
 	pq_sendint32(&bytes, 0);
 	pq_sendint32(&bytes, VARSIZE_ANY_EXHDR(order_id));
 	put_text(&bytes, order_id);
-	put_key(&bytes, kind->key_type, place.key);
+	put_key(&bytes, kind->key_type, keyset.key);
 
 	check = pg_hton32(check_of(kind, &bytes));
 	memcpy(bytes.data + CHECK_OFFSET, &check, sizeof(check));
 	return text_of_bytes(&bytes);
 }
 
-/* ocq_cursor_decode returns the place of a cursor of that kind; any other text is an error. */
-OcqPlace
+/* ocq_cursor_decode returns the position of a cursor of that kind; any other text is an error. */
+OcqKeyset
 ocq_cursor_decode(const OcqCursorKind *kind, const text *cursor)
 {
 	StringInfoData bytes = bytes_of_text(cursor);
-	OcqPlace	place;
+	OcqKeyset	keyset;
 	uint32		length;
 
 	if (pq_getmsgbyte(&bytes) != FORMAT)
@@ -246,7 +246,7 @@ ocq_cursor_decode(const OcqCursorKind *kind, const text *cursor)
 	length = pq_getmsgint(&bytes, sizeof(uint32));
 	if (length > (uint32) (bytes.len - bytes.cursor))
 		report_invalid("It is too short.");
-	place.order_id = PointerGetDatum(get_text(&bytes, length));
-	place.key = get_key(&bytes, kind->key_type);
-	return place;
+	keyset.order_id = PointerGetDatum(get_text(&bytes, length));
+	keyset.key = get_key(&bytes, kind->key_type);
+	return keyset;
 }

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  * cursor.h
- *	  Cursors: places in a sorted list of orders, as text.
+ *	  Cursors: keyset positions in a sorted list of orders, as text.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_QUERY_CURSOR_H
 #define OCQ_QUERY_CURSOR_H
 
 /*
- * Where a cursor may be used.  list is the number of a query in one sort, which
- * no other has; the owners are what a place has no meaning outside of.
+ * Where a cursor may be used.  list is the number of a query in one sort, which no other
+ * has; outside of the tenant's, or customer's, orders a cursor has no meaning.
  */
 typedef struct OcqCursorKind
 {
@@ -21,14 +21,14 @@ typedef struct OcqCursorKind
 #define OCQ_LIST_CUSTOMER_ORDERS 1
 #define OCQ_LIST_SEARCH 16		/* and the following: one for each sort */
 
-/* A place: the order with this sort key, and this id among those with the same key. */
-typedef struct OcqPlace
+/* A keyset position: the order with this sort key, and this id among those with the same key. */
+typedef struct OcqKeyset
 {
 	Datum		key;
 	Datum		order_id;
-} OcqPlace;
+} OcqKeyset;
 
-extern text *ocq_cursor_encode(const OcqCursorKind *kind, OcqPlace place);
-extern OcqPlace ocq_cursor_decode(const OcqCursorKind *kind, const text *cursor);
+extern text *ocq_cursor_encode(const OcqCursorKind *kind, OcqKeyset keyset);
+extern OcqKeyset ocq_cursor_decode(const OcqCursorKind *kind, const text *cursor);
 
 #endif							/* OCQ_QUERY_CURSOR_H */

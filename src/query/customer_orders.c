@@ -2,12 +2,13 @@
  * customer_orders.c
  *	  customer_orders: the orders of one customer, newest first.
  *
- * One statement serves the first page and every other one.  The list ends before
- * a place in it: at to_time, or at a cursor if that comes later in the list.
+ * One statement serves the first page and every other one.  The list begins behind a
+ * keyset position: that of to_time, or a cursor's if that comes later in the list.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -22,7 +23,7 @@
 
 PG_FUNCTION_INFO_V1(ocq_customer_orders);
 
-/* Values matter little here: whatever they are, the index on customer and time serves. */
+/* The index on customer and time serves for any values. */
 static OcqStatement select_orders =
 OCQ_STATEMENT("SELECT " OCQ_PAGE_COLUMNS
 			  " FROM order_cqrs.order_summary_view v"
@@ -42,22 +43,22 @@ require_ascending(TimestampTz from, TimestampTz to)
 				 errhint("Exchange the two, or leave out one of them.")));
 }
 
-/* No order has the empty id, so this place is before all orders of that time and later ones. */
-static OcqPlace
-place_of_time(TimestampTz time)
+/* No order has the empty id, so this position is before all orders of that time and later ones. */
+static OcqKeyset
+keyset_of_time(TimestampTz time)
 {
-	return (OcqPlace) {.key = TimestampTzGetDatum(time), .order_id = CStringGetTextDatum("")};
+	return (OcqKeyset) {.key = TimestampTzGetDatum(time), .order_id = CStringGetTextDatum("")};
 }
 
-static OcqPlace
-place_of_page(const OcqPage *page, const OcqCursorKind *kind, TimestampTz to)
+static OcqKeyset
+keyset_of_page(const OcqPage *page, const OcqCursorKind *kind, TimestampTz to)
 {
-	OcqPlace	place;
+	OcqKeyset	keyset;
 
 	if (page->after == NULL)
-		return place_of_time(to);
-	place = ocq_cursor_decode(kind, page->after);
-	return DatumGetTimestampTz(place.key) < to ? place : place_of_time(to);
+		return keyset_of_time(to);
+	keyset = ocq_cursor_decode(kind, page->after);
+	return DatumGetTimestampTz(keyset.key) < to ? keyset : keyset_of_time(to);
 }
 
 /*
@@ -67,7 +68,7 @@ place_of_page(const OcqPage *page, const OcqCursorKind *kind, TimestampTz to)
 Datum
 ocq_customer_orders(PG_FUNCTION_ARGS)
 {
-	text	   *customer_id = ocq_tenant_id_argument(fcinfo, 0, "customer_id");
+	text	   *customer_id = ocq_argument_id(fcinfo, 0, "customer_id");
 	TimestampTz from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
 	TimestampTz to = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
 	OcqPage		page = ocq_page_arguments(fcinfo, 3);
@@ -75,7 +76,7 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	OcqCursorKind kind = {OCQ_LIST_CUSTOMER_ORDERS, TIMESTAMPTZOID, tenant_id, customer_id};
 	OcqQuestion question = {0};
 	Datum		values[7];
-	OcqPlace	before;
+	OcqKeyset	before;
 	OcqScope	scope;
 
 	require_ascending(from, to);
@@ -85,7 +86,7 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	if (ocq_cache_take_rows(&question, fcinfo))
 		return (Datum) 0;
 
-	before = place_of_page(&page, &kind, to);
+	before = keyset_of_page(&page, &kind, to);
 	values[0] = PointerGetDatum(tenant_id);
 	values[1] = PointerGetDatum(customer_id);
 	values[2] = TimestampTzGetDatum(from);

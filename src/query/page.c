@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * page.c
- *	  Pages of a list of orders: which one is asked for, and its rows.
+ *	  Pages of a list of orders: the page that is asked for, and its rows.
  *
  * A page is found by its number, or by the cursor of the row before it.
  *-------------------------------------------------------------------------
@@ -51,7 +51,7 @@ page_size_argument(FunctionCallInfo fcinfo, int argno)
 
 /*
  * ocq_page_arguments reads the arguments page, page_size and after, which follow
- * each other from argno on.  NULL stands for the default.
+ * each other from argno on.  NULL means the default.
  */
 OcqPage
 ocq_page_arguments(FunctionCallInfo fcinfo, int argno)
@@ -71,7 +71,7 @@ ocq_page_arguments(FunctionCallInfo fcinfo, int argno)
 	return page;
 }
 
-/* A kept statement is analysed anew when somebody has changed the type of a column. */
+/* A kept statement is analysed anew after the type of a column has changed. */
 static void
 check_types(TupleDesc from, TupleDesc to)
 {
@@ -99,13 +99,13 @@ ocq_page_return(FunctionCallInfo fcinfo, const OcqCursorKind *kind, int key_colu
 	nulls[ncolumns] = false;
 	for (uint64 row = 0; row < rows; row++)
 	{
-		OcqPlace	place;
+		OcqKeyset	keyset;
 
 		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-		place.order_id = values[ORDER_ID_COLUMN - 1];
-		place.key = nulls[key_column - 1] ?
+		keyset.order_id = values[ORDER_ID_COLUMN - 1];
+		keyset.key = nulls[key_column - 1] ?
 			PointerGetDatum(cstring_to_text("")) : values[key_column - 1];
-		values[ncolumns] = PointerGetDatum(ocq_cursor_encode(kind, place));
+		values[ncolumns] = PointerGetDatum(ocq_cursor_encode(kind, keyset));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }

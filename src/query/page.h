@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * page.h
- *	  Pages of a list of orders: which one is asked for, and its rows.
+ *	  Pages of a list of orders: the page that is asked for, and its rows.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_QUERY_PAGE_H
@@ -9,7 +9,7 @@
 #include "fmgr.h"
 #include "query/cursor.h"
 
-/* The columns of order_summary_view v that every list of orders returns, and where some are, from 1. */
+/* The columns of order_summary_view v that every list of orders returns, and the numbers of some, from 1. */
 #define OCQ_PAGE_COLUMNS \
 	"v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email, v.status," \
 	" v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at, v.shipped_at," \

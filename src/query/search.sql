@@ -15,9 +15,7 @@ CREATE FUNCTION order_search(customer_id text DEFAULT NULL, customer_name text D
         OUT version int, OUT cursor text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_order_search';
-COMMENT ON FUNCTION order_search(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz,
-        timestamptz, text, text, text, int, int, text, int, int, text, text)
-    IS 'Rows of order_summary_view that meet all criteria which are not NULL; a row''s cursor, passed as after, gives the rows behind it';
+COMMENT ON FUNCTION order_search IS 'Rows of order_summary_view that meet all criteria which are not NULL; a row''s cursor, passed as after, gives the rows behind it';
 
 CREATE FUNCTION order_search_count(customer_id text DEFAULT NULL, customer_name text DEFAULT NULL,
         status text[] DEFAULT NULL, payment_status text[] DEFAULT NULL,
@@ -28,6 +26,4 @@ CREATE FUNCTION order_search_count(customer_id text DEFAULT NULL, customer_name 
         min_items int DEFAULT NULL, max_items int DEFAULT NULL,
         exact boolean DEFAULT false, tenant_id text DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_order_search_count';
-COMMENT ON FUNCTION order_search_count(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz,
-        timestamptz, timestamptz, text, text, text, int, int, boolean, text)
-    IS 'How many orders order_search finds: the planner''s estimate, at least 1, or with exact the count';
+COMMENT ON FUNCTION order_search_count IS 'How many orders order_search finds: the planner''s estimate, at least 1, or with exact the count';

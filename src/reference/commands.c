@@ -4,12 +4,13 @@
  *
  * A customer or product is an aggregate of its own: each change is an event, so
  * that read tables follow names in the order of the log as they follow orders,
- * and a dump of the events holds them too.  Putting what is there already
- * appends nothing.
+ * and a dump of the events holds them too.  A customer or product that is there
+ * already, just so, appends no event.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/statement.h"
@@ -17,7 +18,6 @@
 #include "reference/reference.h"
 #include "store/command.h"
 #include "store/notify.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(ocq_customer_put);
@@ -36,7 +36,7 @@ text_argument(FunctionCallInfo fcinfo, int argno, const char *name)
 				 errmsg("%s must not be null", name),
 				 errdetail("The read tables show it."),
 				 errhint("Pass an empty string if there is none.")));
-	return ocq_command_text_argument(fcinfo, argno, name);
+	return ocq_argument_text(fcinfo, argno, name);
 }
 
 static Jsonb *
@@ -54,7 +54,7 @@ static Datum
 put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 	const char *event_type, const char *id_name)
 {
-	text	   *id = ocq_tenant_id_argument(fcinfo, 0, id_name);
+	text	   *id = ocq_argument_id(fcinfo, 0, id_name);
 	text	   *name = text_argument(fcinfo, 1, "name");
 	text	   *attribute = text_argument(fcinfo, 2, ocq_reference_attribute_key(kind));
 	OcqNewEvent event = {
@@ -78,7 +78,7 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 		{
 			ocq_command_append(&command, NULL, version, last.occurred_at, &event, 1);
 			version++;
-			/* Nobody can have kept anything of what is new. */
+			/* No session can have kept anything of a new one. */
 			if (changes && version > 1)
 				ocq_notify_change(&command.stream, id_name, NULL, version, event.type);
 		}

@@ -11,9 +11,9 @@
  * change to all sessions at once, and once more when it commits.  Sessions hear of
  * announcements when they take a lock that they do not have, or ask.  The second one
  * comes too late for some: T's rows are visible a moment before it, in which others
- * must not use the old name any more.  The first one comes in time, if nobody makes
- * a new copy of the old name between the two.  So a session keeps what it reads only
- * if, before it took its snapshot, no transaction that was not visible yet held the
+ * must not use the old name any more.  The first one comes in time, if no session makes
+ * a new copy of the old name between the two.  So a session keeps a row that it reads
+ * only if, before it took its snapshot, no transaction that was not visible yet held the
  * table's lock.
  *
  * Proof: let a session use an old copy after T is visible, and after it has asked
@@ -31,9 +31,9 @@
  * name.  For an async projection W is the worker itself, which handles p with this
  * batch or a later one.
  *
- * Orders that have a row do not wait for the worker.  Who writes names into one locks
- * it first, asks for announcements, and then looks up the names; T, too, locks the
- * rows that it renews.  One of the two comes second and knows what the first has done.
+ * Orders that have a row do not wait for the worker.  A transaction that writes names
+ * into one locks it first, asks for announcements, and then looks up the names; T, too,
+ * locks the rows that it renews.  One of the two comes second and sees the other's change.
  *
  * A lookup that misses the copy reads with the latest snapshot, as the argument
  * also has to hold under REPEATABLE READ.
@@ -45,13 +45,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/catalog.h"
+#include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "reference/reference.h"
 #include "storage/lock.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -151,7 +152,7 @@ start_over(void)
 
 /*
  * may_exist is false for ids that no command accepts.  An event that came from
- * elsewhere may have one, and it has no place in a key.
+ * elsewhere may have one, and a key has no room for it.
  */
 static bool
 may_exist(const OcqReference *reference)
@@ -285,13 +286,47 @@ ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count)
 	keeping = !changed_in_transaction && !is_being_changed(kind);
 	read_missing(kind, references, count);
 
-	/* A change that was announced while we read may or may not be in what we read. */
+	/* The rows that we read may or may not have a change that was announced meanwhile. */
 	AcceptInvalidationMessages();
 	if (!keeping || generation != ocq_catalog_generation(OCQ_REL_CUSTOMERS))
 		return;
 	for (int i = 0; i < count; i++)
 		if (references[i].found && may_exist(&references[i]))
 			keep(kind, &references[i]);
+}
+
+static const char *
+place_of(OcqReferenceKind kind, const OcqReference *reference, int number, const text *order_id)
+{
+	const char *tenant_id = text_to_cstring(reference->tenant_id);
+
+	if (order_id == NULL)
+		return psprintf("Tenant \"%s\" has no product with this id.", tenant_id);
+	if (kind == OCQ_REFERENCE_CUSTOMER)
+		return psprintf("Order \"%s\" of tenant \"%s\" names it.", text_to_cstring(order_id), tenant_id);
+	return psprintf("It is item %d of order \"%s\" of tenant \"%s\".", number,
+					text_to_cstring(order_id), tenant_id);
+}
+
+/*
+ * ocq_reference_require looks up the references, those of an order if order_id is not
+ * NULL, and raises an error for the first that does not exist.
+ */
+void
+ocq_reference_require(OcqReferenceKind kind, OcqReference *references, int count,
+					  const text *order_id)
+{
+	bool		is_customer = kind == OCQ_REFERENCE_CUSTOMER;
+	const char *noun = is_customer ? "customer" : "product";
+
+	ocq_reference_lookup(kind, references, count);
+	for (int i = 0; i < count; i++)
+		if (!references[i].found)
+			ereport(ERROR,
+					(errcode(is_customer ? OCQ_ERR_UNKNOWN_CUSTOMER : OCQ_ERR_UNKNOWN_PRODUCT),
+					 errmsg("%s \"%s\" does not exist", noun, text_to_cstring(references[i].id)),
+					 errdetail_internal("%s", place_of(kind, &references[i], i + 1, order_id)),
+					 errhint("Register the %s with %s_put first.", noun, noun)));
 }
 
 const char *

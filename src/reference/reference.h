@@ -14,7 +14,7 @@ typedef enum OcqReferenceKind
 	OCQ_REFERENCE_PRODUCT
 } OcqReferenceKind;
 
-/* What is asked for, and, if found, what the read tables show of it. */
+/* A customer or a product and, if it is found, the columns that the read tables copy. */
 typedef struct OcqReference
 {
 	text	   *tenant_id;
@@ -25,6 +25,8 @@ typedef struct OcqReference
 } OcqReference;
 
 extern void ocq_reference_lookup(OcqReferenceKind kind, OcqReference *references, int count);
+extern void ocq_reference_require(OcqReferenceKind kind, OcqReference *references, int count,
+								  const text *order_id);
 extern void ocq_reference_changed(bool announce);
 extern void ocq_reference_init(void);
 

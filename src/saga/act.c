@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/statement.h"

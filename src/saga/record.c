@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -316,17 +317,9 @@ has_record(const TriggerData *trigger)
 Datum
 ocq_saga_restore(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData *trigger = ocq_argument_trigger(fcinfo, "saga_restore", TRIGGER_EVENT_BEFORE);
 	OcqScope	scope;
 	bool		is_there;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("saga_restore() must be called as a BEFORE INSERT row trigger")));
 
 	ocq_scope_enter(&scope);
 	if (!ocq_restore_is_own_row())

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/attempt.h"
 #include "base/errors.h"
 #include "base/procedure.h"
@@ -428,7 +429,7 @@ ocq_saga_run(PG_FUNCTION_ARGS)
 Datum
 ocq_saga_retry(PG_FUNCTION_ARGS)
 {
-	OcqStream	order = {.aggregate_id = ocq_tenant_id_argument(fcinfo, 0, "order_id")};
+	OcqStream	order = {.aggregate_id = ocq_argument_id(fcinfo, 0, "order_id")};
 	OcqSagaRecord record;
 	OcqScope	scope;
 

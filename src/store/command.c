@@ -43,21 +43,6 @@ enum
 StaticAssertDecl(NUM_SHARED_ARGS == OCQ_COMMAND_SHARED_ARGS,
 				 "the optional arguments that all commands share");
 
-/* ocq_command_text_argument returns a text for people, or NULL, or raises an error if it is too long. */
-text *
-ocq_command_text_argument(FunctionCallInfo fcinfo, int argno, const char *name)
-{
-	text	   *value = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
-
-	if (value != NULL && VARSIZE_ANY_EXHDR(value) > OCQ_TEXT_MAX_BYTES)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ARGUMENT),
-				 errmsg("%s is too long", name),
-				 errdetail("It has %zu bytes.", (size_t) VARSIZE_ANY_EXHDR(value)),
-				 errhint("Pass at most %d bytes.", OCQ_TEXT_MAX_BYTES)));
-	return value;
-}
-
 /*
  * metadata_uuid returns the uuid that stands at a key of metadata, or NULL if
  * there is none.

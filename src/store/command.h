@@ -15,9 +15,6 @@
  * command_id, expected_version, metadata, tenant_id, those of its own that are to be
  * passed by name, and, in the variant that answers, version.
  */
-/* A text that is meant for people, such as a reason, has at most so many bytes. */
-#define OCQ_TEXT_MAX_BYTES 1000
-
 #define OCQ_COMMAND_SHARED_ARGS 4
 
 typedef struct OcqCommand
@@ -39,7 +36,6 @@ extern bool ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
 									const OcqNewEvent *events, int count,
 									bool has_consequences, int32 *version);
 extern void ocq_command_check_expected(const OcqCommand *command, int32 version);
-extern text *ocq_command_text_argument(FunctionCallInfo fcinfo, int argno, const char *name);
 extern void ocq_command_append(const OcqCommand *command, const void *known, int32 after_version,
 							   TimestampTz not_before, const OcqNewEvent *events, int count);
 extern Datum ocq_command_finish(OcqCommand *command, FunctionCallInfo fcinfo, int32 version);

@@ -5,12 +5,12 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "fmgr.h"
 #include "store/command.h"
-#include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -101,8 +101,8 @@ read_events(Jsonb *array, int *count)
 Datum
 ocq_event_append(PG_FUNCTION_ARGS)
 {
-	text	   *aggregate_type = ocq_tenant_id_argument(fcinfo, 0, "aggregate_type");
-	text	   *aggregate_id = ocq_tenant_id_argument(fcinfo, 1, "aggregate_id");
+	text	   *aggregate_type = ocq_argument_id(fcinfo, 0, "aggregate_type");
+	text	   *aggregate_id = ocq_argument_id(fcinfo, 1, "aggregate_id");
 	OcqNewEvent *events;
 	int			count;
 	OcqCommand	command;

@@ -40,6 +40,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/procedure.h"
@@ -451,26 +452,11 @@ ocq_restore_look_after(void)
  * Triggers.
  */
 
-static TriggerData *
-check_called_before_insert(FunctionCallInfo fcinfo, const char *name)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("%s() must be called as a BEFORE INSERT row trigger", name)));
-	return trigger;
-}
-
 /* restore_arrive() is the BEFORE INSERT row trigger on bus_future and bus_registration. */
 Datum
 ocq_restore_arrive(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = check_called_before_insert(fcinfo, "restore_arrive");
+	TriggerData *trigger = ocq_argument_trigger(fcinfo, "restore_arrive", TRIGGER_EVENT_BEFORE);
 	OcqScope	scope;
 
 	if (!own_rows)
@@ -495,7 +481,7 @@ ocq_restore_is_own_row(void)
 Datum
 ocq_restore_expect(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = check_called_before_insert(fcinfo, "restore_expect");
+	TriggerData *trigger = ocq_argument_trigger(fcinfo, "restore_expect", TRIGGER_EVENT_BEFORE);
 	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
 	OcqScope	scope;
 	Datum		values[1];

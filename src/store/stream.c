@@ -15,7 +15,6 @@
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "store/store.h"
@@ -79,20 +78,13 @@ OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS_OF_E
 			  " AND position <= $2 ORDER BY version DESC LIMIT 1) AS e",
 			  RECORDARRAYOID, INT8OID);
 
-static uint64
-hash_text(const text *value, uint64 seed)
-{
-	return hash_any_extended((const unsigned char *) VARDATA_ANY(value),
-							 VARSIZE_ANY_EXHDR(value), seed);
-}
-
 static void
 set_lock_tag(LOCKTAG *tag, const OcqStream *stream)
 {
-	uint64		hash = hash_text(stream->tenant_id, 0);
+	uint64		hash = ocq_text_hash(stream->tenant_id, 0);
 
-	hash = hash_text(stream->aggregate_type, hash);
-	hash = hash_text(stream->aggregate_id, hash);
+	hash = ocq_text_hash(stream->aggregate_type, hash);
+	hash = ocq_text_hash(stream->aggregate_id, hash);
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 						 OCQ_STREAM_LOCK_CLASS);
 }
@@ -194,28 +186,18 @@ ocq_stream_read_command(const OcqStream *stream, const pg_uuid_t *command_id)
 	return read_rows(ocq_statement_run(&select_of_command, values, NULL));
 }
 
-static int
-compare_texts(const text *a, const text *b)
-{
-	int			length_a = VARSIZE_ANY_EXHDR(a);
-	int			length_b = VARSIZE_ANY_EXHDR(b);
-	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
-
-	return order != 0 ? order : length_a - length_b;
-}
-
 /* ocq_event_compare orders events by stream and version. */
 int
 ocq_event_compare(const void *left, const void *right)
 {
 	const OcqEvent *a = left;
 	const OcqEvent *b = right;
-	int			order = compare_texts(a->stream.tenant_id, b->stream.tenant_id);
+	int			order = ocq_text_compare(a->stream.tenant_id, b->stream.tenant_id);
 
 	if (order == 0)
-		order = compare_texts(a->stream.aggregate_type, b->stream.aggregate_type);
+		order = ocq_text_compare(a->stream.aggregate_type, b->stream.aggregate_type);
 	if (order == 0)
-		order = compare_texts(a->stream.aggregate_id, b->stream.aggregate_id);
+		order = ocq_text_compare(a->stream.aggregate_id, b->stream.aggregate_id);
 	return order != 0 ? order : a->version - b->version;
 }
 

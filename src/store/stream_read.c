@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -44,8 +45,8 @@ after_version_argument(FunctionCallInfo fcinfo, int argno)
 Datum
 ocq_stream_read_function(PG_FUNCTION_ARGS)
 {
-	text	   *aggregate_type = ocq_tenant_id_argument(fcinfo, 0, "aggregate_type");
-	text	   *aggregate_id = ocq_tenant_id_argument(fcinfo, 1, "aggregate_id");
+	text	   *aggregate_type = ocq_argument_id(fcinfo, 0, "aggregate_type");
+	text	   *aggregate_id = ocq_argument_id(fcinfo, 1, "aggregate_id");
 	int32		after_version = after_version_argument(fcinfo, 2);
 	int32		max_count = ocq_event_max_count(fcinfo, 3);
 	Datum		values[] = {

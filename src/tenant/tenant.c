@@ -1,20 +1,19 @@
 /*-------------------------------------------------------------------------
  * tenant.c
- *	  For which tenant a call is made, and what an identifier may look like.
+ *	  The tenant for which a call is made.
  *
  * The tenant is the call's argument, else the setting order_cqrs.tenant_id.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "base/argument.h"
 #include "base/errors.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "tenant/tenant.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-
-#define CLIPPED_BYTES 60
 
 char	   *ocq_tenant_id = NULL;
 
@@ -54,7 +53,7 @@ ocq_tenant_define_settings(void)
 	is_being_defined = false;
 }
 
-/* setting_to_text verifies the encoding, which nobody has done for the options of a connection. */
+/* setting_to_text verifies the encoding: PostgreSQL does not for the options of a connection. */
 static text *
 setting_to_text(const char *value)
 {
@@ -86,47 +85,4 @@ text *
 ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno)
 {
 	return ocq_tenant_of(PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno));
-}
-
-/* ocq_tenant_clip returns the beginning of a string, for a message. */
-char *
-ocq_tenant_clip(const char *string, int length)
-{
-	return pnstrdup(string, pg_mbcliplen(string, length, CLIPPED_BYTES));
-}
-
-/*
- * ocq_tenant_id_argument returns argument argno, an identifier called name, or
- * raises an error if it is NULL, empty or too long.
- */
-text *
-ocq_tenant_id_argument(FunctionCallInfo fcinfo, int argno, const char *name)
-{
-	text	   *id;
-	int			length;
-
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ID),
-				 errmsg("%s must not be null", name),
-				 errdetail("An identifier has 1 to %d bytes.", OCQ_ID_MAX_BYTES),
-				 errhint("Pass a value for %s.", name)));
-
-	id = PG_GETARG_TEXT_PP(argno);
-	length = VARSIZE_ANY_EXHDR(id);
-	if (length == 0)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ID),
-				 errmsg("%s must not be empty", name),
-				 errdetail("An identifier has 1 to %d bytes.", OCQ_ID_MAX_BYTES),
-				 errhint("Pass a value for %s.", name)));
-	if (length > OCQ_ID_MAX_BYTES)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_INVALID_ID),
-				 errmsg("%s is too long", name),
-				 errdetail("It begins with \"%s\" and has %d bytes; an identifier has at most %d.",
-						   ocq_tenant_clip(VARDATA_ANY(id), length),
-						   length, OCQ_ID_MAX_BYTES),
-				 errhint("Use a shorter identifier, such as a UUID.")));
-	return id;
 }

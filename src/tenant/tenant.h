@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  * tenant.h
- *	  For which tenant a call is made, and what an identifier may look like.
+ *	  The tenant for which a call is made.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_TENANT_TENANT_H
 #define OCQ_TENANT_TENANT_H
 
-#define OCQ_ID_MAX_BYTES 255
+#include "fmgr.h"
 
 /* GUC order_cqrs.tenant_id */
 extern char *ocq_tenant_id;
@@ -14,8 +14,5 @@ extern char *ocq_tenant_id;
 extern void ocq_tenant_define_settings(void);
 extern text *ocq_tenant_of(text *tenant_id);
 extern text *ocq_tenant_resolve(FunctionCallInfo fcinfo, int argno);
-extern text *ocq_tenant_id_argument(FunctionCallInfo fcinfo, int argno, const char *name);
-
-extern char *ocq_tenant_clip(const char *string, int length);
 
 #endif							/* OCQ_TENANT_TENANT_H */

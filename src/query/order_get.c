@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/scope.h"
@@ -77,7 +78,7 @@ report_not_found(const text *tenant_id, const text *order_id, const char *at)
 Datum
 ocq_order_get(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 1);
 	Datum		values[] = {PointerGetDatum(tenant_id), PointerGetDatum(order_id)};
 	OcqQuestion question;
@@ -101,7 +102,7 @@ ocq_order_get(PG_FUNCTION_ARGS)
 Datum
 ocq_order_history(PG_FUNCTION_ARGS)
 {
-	text	   *order_id = ocq_tenant_id_argument(fcinfo, 0, "order_id");
+	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 1);
 	Datum		values[] = {PointerGetDatum(tenant_id), PointerGetDatum(order_id)};
 	OcqScope	scope;
@@ -163,7 +164,7 @@ state_row(const OcqOrderState *state, TimestampTz at)
 Datum
 ocq_order_as_of(PG_FUNCTION_ARGS)
 {
-	OcqStream	stream = {.aggregate_id = ocq_tenant_id_argument(fcinfo, 0, "order_id")};
+	OcqStream	stream = {.aggregate_id = ocq_argument_id(fcinfo, 0, "order_id")};
 	TimestampTz at = at_argument(fcinfo, 1);
 	OcqEvents	events;
 	OcqOrderState state;

@@ -4,20 +4,19 @@
  *
  * A query with optional criteria has more shapes than could be written down as
  * static statements, and an application uses few of them.  Those are kept for the
- * session, each parsed once; when there is no room for another one, the statement
- * that has not been used for longest goes.  The one in use is the newest, so it is
- * never the one to go.
+ * session, each parsed once; when there is no room for another one, the least recently
+ * used statement is evicted.  The one in use is the newest, so it is never evicted.
  *
  * A shape is a number that its user makes of all that the text depends on: equal
- * shapes have equal texts.  Only query/search.c has any so far.
+ * shapes have equal texts.  Only search_text.c has any so far.
  *
- * Their parameters say what is looked for.  Where the best plan depends on that,
- * they are planned for the values of each execution (statement.c).
+ * Where the best plan depends on the parameters, a statement is planned for the values
+ * of each execution (statement.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "base/shape.h"
+#include "query/shape.h"
 #include "utils/memutils.h"
 
 /* A kept statement takes 20 kB.  So few are found as fast without a hash table. */
@@ -71,7 +70,7 @@ clear(Slot *slot)
 
 /*
  * ocq_shape_keep makes the statement of a shape that is not kept yet.  It copies
- * the text.  What it returns is good until the next call.
+ * the text.  The statement is good until the next call.
  */
 OcqStatement *
 ocq_shape_keep(uint64 shape, const char *sql, const Oid *argtypes, int nargs,
