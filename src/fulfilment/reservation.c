@@ -112,7 +112,7 @@ read_line(const JsonbValue *element)
 				(errcode(OCQ_ERR_MALFORMED_EVENT),
 				 errmsg("malformed items in a reservation: %s", problem),
 				 errdetail("They are an array of objects {\"product_id\": text, \"quantity\": integer}."),
-				 errhint("The commands never write such an event; find out what did.")));
+				 errhint("The commands never write such an event; find its origin by its metadata and time.")));
 	return item.line;
 }
 

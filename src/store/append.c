@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/errors.h"
 #include "base/statement.h"
@@ -25,7 +26,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "store/store.h"
-#include "tenant/tenant.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
