@@ -128,7 +128,8 @@ SQL_FRAGMENTS = \
 	src/saga/saga.sql \
 	src/store/restore.sql \
 	src/grants.sql \
-	src/catalogue/command_grants.sql
+	src/catalogue/command_grants.sql \
+	src/catalogue/api.sql
 
 CATALOGUE_SQL = $(filter src/catalogue/%,$(SQL_FRAGMENTS))
 WRITTEN_SQL   = $(filter-out src/catalogue/%,$(SQL_FRAGMENTS))

@@ -7,6 +7,9 @@
  * owner, and whoever may create in it, must be a role that can do as much anyway: who
  * installs, a superuser, or the database's owner.  A restore creates the schema first,
  * with the owner that it had, and passes.
+ *
+ * The schema order_api is a member of the extension and made by its script.  CREATE SCHEMA
+ * would refuse one that is there already; the check here says why, and does so first.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -56,6 +59,20 @@ check_grants(const Acl *acl)
 			report_untrusted(items[i].ai_grantee, "may create in");
 }
 
+/* check_api_schema is for any owner: an application's schema of that name is not to be mixed with ours. */
+static void
+check_api_schema(void)
+{
+	Oid			schema = get_namespace_oid(OCQ_API_SCHEMA, true);
+
+	if (OidIsValid(schema))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
+				 errmsg("schema \"%s\" exists already", OCQ_API_SCHEMA),
+				 errdetail("The extension makes it, so that it holds nothing of another role's."),
+				 errhint("Rename the schema, or drop it.")));
+}
+
 /* check_schema() */
 Datum
 ocq_check_schema(PG_FUNCTION_ARGS)
@@ -71,5 +88,6 @@ ocq_check_schema(PG_FUNCTION_ARGS)
 	if (!isnull)
 		check_grants(DatumGetAclP(acl));
 	ReleaseSysCache(tuple);
+	check_api_schema();
 	PG_RETURN_VOID();
 }
