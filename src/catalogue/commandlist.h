@@ -28,8 +28,8 @@
  *		A query that is a function and nothing else.
  *
  * Parameters stand side by side without commas: ID is the one that names the aggregate;
- * REQUIRED; OPTIONAL, with the default NULL; NAMED, an optional one that stands behind
- * the shared ones and so is passed by name.
+ * REQUIRED; OPTIONAL, with the default NULL; last NAMED, an optional one that stands
+ * behind the shared ones and so is passed by name.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_SHARED_ARGUMENT
