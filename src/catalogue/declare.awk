@@ -62,7 +62,7 @@ function read_command(row, is_on_order,    name, answer) {
 
 # read_parameters keeps the parameters that have such a beginning, and returns the row without them.
 function read_parameters(name, row, beginning,    text, kind, fields) {
-	while (match(row, beginning "\"[a-z_]+\", [A-Z0-9]+\\)")) {
+	while (match(row, beginning "\"[a-z0-9_]+\", [A-Z0-9]+\\)")) {
 		text = substr(row, RSTART, RLENGTH)
 		row = substr(row, 1, RSTART - 1) substr(row, RSTART + RLENGTH)
 		kind = substr(text, 1, index(text, "(") - 1)
@@ -169,10 +169,10 @@ function signature(name, with_version,    list, i) {
 function write_grants(    i) {
 	printf "\nGRANT EXECUTE ON PROCEDURE\n"
 	for (i = 1; i <= ncommands; i++)
-		printf "    %s,\n    %s%s\n", signature(commands[i], 0), signature(commands[i], 1), i < ncommands ? "," : ""
+		printf "    %s,\n    %s%s\n", signature(commands[i], 0), signature(commands[i], 1), (i < ncommands ? "," : "")
 	printf "    TO PUBLIC;\n\nGRANT EXECUTE ON FUNCTION\n"
 	for (i = 1; i <= nqueries; i++)
-		printf "    %s%s\n", queries[i], i < nqueries ? "," : ""
+		printf "    %s%s\n", queries[i], (i < nqueries ? "," : "")
 	print "    TO PUBLIC;"
 }
 
@@ -190,7 +190,7 @@ function write_api(    i) {
 	for (i = 1; i <= ncommands; i++)
 		printf "    order_api.%s,\n", commands[i]
 	for (i = 1; i <= nqueries; i++)
-		printf "    order_api.%s%s\n", queries[i], i < nqueries ? "," : ""
+		printf "    order_api.%s%s\n", queries[i], (i < nqueries ? "," : "")
 	print "    TO PUBLIC;"
 }
 
