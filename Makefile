@@ -109,16 +109,16 @@ OBJS = \
 	src/worker/wakeup.o \
 	src/order_cqrs.o
 
-# The install script is these fragments, in this order.
+# The install script is these fragments, in this order; those of src/catalogue are written by make.
 SQL_FRAGMENTS = \
 	src/base/install.sql \
 	src/base/role_ref.sql \
 	src/store/events.sql \
 	src/store/functions.sql \
+	src/catalogue/commands.sql \
 	src/reference/reference.sql \
 	src/fulfilment/stock.sql \
-	src/order/commands.sql \
-	src/order/fulfilment.sql \
+	src/order/next_id.sql \
 	src/projection/state.sql \
 	src/projection/audit.sql \
 	src/projection/order_fold.sql \
@@ -138,11 +138,16 @@ SQL_FRAGMENTS = \
 	src/bus/future.sql \
 	src/saga/saga.sql \
 	src/store/restore.sql \
-	src/grants.sql
+	src/grants.sql \
+	src/catalogue/command_grants.sql \
+	src/catalogue/api.sql
+
+CATALOGUE_SQL = $(filter src/catalogue/%,$(SQL_FRAGMENTS))
+WRITTEN_SQL   = $(filter-out src/catalogue/%,$(SQL_FRAGMENTS))
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
 DATA_built  = $(INSTALL_SQL)
-EXTRA_CLEAN = $(INSTALL_SQL)
+EXTRA_CLEAN = $(INSTALL_SQL) $(CATALOGUE_SQL)
 
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -157,9 +162,12 @@ include $(PGXS)
 
 $(OBJS): $(wildcard $(srcdir)/src/*/*.h)
 
+$(CATALOGUE_SQL): src/catalogue/%.sql: src/catalogue/declare.awk src/catalogue/commandlist.h $(WRITTEN_SQL)
+	@mkdir -p $(@D) && awk -v part=$* -f $^ > $@.tmp && mv $@.tmp $@
+
 $(INSTALL_SQL): $(SQL_FRAGMENTS) Makefile
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
-	for f in $(SQL_FRAGMENTS); do printf '\n-- %s\n' "$$f"; cat "$(srcdir)/$$f"; done; } > $@.tmp && mv $@.tmp $@
+	for f in $(SQL_FRAGMENTS); do printf '\n-- %s\n' "$$f"; cat "$$f" 2>/dev/null || cat "$(srcdir)/$$f"; done; } > $@.tmp && mv $@.tmp $@
 
 print-%:
 	@echo $($*)

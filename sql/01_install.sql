@@ -4,7 +4,7 @@ CREATE EXTENSION order_cqrs CASCADE;
 SELECT extname, extrelocatable, nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'order_cqrs';
 
--- All that it brings, and nothing outside its schema.
+-- All that it brings, and nothing outside its two schemas.
 \pset format unaligned
 SELECT object FROM (
 	SELECT replace(pg_describe_object(classid, objid, 0), 'order_cqrs.', '') COLLATE "C" AS object
@@ -19,6 +19,8 @@ SELECT count(*) AS elsewhere
  WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'order_cqrs')
    AND schema IS DISTINCT FROM 'order_cqrs'
+   AND NOT (classid = 'pg_proc'::regclass AND schema = 'order_api')
+   AND NOT (classid = 'pg_namespace'::regclass AND objid = 'order_api'::regnamespace)
    AND classid <> 'pg_cast'::regclass;	-- it has no schema
 
 -- Every relation, routine and type says what it is for.
@@ -77,7 +79,7 @@ DROP EXTENSION order_cqrs;
 SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = n.oid) AS relations,
        (SELECT count(*) FROM pg_proc WHERE pronamespace = n.oid) AS routines,
        (SELECT count(*) FROM pg_type WHERE typnamespace = n.oid) AS types
-  FROM pg_namespace n WHERE nspname = 'order_cqrs';
+  FROM pg_namespace n WHERE nspname IN ('order_cqrs', 'order_api');
 SELECT buy('o2');
 SELECT * FROM order_cqrs.order_get('o1');
 
@@ -157,6 +159,12 @@ SELECT nspowner::regrole = CURRENT_USER::regrole AS is_ours FROM pg_namespace WH
 DROP EXTENSION order_cqrs;
 DROP SCHEMA order_cqrs;
 :take;
+-- The schema of the functions is always made anew.
+CREATE SCHEMA order_api AUTHORIZATION regress_order_squatter;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
+ALTER SCHEMA order_api OWNER TO CURRENT_USER;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
+DROP SCHEMA order_api;
 DROP ROLE regress_order_squatter;
 
 -- The other tests start from here.

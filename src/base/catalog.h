@@ -8,6 +8,7 @@
 
 #define OCQ_EXTENSION "order_cqrs"
 #define OCQ_SCHEMA "order_cqrs"
+#define OCQ_API_SCHEMA "order_api"
 
 typedef enum OcqRelation
 {

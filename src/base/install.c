@@ -8,6 +8,9 @@
  * rights of the extension's owner.  So the owner, and every role with CREATE on it, must be
  * the installing role or a superuser.  Of the database's owner the schema is accepted, as
  * a restore creates it first, and taken over.  Routines of other roles are refused.
+ *
+ * The schema order_api is a member of the extension and made by its script.  CREATE SCHEMA
+ * would refuse an existing one; the check here gives the reason, and comes first.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -81,6 +84,20 @@ check_routines(Oid schema)
 				 errhint("Drop the routine, or move it to another schema.")));
 }
 
+/* check_api_schema is for any owner: an application's schema of that name is not to be mixed with ours. */
+static void
+check_api_schema(void)
+{
+	Oid			schema = get_namespace_oid(OCQ_API_SCHEMA, true);
+
+	if (OidIsValid(schema))
+		ereport(ERROR,
+				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
+				 errmsg("schema \"%s\" exists already", OCQ_API_SCHEMA),
+				 errdetail("The extension makes it, so that it holds nothing of another role's."),
+				 errhint("Rename the schema, or drop it.")));
+}
+
 /* check_schema() */
 Datum
 ocq_check_schema(PG_FUNCTION_ARGS)
@@ -96,6 +113,7 @@ ocq_check_schema(PG_FUNCTION_ARGS)
 	if (!isnull)
 		check_grants(DatumGetAclP(acl), owner);
 	ReleaseSysCache(tuple);
+	check_api_schema();
 	SPI_connect();
 	check_routines(schema);
 	if (!is_trusted(owner))

@@ -40,7 +40,7 @@ check_type(const OcqMessage *message)
 			(errcode(OCQ_ERR_INVALID_ARGUMENT),
 			 errmsg("%s_type must not be null", ocq_bus_kind_name(message->kind)),
 			 errdetail("It says what the payload is sent to."),
-			 errhint("The types that are built in are: %s.", ocq_handler_builtin_types(message->kind))));
+			 errhint(OCQ_HINT_TYPES)));
 }
 
 /* find_registered returns the handler of a type that is not ours. */
@@ -56,8 +56,7 @@ find_registered(const OcqMessage *message)
 				 errmsg("%s handler not found for \"%s\"", ocq_bus_kind_name(message->kind),
 						ocq_argument_clip(VARDATA_ANY(message->type), VARSIZE_ANY_EXHDR(message->type))),
 				 errdetail("Types are compared byte by byte."),
-				 errhint("The types that are built in are: %s. %s_handler_register adds one.",
-						 ocq_handler_builtin_types(message->kind), ocq_bus_kind_name(message->kind))));
+				 errhint(OCQ_HINT_TYPES " %s_handler_register adds one.", ocq_bus_kind_name(message->kind))));
 	return handler;
 }
 

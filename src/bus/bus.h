@@ -22,6 +22,12 @@ typedef enum OcqBusKind
 	OCQ_BUS_QUERY
 } OcqBusKind;
 
+static inline const char *
+ocq_bus_kind_name(OcqBusKind kind)
+{
+	return kind == OCQ_BUS_COMMAND ? "command" : "query";
+}
+
 typedef struct OcqMessage
 {
 	OcqBusKind	kind;
@@ -40,25 +46,26 @@ typedef struct OcqParameter
 	const char *name;
 	Oid			type;			/* of the argument; of an object with members, none */
 	bool		required;
+	bool		is_id;			/* of a command: the answer repeats it */
 
 	/* The keys of an object, each an argument of its own; they end with a NULL name. */
 	const struct OcqParameter *members;
 } OcqParameter;
 
 extern int	ocq_payload_read(const OcqMessage *message, const OcqParameter *parameters, int count,
-							 NullableDatum *arguments);
+							 NullableDatum *arguments, int max_arguments);
 extern void ocq_payload_check_object(const OcqMessage *message);
 
-/* A handler of ours. */
+/* A handler of ours, from catalogue/commandlist.h. */
 typedef struct OcqBuiltin
 {
 	const char *type;
 	const char *routine;		/* the procedure or function that does the same */
 	OcqParameter parameters[OCQ_MAX_PARAMETERS];
 	PGFunction	function;		/* a command's */
-	int			id_parameter;	/* the one that the answer repeats, of a command */
+	int			first_shared;	/* a command's: where its procedure has the arguments that all share */
 	OcqStatement *statement;	/* a query's; returns one jsonb */
-	int			named_args;		/* a command's last parameters that its procedure has after tenant_id */
+	const char *answer;			/* a query's: that jsonb, made from its rows o */
 } OcqBuiltin;
 
 extern int	ocq_builtin_count_parameters(const OcqBuiltin *builtin);
@@ -82,11 +89,13 @@ typedef struct OcqHandler
 	Oid			owner;			/* at its registration; InvalidOid: a role that is not here */
 } OcqHandler;
 
+/* Where to look if a type is not known. */
+#define OCQ_HINT_TYPES \
+	"See order_cqrs.bus_handlers, or order_cqrs.bus_builtin_handlers() for the types that are built in."
+
 /* handlers.c */
-extern const char *ocq_bus_kind_name(OcqBusKind kind);
 extern const OcqBuiltin *ocq_builtin_find(OcqBusKind kind, const text *type);
 extern OcqHandler *ocq_handler_find(OcqBusKind kind, text *type);
-extern char *ocq_handler_builtin_types(OcqBusKind kind);
 extern Jsonb *ocq_handler_call(const OcqHandler *handler, const OcqMessage *message);
 
 /* bus.c */

@@ -2,10 +2,9 @@
  * commands.c
  *	  The built-in commands, as messages.
  *
- * Each line of the table is a command procedure: its own parameters come from the
- * payload, and of the optional ones that all commands share (store/command.c)
- * expected_version and metadata do, too; command_id and tenant_id are the
- * sender's.  The procedure's C function is called in its answering variant.
+ * A command's own parameters come from the payload, and of the optional ones that all
+ * commands share (store/command.h) expected_version and metadata do, too; command_id and
+ * tenant_id are the sender's.  The command's C function is called as a function.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,97 +17,38 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
+#include "store/command.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
-extern Datum ocq_order_create(PG_FUNCTION_ARGS);
-extern Datum ocq_order_update(PG_FUNCTION_ARGS);
-extern Datum ocq_order_cancel(PG_FUNCTION_ARGS);
-extern Datum ocq_order_complete(PG_FUNCTION_ARGS);
-extern Datum ocq_stock_receive(PG_FUNCTION_ARGS);
-extern Datum ocq_stock_adjust(PG_FUNCTION_ARGS);
-extern Datum ocq_inventory_reserve(PG_FUNCTION_ARGS);
-extern Datum ocq_reservation_change(PG_FUNCTION_ARGS);
-extern Datum ocq_inventory_release(PG_FUNCTION_ARGS);
-extern Datum ocq_payment_process(PG_FUNCTION_ARGS);
-extern Datum ocq_payment_complete(PG_FUNCTION_ARGS);
-extern Datum ocq_payment_fail(PG_FUNCTION_ARGS);
-extern Datum ocq_payment_refund(PG_FUNCTION_ARGS);
-extern Datum ocq_shipping_start(PG_FUNCTION_ARGS);
-extern Datum ocq_customer_put(PG_FUNCTION_ARGS);
-extern Datum ocq_product_put(PG_FUNCTION_ARGS);
-extern Datum ocq_event_append(PG_FUNCTION_ARGS);
-
-#define REQUIRED(name, type) {name, type, true, NULL}
-#define OPTIONAL(name, type) {name, type, false, NULL}
-#define COMMAND(type, routine, ...) {type, #routine, {__VA_ARGS__}, .function = ocq_##routine}
-#define PAYMENT(type, routine, ...) \
-	{type, #routine, {__VA_ARGS__, OPTIONAL("amount", NUMERICOID)}, .function = ocq_##routine, .named_args = 1}
-
 const OcqBuiltin ocq_bus_commands[] = {
-	COMMAND("CreateOrder", order_create, REQUIRED("order_id", TEXTOID),
-			REQUIRED("customer_id", TEXTOID), REQUIRED("items", JSONBOID)),
-	COMMAND("UpdateOrder", order_update, REQUIRED("order_id", TEXTOID),
-			REQUIRED("items", JSONBOID), OPTIONAL("reason", TEXTOID)),
-	COMMAND("CancelOrder", order_cancel, REQUIRED("order_id", TEXTOID), OPTIONAL("reason", TEXTOID)),
-	COMMAND("CompleteOrder", order_complete, REQUIRED("order_id", TEXTOID)),
-	COMMAND("ReceiveStock", stock_receive, REQUIRED("product_id", TEXTOID),
-			REQUIRED("quantity", INT4OID)),
-	COMMAND("AdjustStock", stock_adjust, REQUIRED("product_id", TEXTOID),
-			REQUIRED("quantity", INT4OID), REQUIRED("reason", TEXTOID)),
-	COMMAND("ReserveInventory", inventory_reserve, REQUIRED("order_id", TEXTOID)),
-	COMMAND("ChangeReservation", reservation_change, REQUIRED("order_id", TEXTOID),
-			REQUIRED("items", JSONBOID)),
-	COMMAND("ReleaseInventory", inventory_release, REQUIRED("order_id", TEXTOID)),
-	COMMAND("ProcessPayment", payment_process, REQUIRED("order_id", TEXTOID)),
-	PAYMENT("CompletePayment", payment_complete, REQUIRED("order_id", TEXTOID),
-			OPTIONAL("reference", TEXTOID)),
-	PAYMENT("FailPayment", payment_fail, REQUIRED("order_id", TEXTOID), OPTIONAL("reason", TEXTOID)),
-	PAYMENT("RefundPayment", payment_refund, REQUIRED("order_id", TEXTOID)),
-	COMMAND("StartShipping", shipping_start, REQUIRED("order_id", TEXTOID)),
-	COMMAND("PutCustomer", customer_put, REQUIRED("customer_id", TEXTOID),
-			REQUIRED("name", TEXTOID), REQUIRED("email", TEXTOID)),
-	COMMAND("PutProduct", product_put, REQUIRED("product_id", TEXTOID),
-			REQUIRED("name", TEXTOID), REQUIRED("category", TEXTOID)),
-	{"AppendEvents", "event_append", {REQUIRED("aggregate_type", TEXTOID), REQUIRED("aggregate_id", TEXTOID),
-	REQUIRED("events", JSONBOID)}, .function = ocq_event_append, .id_parameter = 1},
+#define ID(name, type) {name, type, .required = true, .is_id = true},
+#define REQUIRED(name, type) {name, type, .required = true},
+#define OPTIONAL(name, type) {name, type, .required = false},
+#define NAMED(name, type) {name, type, .required = false},
+#define OCQ_COMMAND(routine, message, answer, comment, ...) \
+	{message, #routine, {__VA_ARGS__}, .function = ocq_##routine, .first_shared = ocq_first_shared_##routine},
+#include "catalogue/commandlist.h"
 };
 
 const int	ocq_bus_command_count = lengthof(ocq_bus_commands);
 
 /* What the payload of every command may have besides. */
 static const OcqParameter shared_parameters[] = {
-	OPTIONAL("expected_version", INT4OID),
-	OPTIONAL("metadata", JSONBOID)
+	{"expected_version", INT4OID, .required = false},
+	{"metadata", JSONBOID, .required = false}
 };
 
-/* The optional arguments of a command procedure, after its own; version is the last of all. */
-enum
-{
-	ARG_COMMAND_ID,
-	ARG_EXPECTED_VERSION,
-	ARG_METADATA,
-	ARG_TENANT_ID,
-	NUM_SHARED_ARGS
-};
-
-#define MAX_ARGS (OCQ_MAX_PARAMETERS + NUM_SHARED_ARGS + 1)
-
-/* first_shared returns where the procedure has the shared ones. */
-static int
-first_shared(const OcqBuiltin *builtin)
-{
-	return ocq_builtin_count_parameters(builtin) - builtin->named_args;
-}
+#define MAX_PAYLOAD (OCQ_MAX_PARAMETERS + (int) lengthof(shared_parameters))
+#define MAX_ARGS (OCQ_MAX_PARAMETERS + OCQ_NUM_SHARED_ARGS + 1)
 
 /* argument_of returns which argument of the procedure a parameter is. */
 static int
 argument_of(const OcqBuiltin *builtin, int parameter)
 {
-	return parameter < first_shared(builtin) ? parameter : parameter + NUM_SHARED_ARGS;
+	return parameter < builtin->first_shared ? parameter : parameter + OCQ_NUM_SHARED_ARGS;
 }
 
 /* read_payload fills in the command's own arguments, and behind them the shared ones. */
@@ -116,11 +56,11 @@ static int
 read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum *arguments)
 {
 	int			count = ocq_builtin_count_parameters(builtin);
-	OcqParameter parameters[OCQ_MAX_PARAMETERS + lengthof(shared_parameters)];
+	OcqParameter parameters[MAX_PAYLOAD];
 
 	memcpy(parameters, builtin->parameters, sizeof(OcqParameter) * count);
 	memcpy(&parameters[count], shared_parameters, sizeof(shared_parameters));
-	(void) ocq_payload_read(message, parameters, count + lengthof(shared_parameters), arguments);
+	(void) ocq_payload_read(message, parameters, count + lengthof(shared_parameters), arguments, MAX_PAYLOAD);
 	return count;
 }
 
@@ -128,7 +68,10 @@ read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum
 static Oid
 find_procedure(const OcqBuiltin *builtin)
 {
-	static const Oid shared_types[] = {UUIDOID, INT4OID, JSONBOID, TEXTOID};
+	static const Oid shared_types[] = {
+#define OCQ_SHARED_ARGUMENT(symbol, name, type) type,
+#include "catalogue/commandlist.h"
+	};
 	int			count = ocq_builtin_count_parameters(builtin);
 	Oid			schema = get_namespace_oid(OCQ_SCHEMA, false);
 	Oid			types[MAX_ARGS];
@@ -137,10 +80,10 @@ find_procedure(const OcqBuiltin *builtin)
 							   ObjectIdGetDatum(schema));
 	for (int i = 1; i < count; i++)
 		types[argument_of(builtin, i)] = builtin->parameters[i].type;
-	memcpy(&types[first_shared(builtin)], shared_types, sizeof(shared_types));
-	types[count + NUM_SHARED_ARGS] = INT4OID;
+	memcpy(&types[builtin->first_shared], shared_types, sizeof(shared_types));
+	types[count + OCQ_NUM_SHARED_ARGS] = INT4OID;
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(builtin->routine),
-						   PointerGetDatum(buildoidvector(types, count + NUM_SHARED_ARGS + 1)),
+						   PointerGetDatum(buildoidvector(types, count + OCQ_NUM_SHARED_ARGS + 1)),
 						   ObjectIdGetDatum(schema));
 }
 
@@ -160,7 +103,7 @@ check_privilege(const OcqBuiltin *builtin)
 void
 ocq_bus_command_check(const OcqBuiltin *builtin, const OcqMessage *message)
 {
-	NullableDatum arguments[OCQ_MAX_PARAMETERS + lengthof(shared_parameters)];
+	NullableDatum arguments[MAX_PAYLOAD];
 
 	check_privilege(builtin);
 	(void) read_payload(builtin, message, arguments);
@@ -177,6 +120,16 @@ make_answer(const char *id_name, text *id, int32 version)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+static int
+id_parameter(const OcqBuiltin *builtin)
+{
+	int			i = 0;
+
+	while (!builtin->parameters[i].is_id)
+		i++;
+	return i;
+}
+
 static NullableDatum
 pointer_argument(void *pointer)
 {
@@ -187,11 +140,10 @@ pointer_argument(void *pointer)
 Jsonb *
 ocq_bus_command_run(const OcqBuiltin *builtin, const OcqMessage *message)
 {
-	NullableDatum payload[OCQ_MAX_PARAMETERS + lengthof(shared_parameters)];
-	const char *id_name = builtin->parameters[builtin->id_parameter].name;
-	int			shared = first_shared(builtin);
-	bool		isnull;
-	Datum		row;
+	NullableDatum payload[MAX_PAYLOAD];
+	int			shared = builtin->first_shared;
+	int			id = id_parameter(builtin);
+	int32		version;
 	int			count;
 
 	LOCAL_FCINFO(fcinfo, MAX_ARGS);
@@ -200,16 +152,14 @@ ocq_bus_command_run(const OcqBuiltin *builtin, const OcqMessage *message)
 	ocq_procedure_require_writable(builtin->routine);
 	count = read_payload(builtin, message, payload);
 
-	InitFunctionCallInfoData(*fcinfo, NULL, count + NUM_SHARED_ARGS + 1, InvalidOid, NULL, NULL);
+	InitFunctionCallInfoData(*fcinfo, NULL, count + OCQ_NUM_SHARED_ARGS, InvalidOid, NULL, NULL);
 	for (int i = 0; i < count; i++)
 		fcinfo->args[argument_of(builtin, i)] = payload[i];
-	fcinfo->args[shared + ARG_COMMAND_ID] = pointer_argument(message->id);
-	fcinfo->args[shared + ARG_EXPECTED_VERSION] = payload[count];
-	fcinfo->args[shared + ARG_METADATA] = payload[count + 1];
-	fcinfo->args[shared + ARG_TENANT_ID] = pointer_argument(message->tenant_id);
-	fcinfo->args[count + NUM_SHARED_ARGS] = (NullableDatum) {(Datum) 0, true};
-	row = builtin->function(fcinfo);
+	fcinfo->args[shared + OCQ_ARG_COMMAND_ID] = pointer_argument(message->id);
+	fcinfo->args[shared + OCQ_ARG_EXPECTED_VERSION] = payload[count];
+	fcinfo->args[shared + OCQ_ARG_METADATA] = payload[count + 1];
+	fcinfo->args[shared + OCQ_ARG_TENANT_ID] = pointer_argument(message->tenant_id);
+	version = DatumGetInt32(builtin->function(fcinfo));
 
-	return make_answer(id_name, DatumGetTextPP(payload[builtin->id_parameter].value),
-					   DatumGetInt32(GetAttributeByNum(DatumGetHeapTupleHeader(row), 1, &isnull)));
+	return make_answer(builtin->parameters[id].name, DatumGetTextPP(payload[id].value), version);
 }

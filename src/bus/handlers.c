@@ -58,12 +58,6 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.bus_registration AS r"
 static OcqStatement delete_handler =
 OCQ_STATEMENT("DELETE FROM order_cqrs.bus_registration WHERE kind = $1 AND type = $2", TEXTOID, TEXTOID);
 
-const char *
-ocq_bus_kind_name(OcqBusKind kind)
-{
-	return kind == OCQ_BUS_COMMAND ? "command" : "query";
-}
-
 static const OcqBuiltin *
 builtins(OcqBusKind kind, int *count)
 {
@@ -109,20 +103,6 @@ ocq_handler_find(OcqBusKind kind, text *type)
 		handler = read_handler(caller);
 	ocq_scope_leave(&scope);
 	return handler;
-}
-
-/* ocq_handler_builtin_types returns a list for a message; what users have registered is not for everybody. */
-char *
-ocq_handler_builtin_types(OcqBusKind kind)
-{
-	StringInfoData types;
-	int			count;
-	const OcqBuiltin *all = builtins(kind, &count);
-
-	initStringInfo(&types);
-	for (int i = 0; i < count; i++)
-		appendStringInfo(&types, "%s%s", i == 0 ? "" : ", ", all[i].type);
-	return types.data;
 }
 
 static Oid

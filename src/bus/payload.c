@@ -46,6 +46,13 @@ typedef struct Object
 	int			count;
 } Object;
 
+/* The arguments that have not been filled in. */
+typedef struct Arguments
+{
+	NullableDatum *next;
+	NullableDatum *end;
+} Arguments;
+
 static char *
 list_keys(const Object *object)
 {
@@ -211,12 +218,12 @@ read_value(JsonbValue *value, const OcqParameter *parameter, Datum *result)
 	}
 }
 
-static void read_object(const Object *object, NullableDatum **next);
+static void read_object(const Object *object, Arguments *arguments);
 
 /* read_members reads an object within the object. */
 static void
 read_members(const Object *object, const OcqParameter *parameter, const JsonbValue *value,
-			 NullableDatum **next)
+			 Arguments *arguments)
 {
 	Object		inner = {
 		.message = object->message,
@@ -233,12 +240,20 @@ read_members(const Object *object, const OcqParameter *parameter, const JsonbVal
 	}
 	while (inner.parameters[inner.count].name != NULL)
 		inner.count++;
-	read_object(&inner, next);
+	read_object(&inner, arguments);
+}
+
+static NullableDatum *
+next_argument(Arguments *arguments)
+{
+	if (arguments->next == arguments->end)
+		elog(ERROR, "a payload has more arguments than there is room for");
+	return arguments->next++;
 }
 
 /* read_object fills in the next arguments, one for each parameter, or for each of its members. */
 static void
-read_object(const Object *object, NullableDatum **next)
+read_object(const Object *object, Arguments *arguments)
 {
 	if (object->container != NULL)
 		check_unknown_keys(object);
@@ -248,6 +263,7 @@ read_object(const Object *object, NullableDatum **next)
 		const OcqParameter *parameter = &object->parameters[i];
 		const char *name = parameter->name;
 		const char *wanted;
+		NullableDatum *argument;
 		JsonbValue	value;
 		bool		found = object->container != NULL &&
 			getKeyJsonValueFromContainer(object->container, name, strlen(name), &value) != NULL;
@@ -258,15 +274,14 @@ read_object(const Object *object, NullableDatum **next)
 										found ? "must not be null" : "is missing"));
 		if (parameter->members != NULL)
 		{
-			read_members(object, parameter, isnull ? NULL : &value, next);
+			read_members(object, parameter, isnull ? NULL : &value, arguments);
 			continue;
 		}
-		(*next)->isnull = isnull;
-		(*next)->value = (Datum) 0;
-		wanted = isnull ? NULL : read_value(&value, parameter, &(*next)->value);
+		argument = next_argument(arguments);
+		*argument = (NullableDatum) {(Datum) 0, isnull};
+		wanted = isnull ? NULL : read_value(&value, parameter, &argument->value);
 		if (wanted != NULL)
 			refuse_key(object, psprintf("key \"%s\" of %s must be %s", name, object->name, wanted));
-		(*next)++;
 	}
 }
 
@@ -276,15 +291,15 @@ read_object(const Object *object, NullableDatum **next)
  */
 int
 ocq_payload_read(const OcqMessage *message, const OcqParameter *parameters, int count,
-				 NullableDatum *arguments)
+				 NullableDatum *arguments, int max_arguments)
 {
 	Object		payload = {
 		.message = message, .name = "the payload", .parameters = parameters, .count = count
 	};
-	NullableDatum *next = arguments;
+	Arguments	rest = {arguments, arguments + max_arguments};
 
 	ocq_payload_check_object(message);
 	payload.container = &message->payload->root;
-	read_object(&payload, &next);
-	return (int) (next - arguments);
+	read_object(&payload, &rest);
+	return (int) (rest.next - arguments);
 }

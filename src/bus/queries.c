@@ -2,45 +2,21 @@
  * queries.c
  *	  The built-in queries, as messages.
  *
- * Each line of the table is a query function and a statement that turns what it
- * returns into one jsonb.  The statement's parameters are those of the payload, and
- * the tenant as the last one; a value that is no text, number or JSON in the
- * payload, such as a time, is cast by the statement.  It runs as the caller, so
- * that PostgreSQL checks his EXECUTE privilege on the function.
+ * A query function is called by a statement that turns its rows into one jsonb.  The
+ * statement's parameters are those of the payload, and the tenant as the last one.  It
+ * runs as the caller, so that PostgreSQL checks his EXECUTE privilege on the function.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "bus/bus.h"
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "query/criteria.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-static OcqStatement get_order =
-OCQ_STATEMENT("SELECT pg_catalog.to_jsonb(o) FROM order_cqrs.order_get($1, $2) AS o", TEXTOID, TEXTOID);
-
-static OcqStatement check_inventory =
-OCQ_STATEMENT("SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(c))"
-			  " FROM order_cqrs.inventory_check($1, $2, $3) AS c",
-			  JSONBOID, TEXTOID, TEXTOID);
-
-static OcqStatement get_customer_orders =
-OCQ_STATEMENT("SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o)), '[]')"
-			  " FROM order_cqrs.customer_orders($1, $2, $3, $4, $5, $6, $7) AS o",
-			  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID);
-
-static OcqStatement search_orders =
-OCQ_STATEMENT("SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o)), '[]')"
-			  " FROM order_cqrs.order_search($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-			  " $14, $15, $16, $17, $18, $19, $20) AS o",
-			  TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, NUMERICOID, NUMERICOID, TIMESTAMPTZOID,
-			  TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
-			  INT4OID, TEXTOID, INT4OID, INT4OID, TEXTOID, TEXTOID);
-
-#define REQUIRED(name, type) {name, type, true, NULL}
-#define OPTIONAL(name, type) {name, type, false, NULL}
-#define OBJECT(name, members) {name, InvalidOid, false, members}
+#define OPTIONAL(name, type) {name, type, .required = false}
 
 static const OcqParameter page_members[] = {
 	OPTIONAL("page", INT4OID), OPTIONAL("page_size", INT4OID), OPTIONAL("after", TEXTOID), {0}
@@ -57,15 +33,18 @@ static const OcqParameter criteria_members[] = {
 	OCQ_CRITERIA(MEMBER) {0}
 };
 
+#define OCQ_QUERY(routine, message, result, ...) static OcqStatement statement_##routine;
+#include "catalogue/commandlist.h"
+
 const OcqBuiltin ocq_bus_queries[] = {
-	{"GetOrder", "order_get", {REQUIRED("order_id", TEXTOID)}, .statement = &get_order},
-	{"GetCustomerOrders", "customer_orders", {REQUIRED("customer_id", TEXTOID),
-	OPTIONAL("from", TIMESTAMPTZOID), OPTIONAL("to", TIMESTAMPTZOID), OBJECT("pageable", page_members)},
-	.statement = &get_customer_orders},
-	{"SearchOrders", "order_search", {OBJECT("criteria", criteria_members),
-	OBJECT("pageable", sorted_page_members)}, .statement = &search_orders},
-	{"CheckInventory", "inventory_check", {REQUIRED("items", JSONBOID), OPTIONAL("order_id", TEXTOID)},
-	.statement = &check_inventory},
+#define REQUIRED(name, type) {name, type, .required = true},
+#define OPTIONAL(name, type) {name, type, .required = false},
+#define OBJECT(name, keys) {name, InvalidOid, .members = keys},
+#define ROW "pg_catalog.to_jsonb(o)"
+#define ROWS "coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(o)), '[]')"
+#define OCQ_QUERY(routine, message, result, ...) \
+	{message, #routine, {__VA_ARGS__}, .statement = &statement_##routine, .answer = result},
+#include "catalogue/commandlist.h"
 };
 
 const int	ocq_bus_query_count = lengthof(ocq_bus_queries);
@@ -74,7 +53,7 @@ static int
 read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum *arguments)
 {
 	return ocq_payload_read(message, builtin->parameters, ocq_builtin_count_parameters(builtin),
-							arguments);
+							arguments, OCQ_MAX_ARGUMENTS);
 }
 
 /* ocq_bus_query_check finds what can be found wrong without running the query. */
@@ -84,6 +63,48 @@ ocq_bus_query_check(const OcqBuiltin *builtin, const OcqMessage *message)
 	NullableDatum arguments[OCQ_MAX_ARGUMENTS];
 
 	(void) read_payload(builtin, message, arguments);
+}
+
+static void
+add_type(OcqStatement *statement, Oid type)
+{
+	if (statement->nargs == OCQ_MAX_ARGUMENTS + 1)
+		elog(ERROR, "a query has more arguments than there is room for");
+	statement->argtypes[statement->nargs++] = type;
+}
+
+static void
+add_types(OcqStatement *statement, const OcqParameter *parameters, int count)
+{
+	for (int i = 0; i < count && parameters[i].name != NULL; i++)
+	{
+		if (parameters[i].members != NULL)
+			add_types(statement, parameters[i].members, OCQ_MAX_ARGUMENTS);
+		else
+			add_type(statement, parameters[i].type);
+	}
+}
+
+/* statement_of makes the statement at its first use. */
+static OcqStatement *
+statement_of(const OcqBuiltin *builtin)
+{
+	OcqStatement *statement = builtin->statement;
+	StringInfoData sql;
+
+	if (statement->sql != NULL)
+		return statement;
+
+	statement->nargs = 0;
+	add_types(statement, builtin->parameters, OCQ_MAX_PARAMETERS);
+	add_type(statement, TEXTOID);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s FROM order_cqrs.%s(", builtin->answer, builtin->routine);
+	for (int i = 1; i <= statement->nargs; i++)
+		appendStringInfo(&sql, "%s$%d", i == 1 ? "" : ", ", i);
+	appendStringInfoString(&sql, ") AS o");
+	statement->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
+	return statement;
 }
 
 /* run_statement returns the answer in the memory that was current at the call. */
@@ -125,5 +146,5 @@ ocq_bus_query_run(const OcqBuiltin *builtin, const OcqMessage *message)
 	}
 	values[count] = PointerGetDatum(message->tenant_id);
 	nulls[count] = message->tenant_id == NULL ? 'n' : ' ';
-	return run_statement(builtin->statement, values, nulls);
+	return run_statement(statement_of(builtin), values, nulls);
 }

@@ -34,32 +34,6 @@ COMMENT ON COLUMN reservations.status IS 'HELD, RELEASED or SHIPPED; only HELD c
 COMMENT ON COLUMN reservations.items IS '[{"product_id": text, "quantity": integer}, ...], each product once';
 COMMENT ON COLUMN reservations.version IS 'Version of the order''s last event about its reservation';
 
-CREATE PROCEDURE stock_receive(product_id text, quantity int,
-        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
-CREATE PROCEDURE stock_receive(product_id identifier, quantity int,
-        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_receive';
-COMMENT ON PROCEDURE stock_receive(text, int, uuid, int, jsonb, text)
-    IS 'Add to the stock of a product; from the first call on the product is limited to what is there';
-COMMENT ON PROCEDURE stock_receive(identifier, int, uuid, int, jsonb, text, int)
-    IS 'The same, and answer with the new version of the product''s Inventory stream';
-
-CREATE PROCEDURE stock_adjust(product_id text, quantity int, reason text,
-        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_adjust';
-CREATE PROCEDURE stock_adjust(product_id identifier, quantity int, reason text,
-        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_stock_adjust';
-COMMENT ON PROCEDURE stock_adjust(text, int, text, uuid, int, jsonb, text)
-    IS 'Correct the stock of a product that is stocked, as after stocktaking, breakage or a return: by more or less than 0, and to no less than orders hold';
-COMMENT ON PROCEDURE stock_adjust(identifier, int, text, uuid, int, jsonb, text, int)
-    IS 'The same, and answer with the new version of the product''s Inventory stream';
-
 CREATE FUNCTION inventory_check(items jsonb, order_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
         OUT product_id text, OUT requested bigint, OUT available bigint, OUT ok boolean)
     RETURNS SETOF record

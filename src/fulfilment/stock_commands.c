@@ -21,9 +21,6 @@
 #include "store/command.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(ocq_stock_receive);
-PG_FUNCTION_INFO_V1(ocq_stock_adjust);
-
 static OcqStatement lock_product =
 OCQ_STATEMENT("SELECT on_hand, reserved FROM order_cqrs.inventory"
 			  " WHERE tenant_id = $1 AND product_id = $2 FOR NO KEY UPDATE",
@@ -156,9 +153,8 @@ append_change(const OcqCommand *command, const StockChange *change, OcqNewEvent 
 	return last.version + 1;
 }
 
-/* handle is for a command whose optional arguments start at first_optional. */
 static Datum
-handle(FunctionCallInfo fcinfo, int first_optional, const char *event_type,
+handle(FunctionCallInfo fcinfo, OcqSignature signature, const char *event_type,
 	   const StockChange *change)
 {
 	OcqNewEvent event = {
@@ -168,7 +164,7 @@ handle(FunctionCallInfo fcinfo, int first_optional, const char *event_type,
 	OcqEvents	earlier;
 	int32		version;
 
-	ocq_command_begin(&command, fcinfo, first_optional, OCQ_AGGREGATE_INVENTORY, change->product_id);
+	ocq_command_begin(&command, fcinfo, signature, OCQ_AGGREGATE_INVENTORY, change->product_id);
 	check_product(command.stream.tenant_id, change->product_id);
 	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
 	if (!ocq_command_was_handled(&command, earlier, &event, 1, false, &version))
@@ -186,7 +182,7 @@ ocq_stock_receive(PG_FUNCTION_ARGS)
 		refuse_quantity(change.product_id, PG_ARGISNULL(1) ? "must not be null" : "must be greater than 0",
 						psprintf("Pass a whole number from 1 to %d; stock_adjust takes away.", PG_INT32_MAX));
 	change.quantity = PG_GETARG_INT32(1);
-	return handle(fcinfo, 2, OCQ_EVENT_STOCK_RECEIVED, &change);
+	return handle(fcinfo, OCQ_SIGNATURE(stock_receive), OCQ_EVENT_STOCK_RECEIVED, &change);
 }
 
 static text *
@@ -215,5 +211,5 @@ ocq_stock_adjust(PG_FUNCTION_ARGS)
 								 PG_INT32_MIN, PG_INT32_MAX));
 	change.quantity = PG_GETARG_INT32(1);
 	change.reason = reason_argument(fcinfo, 2, change.product_id);
-	return handle(fcinfo, 3, OCQ_EVENT_STOCK_ADJUSTED, &change);
+	return handle(fcinfo, OCQ_SIGNATURE(stock_adjust), OCQ_EVENT_STOCK_ADJUSTED, &change);
 }

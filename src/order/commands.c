@@ -18,11 +18,6 @@
 #include "reference/reference.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(ocq_order_create);
-PG_FUNCTION_INFO_V1(ocq_order_update);
-PG_FUNCTION_INFO_V1(ocq_order_cancel);
-PG_FUNCTION_INFO_V1(ocq_order_complete);
-
 static OcqOrderItems
 items_argument(FunctionCallInfo fcinfo, int argno, const text *order_id)
 {
@@ -74,12 +69,6 @@ check_products(text *tenant_id, const OcqOrderItems *items, const text *order_id
 	ocq_reference_require(OCQ_REFERENCE_PRODUCT, references, items->count, order_id);
 }
 
-static Datum
-handle(FunctionCallInfo fcinfo, OcqCommand *command, const OcqOrderRequest *request)
-{
-	return ocq_command_finish(command, fcinfo, ocq_order_handle(command, request));
-}
-
 /* order_create(order_id text, customer_id text, items jsonb, ...) */
 Datum
 ocq_order_create(PG_FUNCTION_ARGS)
@@ -87,12 +76,12 @@ ocq_order_create(PG_FUNCTION_ARGS)
 	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	text	   *customer_id = ocq_argument_id(fcinfo, 1, "customer_id");
 	OcqOrderItems items = items_argument(fcinfo, 2, order_id);
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CREATE, OCQ_ORDER_EVENT_CREATED,
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CREATE,
 												make_data(customer_id, &items, false, NULL));
 	OcqCommand	command;
 
 	request.items = &items;
-	ocq_command_begin(&command, fcinfo, 3, OCQ_AGGREGATE_ORDER, order_id);
+	ocq_command_begin(&command, fcinfo, OCQ_SIGNATURE(order_create), OCQ_AGGREGATE_ORDER, order_id);
 	check_customer(command.stream.tenant_id, customer_id, order_id);
 	check_products(command.stream.tenant_id, &items, order_id);
 	return ocq_command_finish(&command, fcinfo, ocq_order_handle_create(&command, &request));
@@ -104,14 +93,14 @@ ocq_order_update(PG_FUNCTION_ARGS)
 {
 	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
 	OcqOrderItems items = items_argument(fcinfo, 1, order_id);
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_UPDATE, OCQ_ORDER_EVENT_UPDATED,
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_UPDATE,
 												make_data(NULL, &items, true, ocq_argument_text(fcinfo, 2, "reason")));
 	OcqCommand	command;
 
 	request.items = &items;
-	ocq_command_begin(&command, fcinfo, 3, OCQ_AGGREGATE_ORDER, order_id);
+	ocq_command_begin(&command, fcinfo, OCQ_SIGNATURE(order_update), OCQ_AGGREGATE_ORDER, order_id);
 	check_products(command.stream.tenant_id, &items, order_id);
-	return handle(fcinfo, &command, &request);
+	return ocq_command_finish(&command, fcinfo, ocq_order_handle(&command, &request));
 }
 
 /* order_cancel(order_id text, reason text, ...) */
@@ -119,12 +108,10 @@ Datum
 ocq_order_cancel(PG_FUNCTION_ARGS)
 {
 	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CANCEL, OCQ_ORDER_EVENT_CANCELLED,
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CANCEL,
 												make_data(NULL, NULL, true, ocq_argument_text(fcinfo, 1, "reason")));
-	OcqCommand	command;
 
-	ocq_command_begin(&command, fcinfo, 2, OCQ_AGGREGATE_ORDER, order_id);
-	return handle(fcinfo, &command, &request);
+	return ocq_order_run(fcinfo, OCQ_SIGNATURE(order_cancel), order_id, &request);
 }
 
 /* order_complete(order_id text, ...) */
@@ -132,10 +119,8 @@ Datum
 ocq_order_complete(PG_FUNCTION_ARGS)
 {
 	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE, OCQ_ORDER_EVENT_COMPLETED,
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE,
 												make_data(NULL, NULL, false, NULL));
-	OcqCommand	command;
 
-	ocq_command_begin(&command, fcinfo, 1, OCQ_AGGREGATE_ORDER, order_id);
-	return handle(fcinfo, &command, &request);
+	return ocq_order_run(fcinfo, OCQ_SIGNATURE(order_complete), order_id, &request);
 }

@@ -16,72 +16,58 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
-PG_FUNCTION_INFO_V1(ocq_inventory_reserve);
-PG_FUNCTION_INFO_V1(ocq_reservation_change);
-PG_FUNCTION_INFO_V1(ocq_inventory_release);
-PG_FUNCTION_INFO_V1(ocq_payment_process);
-PG_FUNCTION_INFO_V1(ocq_payment_complete);
-PG_FUNCTION_INFO_V1(ocq_payment_fail);
-PG_FUNCTION_INFO_V1(ocq_payment_refund);
-PG_FUNCTION_INFO_V1(ocq_shipping_start);
-
 /* No total of an order is greater, or has more digits after the point. */
 #define AMOUNT_LIMIT "1e30"
 #define AMOUNT_SCALE 6
 
-/* handle is for a command on order_id, argument 0, whose optional arguments start at first_optional. */
+/* handle is for a command on order_id, argument 0. */
 static Datum
-handle(FunctionCallInfo fcinfo, int first_optional, const OcqOrderRequest *request)
+handle(FunctionCallInfo fcinfo, OcqSignature signature, const OcqOrderRequest *request)
 {
-	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
-	OcqCommand	command;
-
-	ocq_command_begin(&command, fcinfo, first_optional, OCQ_AGGREGATE_ORDER, order_id);
-	return ocq_command_finish(&command, fcinfo, ocq_order_handle(&command, request));
+	return ocq_order_run(fcinfo, signature, ocq_argument_id(fcinfo, 0, "order_id"), request);
 }
 
 static Datum
-handle_simple(FunctionCallInfo fcinfo, OcqOrderCommandType type, OcqOrderEventType event)
+handle_simple(FunctionCallInfo fcinfo, OcqSignature signature, OcqOrderCommandType type)
 {
-	OcqOrderRequest request = ocq_order_request(type, event, NULL);
+	OcqOrderRequest request = ocq_order_request(type, NULL);
 
-	return handle(fcinfo, 1, &request);
+	return handle(fcinfo, signature, &request);
 }
 
 /* inventory_reserve(order_id text, ...) */
 Datum
 ocq_inventory_reserve(PG_FUNCTION_ARGS)
 {
-	return handle_simple(fcinfo, OCQ_ORDER_RESERVE_INVENTORY, OCQ_ORDER_EVENT_INVENTORY_RESERVED);
+	return handle_simple(fcinfo, OCQ_SIGNATURE(inventory_reserve), OCQ_ORDER_RESERVE_INVENTORY);
 }
 
 /* reservation_change(order_id text, items jsonb, ...) */
 Datum
 ocq_reservation_change(PG_FUNCTION_ARGS)
 {
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CHANGE_RESERVATION,
-												OCQ_ORDER_EVENT_RESERVATION_CHANGED, NULL);
+	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_CHANGE_RESERVATION, NULL);
 	OcqStockLines lines;
 
 	lines = ocq_stock_lines_parse(ocq_argument_items(fcinfo, 1, NULL, "They are what the order shall hold.",
 													 "Pass a JSON array of at least one item, or call inventory_release."));
 	request.stock = &lines;
 	request.event.data = ocq_reservation_requested_data(&lines);
-	return handle(fcinfo, 2, &request);
+	return handle(fcinfo, OCQ_SIGNATURE(reservation_change), &request);
 }
 
 /* inventory_release(order_id text, ...) */
 Datum
 ocq_inventory_release(PG_FUNCTION_ARGS)
 {
-	return handle_simple(fcinfo, OCQ_ORDER_RELEASE_INVENTORY, OCQ_ORDER_EVENT_INVENTORY_RELEASED);
+	return handle_simple(fcinfo, OCQ_SIGNATURE(inventory_release), OCQ_ORDER_RELEASE_INVENTORY);
 }
 
 /* payment_process(order_id text, ...) */
 Datum
 ocq_payment_process(PG_FUNCTION_ARGS)
 {
-	return handle_simple(fcinfo, OCQ_ORDER_REQUEST_PAYMENT, OCQ_ORDER_EVENT_PAYMENT_REQUESTED);
+	return handle_simple(fcinfo, OCQ_SIGNATURE(payment_process), OCQ_ORDER_REQUEST_PAYMENT);
 }
 
 /* amount_problem returns what is wrong with an amount, or NULL. */
@@ -123,19 +109,14 @@ amount_argument(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * handle_payment is for a command that has remarks optional arguments before the
- * shared ones, and amount behind them.  Its event's data are only as much as follows from
- * the arguments: the amount is recorded also if it was left out.
+ * handle_payment is for a command with an amount.  Its event's data are only as much as
+ * follows from the arguments: the amount is recorded also if it was left out.
  */
 static Datum
-handle_payment(FunctionCallInfo fcinfo, int remarks, OcqOrderRequest *request)
+handle_payment(FunctionCallInfo fcinfo, OcqSignature signature, OcqOrderRequest *request)
 {
-	text	   *order_id = ocq_argument_id(fcinfo, 0, "order_id");
-	OcqCommand	command;
-
 	request->event.is_partial = true;
-	ocq_command_begin_with_named(&command, fcinfo, 1 + remarks, 1, OCQ_AGGREGATE_ORDER, order_id);
-	return ocq_command_finish(&command, fcinfo, ocq_order_handle(&command, request));
+	return handle(fcinfo, signature, request);
 }
 
 /* payment_complete(order_id text, reference text, ..., amount numeric) */
@@ -143,14 +124,13 @@ Datum
 ocq_payment_complete(PG_FUNCTION_ARGS)
 {
 	text	   *reference = ocq_argument_text(fcinfo, 1, "reference");
-	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
+	Numeric		amount = amount_argument(fcinfo, OCQ_NAMED_ARG(payment_complete));
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE_PAYMENT,
-												OCQ_ORDER_EVENT_PAYMENT_COMPLETED,
 												ocq_payment_completed_data(reference, amount));
 
 	request.remark = reference;
 	request.amount = amount;
-	return handle_payment(fcinfo, 1, &request);
+	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_complete), &request);
 }
 
 /* payment_fail(order_id text, reason text, ..., amount numeric) */
@@ -158,32 +138,30 @@ Datum
 ocq_payment_fail(PG_FUNCTION_ARGS)
 {
 	text	   *reason = ocq_argument_text(fcinfo, 1, "reason");
-	Numeric		amount = amount_argument(fcinfo, 2 + OCQ_COMMAND_SHARED_ARGS);
+	Numeric		amount = amount_argument(fcinfo, OCQ_NAMED_ARG(payment_fail));
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_FAIL_PAYMENT,
-												OCQ_ORDER_EVENT_PAYMENT_FAILED,
 												ocq_payment_failed_data(reason, amount));
 
 	request.remark = reason;
 	request.amount = amount;
-	return handle_payment(fcinfo, 1, &request);
+	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_fail), &request);
 }
 
 /* payment_refund(order_id text, ..., amount numeric) */
 Datum
 ocq_payment_refund(PG_FUNCTION_ARGS)
 {
-	Numeric		amount = amount_argument(fcinfo, 1 + OCQ_COMMAND_SHARED_ARGS);
+	Numeric		amount = amount_argument(fcinfo, OCQ_NAMED_ARG(payment_refund));
 	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_REFUND_PAYMENT,
-												OCQ_ORDER_EVENT_PAYMENT_REFUNDED,
 												ocq_payment_amount_data(amount));
 
 	request.amount = amount;
-	return handle_payment(fcinfo, 0, &request);
+	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_refund), &request);
 }
 
 /* shipping_start(order_id text, ...) */
 Datum
 ocq_shipping_start(PG_FUNCTION_ARGS)
 {
-	return handle_simple(fcinfo, OCQ_ORDER_START_SHIPPING, OCQ_ORDER_EVENT_SHIPPING_STARTED);
+	return handle_simple(fcinfo, OCQ_SIGNATURE(shipping_start), OCQ_ORDER_START_SHIPPING);
 }

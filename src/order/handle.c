@@ -26,27 +26,29 @@
 #define HINT_EXISTS \
 	"Choose another order_id, such as order_next_id(), or call order_update. To make a create repeatable, pass a command_id."
 
-static const char *const verbs[] = {
-	[OCQ_ORDER_CREATE] = "created",
-	[OCQ_ORDER_UPDATE] = "updated",
-	[OCQ_ORDER_CANCEL] = "cancelled",
-	[OCQ_ORDER_COMPLETE] = "completed",
-	[OCQ_ORDER_RESERVE_INVENTORY] = "given a reservation",
-	[OCQ_ORDER_CHANGE_RESERVATION] = "given another reservation",
-	[OCQ_ORDER_RELEASE_INVENTORY] = "released",
-	[OCQ_ORDER_REQUEST_PAYMENT] = "requested",
-	[OCQ_ORDER_COMPLETE_PAYMENT] = "completed",
-	[OCQ_ORDER_FAIL_PAYMENT] = "failed",
-	[OCQ_ORDER_REFUND_PAYMENT] = "refunded",
-	[OCQ_ORDER_START_SHIPPING] = "shipped",
+static const struct
+{
+	const char *verb;
+	OcqOrderEventType first_event;	/* by which a repetition of the command is known */
+}			commands[] =
+{
+#define OCQ_ORDER_COMMAND(routine, message, symbol, event, verb, comment, ...) \
+	[OCQ_ORDER_##symbol] = {verb, OCQ_ORDER_EVENT_##event},
+#include "catalogue/commandlist.h"
 };
 
+static text *
+event_text(OcqOrderEventType type)
+{
+	return cstring_to_text(ocq_order_event_name(type));
+}
+
 OcqOrderRequest
-ocq_order_request(OcqOrderCommandType type, OcqOrderEventType event, Jsonb *data)
+ocq_order_request(OcqOrderCommandType type, Jsonb *data)
 {
 	return (OcqOrderRequest) {
 		.type = type,
-		.event = {cstring_to_text(ocq_order_event_name(event)), data, .is_partial = data == NULL}
+		.event = {event_text(commands[type].first_event), data, .is_partial = data == NULL}
 	};
 }
 
@@ -61,7 +63,7 @@ hint_for_status(OcqOrderCommandType type)
 			return "Only an order whose status is COMPLETED can be shipped.";
 		case OCQ_ORDER_UPDATE:
 		case OCQ_ORDER_COMPLETE:
-			return psprintf("Only an order whose status is PENDING can be %s.", verbs[type]);
+			return psprintf("Only an order whose status is PENDING can be %s.", commands[type].verb);
 		default:
 			return "A cancelled order needs neither stock nor payment.";
 	}
@@ -77,7 +79,7 @@ report_payment(const OcqOrderState *state, OcqOrderCommandType type)
 			(errcode(OCQ_ERR_PAYMENT_STATE),
 			 type == OCQ_ORDER_UPDATE ?
 			 errmsg("order \"%s\" cannot be updated: its payment is %s", order_id, status) :
-			 errmsg("payment of order \"%s\" cannot be %s: it is %s", order_id, verbs[type], status),
+			 errmsg("payment of order \"%s\" cannot be %s: it is %s", order_id, commands[type].verb, status),
 			 errdetail("The order belongs to tenant \"%s\", has status %s and is at version %d.",
 					   text_to_cstring(state->tenant_id), ocq_order_status_name(state->status),
 					   state->version),
@@ -115,9 +117,9 @@ report_amount(const OcqOrderState *state, const OcqOrderRequest *request)
 			(errcode(OCQ_ERR_PAYMENT_AMOUNT),
 			 request->amount == NULL ?
 			 errmsg("payment of order \"%s\" cannot be %s without its amount, which has changed",
-					order_id, verbs[request->type]) :
+					order_id, commands[request->type].verb) :
 			 errmsg("payment of order \"%s\" cannot be %s: its amount is not %s",
-					order_id, verbs[request->type], amount_text(request->amount)),
+					order_id, commands[request->type].verb, amount_text(request->amount)),
 			 errdetail("The amount requested last is %s. Order \"%s\" belongs to tenant \"%s\" and is at version %d.",
 					   amount_text(payment->amount), order_id, text_to_cstring(state->tenant_id),
 					   state->version),
@@ -153,7 +155,7 @@ report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 			ereport(ERROR,
 					(errcode(OCQ_ERR_ORDER_STATE),
 					 errmsg("order \"%s\" cannot be %s: its status is %s", order_id,
-							type == OCQ_ORDER_REQUEST_PAYMENT ? "paid" : verbs[type],
+							type == OCQ_ORDER_REQUEST_PAYMENT ? "paid" : commands[type].verb,
 							ocq_order_status_name(state->status)),
 					 errdetail("It belongs to tenant \"%s\" and is at version %d.",
 							   tenant_id, state->version),
@@ -168,7 +170,7 @@ report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 		case OCQ_ORDER_REFUSED_SHIPPED:
 			ereport(ERROR,
 					(errcode(OCQ_ERR_ORDER_SHIPPED),
-					 errmsg("order \"%s\" cannot be %s: it has been shipped", order_id, verbs[type]),
+					 errmsg("order \"%s\" cannot be %s: it has been shipped", order_id, commands[type].verb),
 					 errdetail("It belongs to tenant \"%s\" and is at version %d; shipping started at %s.",
 							   tenant_id, state->version, timestamptz_to_str(state->shipped_at)),
 					 errhint("What has left can be taken back outside of this order only; payment_refund returns the money.")));
@@ -271,14 +273,13 @@ make_draft(const OcqOrderDecision *decision, const OcqCommand *command,
 
 	for (int i = 0; i < decision->count; i++)
 	{
-		OcqNewEvent event = request->event;
+		OcqOrderEventType type = decision->events[i];
+		OcqNewEvent event = {.type = event_text(type), .is_partial = true};
 
-		if (i > 0)
-			event = (OcqNewEvent) {
-				.type = cstring_to_text(ocq_order_event_name(decision->events[i])), .is_partial = true
-			};
-		if (event.is_partial)
-			event.data = make_data(&draft, decision->events[i], command, state, request);
+		if (type == commands[request->type].first_event && !request->event.is_partial)
+			event = request->event;
+		else
+			event.data = make_data(&draft, type, command, state, request);
 		if (event.data != NULL)
 			draft.events[draft.count++] = event;
 	}
@@ -427,4 +428,15 @@ ocq_order_handle_create(const OcqCommand *command, const OcqOrderRequest *reques
 	int32		version = append_first(command, request);
 
 	return version > 0 ? version : ocq_order_handle(command, request);
+}
+
+/* ocq_order_run is the rest of a command's C function, once its own arguments have been read. */
+Datum
+ocq_order_run(FunctionCallInfo fcinfo, OcqSignature signature, text *order_id,
+			  const OcqOrderRequest *request)
+{
+	OcqCommand	command;
+
+	ocq_command_begin(&command, fcinfo, signature, OCQ_AGGREGATE_ORDER, order_id);
+	return ocq_command_finish(&command, fcinfo, ocq_order_handle(&command, request));
 }

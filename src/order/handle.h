@@ -13,16 +13,17 @@
 typedef struct OcqOrderRequest
 {
 	OcqOrderCommandType type;
-	OcqNewEvent event;			/* its own; data NULL: they follow from the order's state */
+	OcqNewEvent event;			/* that it leads to first; data NULL: they follow from the order's state */
 	const OcqOrderItems *items; /* of a create or update; else NULL */
 	const OcqStockLines *stock; /* of reservation_change; else NULL */
 	const text *remark;			/* the reference or reason of a report on a payment; or NULL */
 	Numeric		amount;			/* that a report or refund names; or NULL */
 } OcqOrderRequest;
 
-extern OcqOrderRequest ocq_order_request(OcqOrderCommandType type, OcqOrderEventType event,
-										 Jsonb *data);
+extern OcqOrderRequest ocq_order_request(OcqOrderCommandType type, Jsonb *data);
 extern int32 ocq_order_handle_create(const OcqCommand *command, const OcqOrderRequest *request);
 extern int32 ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request);
+extern Datum ocq_order_run(FunctionCallInfo fcinfo, OcqSignature signature, text *order_id,
+						   const OcqOrderRequest *request);
 
 #endif							/* OCQ_ORDER_HANDLE_H */

@@ -29,18 +29,8 @@ static const char *const status_names[] = {
 };
 
 static const char *const event_names[] = {
-	[OCQ_ORDER_EVENT_CREATED] = "OrderCreated",
-	[OCQ_ORDER_EVENT_UPDATED] = "OrderUpdated",
-	[OCQ_ORDER_EVENT_CANCELLED] = "OrderCancelled",
-	[OCQ_ORDER_EVENT_COMPLETED] = "OrderCompleted",
-	[OCQ_ORDER_EVENT_INVENTORY_RESERVED] = "InventoryReserved",
-	[OCQ_ORDER_EVENT_RESERVATION_CHANGED] = "ReservationChanged",
-	[OCQ_ORDER_EVENT_INVENTORY_RELEASED] = "InventoryReleased",
-	[OCQ_ORDER_EVENT_PAYMENT_REQUESTED] = "PaymentRequested",
-	[OCQ_ORDER_EVENT_PAYMENT_COMPLETED] = "PaymentCompleted",
-	[OCQ_ORDER_EVENT_PAYMENT_FAILED] = "PaymentFailed",
-	[OCQ_ORDER_EVENT_PAYMENT_REFUNDED] = "PaymentRefunded",
-	[OCQ_ORDER_EVENT_SHIPPING_STARTED] = "ShippingStarted",
+#define OCQ_ORDER_EVENT(symbol, name) [OCQ_ORDER_EVENT_##symbol] = name,
+#include "catalogue/commandlist.h"
 };
 
 const char *

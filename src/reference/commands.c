@@ -20,9 +20,6 @@
 #include "store/notify.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(ocq_customer_put);
-PG_FUNCTION_INFO_V1(ocq_product_put);
-
 /*
  * Orders are sorted by names and products found by categories, in indexes whose rows
  * have room for OCQ_TEXT_MAX_BYTES, beside two ids.
@@ -51,8 +48,8 @@ make_data(OcqReferenceKind kind, const text *name, const text *attribute)
 }
 
 static Datum
-put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
-	const char *event_type, const char *id_name)
+put(FunctionCallInfo fcinfo, OcqSignature signature, OcqReferenceKind kind,
+	const char *aggregate_type, const char *event_type, const char *id_name)
 {
 	text	   *id = ocq_argument_id(fcinfo, 0, id_name);
 	text	   *name = text_argument(fcinfo, 1, "name");
@@ -64,7 +61,7 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 	OcqEvents	earlier;
 	int32		version;
 
-	ocq_command_begin(&command, fcinfo, 3, aggregate_type, id);
+	ocq_command_begin(&command, fcinfo, signature, aggregate_type, id);
 	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
 	if (!ocq_command_was_handled(&command, earlier, &event, 1, false, &version))
 	{
@@ -90,7 +87,7 @@ put(FunctionCallInfo fcinfo, OcqReferenceKind kind, const char *aggregate_type,
 Datum
 ocq_customer_put(PG_FUNCTION_ARGS)
 {
-	return put(fcinfo, OCQ_REFERENCE_CUSTOMER, OCQ_AGGREGATE_CUSTOMER,
+	return put(fcinfo, OCQ_SIGNATURE(customer_put), OCQ_REFERENCE_CUSTOMER, OCQ_AGGREGATE_CUSTOMER,
 			   OCQ_EVENT_CUSTOMER_CHANGED, "customer_id");
 }
 
@@ -98,6 +95,6 @@ ocq_customer_put(PG_FUNCTION_ARGS)
 Datum
 ocq_product_put(PG_FUNCTION_ARGS)
 {
-	return put(fcinfo, OCQ_REFERENCE_PRODUCT, OCQ_AGGREGATE_PRODUCT,
+	return put(fcinfo, OCQ_SIGNATURE(product_put), OCQ_REFERENCE_PRODUCT, OCQ_AGGREGATE_PRODUCT,
 			   OCQ_EVENT_PRODUCT_CHANGED, "product_id");
 }

@@ -73,8 +73,9 @@ extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
 /* The types of events that the saga reacts to, as a list in SQL. */
 #define OCQ_SAGA_EVENT_TYPES \
-	"'OrderCreated', 'OrderCancelled', 'OrderCompleted', 'PaymentRequested', 'PaymentCompleted'," \
-	" 'PaymentFailed', 'PaymentRefunded', 'ShippingStarted'"
+	"'" OCQ_EVENT_ORDER_CREATED "', '" OCQ_EVENT_ORDER_CANCELLED "', '" OCQ_EVENT_ORDER_COMPLETED "'," \
+	" '" OCQ_EVENT_PAYMENT_REQUESTED "', '" OCQ_EVENT_PAYMENT_COMPLETED "', '" OCQ_EVENT_PAYMENT_FAILED "'," \
+	" '" OCQ_EVENT_PAYMENT_REFUNDED "', '" OCQ_EVENT_SHIPPING_STARTED "'"
 
 extern void ocq_saga_set_checkpoint(int64 position);
 extern void ocq_saga_reset_checkpoint(int64 position, int64 log_end);

@@ -11,6 +11,9 @@
  *	6. decides, and ocq_command_append,
  *	7. ocq_command_finish: leaves the scope, answers with the version.
  *
+ * The same C function is behind both procedures of a command, behind its function in
+ * order_api, and is called by the bus.  They differ in the answer alone.
+ *
  * The scope of a command_id is the stream.  The stream is read anyway, so
  * deduplication needs no table and no index.
  *-------------------------------------------------------------------------
@@ -30,18 +33,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Positions of the optional arguments, from the first of them. */
-enum
-{
-	ARG_COMMAND_ID,
-	ARG_EXPECTED_VERSION,
-	ARG_METADATA,
-	ARG_TENANT_ID,
-	NUM_SHARED_ARGS
-};
-
-StaticAssertDecl(NUM_SHARED_ARGS == OCQ_COMMAND_SHARED_ARGS,
-				 "the optional arguments that all commands share");
+#define OCQ_COMMAND(routine, message, answer, comment, ...) PG_FUNCTION_INFO_V1(ocq_##routine);
+#include "catalogue/commandlist.h"
 
 /*
  * metadata_uuid returns the uuid that stands at a key of metadata, or NULL if
@@ -97,25 +90,24 @@ routine_name(FunctionCallInfo fcinfo)
 }
 
 /*
- * ocq_command_begin_with_named reads the optional arguments that all commands share,
- * which start at argument first_optional, enters the scope and locks the stream.
- * Between tenant_id and version the procedure has named_args of its own.
+ * ocq_command_begin reads the arguments that all commands share, enters the scope and
+ * locks the stream.
  */
 void
-ocq_command_begin_with_named(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
-							 int named_args, const char *aggregate_type, text *aggregate_id)
+ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, OcqSignature signature,
+				  const char *aggregate_type, text *aggregate_id)
 {
-	int			expected_version = first_optional + ARG_EXPECTED_VERSION;
-	int			command_id = first_optional + ARG_COMMAND_ID;
-	int			metadata = first_optional + ARG_METADATA;
+	int			expected_version = signature.first_shared + OCQ_ARG_EXPECTED_VERSION;
+	int			command_id = signature.first_shared + OCQ_ARG_COMMAND_ID;
+	int			metadata = signature.first_shared + OCQ_ARG_METADATA;
 
 	if (XactReadOnly)
 		ocq_procedure_require_writable(routine_name(fcinfo));
 	memset(command, 0, sizeof(OcqCommand));
-	command->stream.tenant_id = ocq_tenant_resolve(fcinfo, first_optional + ARG_TENANT_ID);
+	command->stream.tenant_id = ocq_tenant_resolve(fcinfo, signature.first_shared + OCQ_ARG_TENANT_ID);
 	command->stream.aggregate_type = cstring_to_text(aggregate_type);
 	command->stream.aggregate_id = aggregate_id;
-	command->answers = PG_NARGS() > first_optional + NUM_SHARED_ARGS + named_args;
+	command->answers = PG_NARGS() > signature.nargs;
 	if (!PG_ARGISNULL(expected_version))
 	{
 		command->has_expected_version = true;
@@ -128,14 +120,6 @@ ocq_command_begin_with_named(OcqCommand *command, FunctionCallInfo fcinfo, int f
 
 	ocq_scope_enter(&command->scope);
 	ocq_stream_lock(&command->stream);
-}
-
-/* ocq_command_begin is for commands without arguments of that kind. */
-void
-ocq_command_begin(OcqCommand *command, FunctionCallInfo fcinfo, int first_optional,
-				  const char *aggregate_type, text *aggregate_id)
-{
-	ocq_command_begin_with_named(command, fcinfo, first_optional, 0, aggregate_type, aggregate_id);
 }
 
 static bool
@@ -295,7 +279,10 @@ answer_descriptor(void)
 	return descriptor;
 }
 
-/* ocq_command_finish leaves the scope and makes the procedure's result. */
+/*
+ * ocq_command_finish leaves the scope and makes the result: a function's is the version, a
+ * procedure's a row of it, or nothing.  Only CALL passes a CallContext.
+ */
 Datum
 ocq_command_finish(OcqCommand *command, FunctionCallInfo fcinfo, int32 version)
 {
@@ -303,6 +290,8 @@ ocq_command_finish(OcqCommand *command, FunctionCallInfo fcinfo, int32 version)
 	bool		nulls[] = {false};
 
 	ocq_scope_leave(&command->scope);
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext))
+		PG_RETURN_INT32(version);
 	if (!command->answers)
 		PG_RETURN_VOID();
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(answer_descriptor(), values, nulls)));

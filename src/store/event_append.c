@@ -14,8 +14,6 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
-PG_FUNCTION_INFO_V1(ocq_event_append);
-
 static bool
 is_reserved(const text *aggregate_type)
 {
@@ -114,7 +112,7 @@ ocq_event_append(PG_FUNCTION_ARGS)
 		refuse_events(0, "must not be null");
 	events = read_events(PG_GETARG_JSONB_P(2), &count);
 
-	ocq_command_begin(&command, fcinfo, 3, text_to_cstring(aggregate_type), aggregate_id);
+	ocq_command_begin(&command, fcinfo, OCQ_SIGNATURE(event_append), text_to_cstring(aggregate_type), aggregate_id);
 	earlier = ocq_stream_read_command(&command.stream, command.envelope.command_id);
 	if (!ocq_command_was_handled(&command, earlier, events, count, false, &version))
 	{

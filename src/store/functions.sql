@@ -1,24 +1,8 @@
 -- Appending to streams of the users' own, and reading the log.
 
--- PL/pgSQL refuses a CALL that leaves out an INOUT argument.  So each command
--- stands twice: as a procedure without "version", which every call that does not
--- name version finds, and as one with it.  The first parameter of the latter is
--- of this domain, and so a worse match for text, which settles which is meant.
+-- The type of the first parameter of a command that answers (catalogue/commands.sql).
 CREATE DOMAIN identifier AS text;
 COMMENT ON DOMAIN identifier IS 'Id of an aggregate, 1 to 255 bytes';
-
-CREATE PROCEDURE event_append(aggregate_type text, aggregate_id text, events jsonb,
-        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_event_append';
-CREATE PROCEDURE event_append(aggregate_type identifier, aggregate_id text, events jsonb,
-        command_id uuid DEFAULT NULL, expected_version int DEFAULT NULL, metadata jsonb DEFAULT NULL,
-        tenant_id text DEFAULT NULL, INOUT version int DEFAULT NULL)
-    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_event_append';
-COMMENT ON PROCEDURE event_append(text, text, jsonb, uuid, int, jsonb, text)
-    IS 'Append events [{"type": text, "data": object}, ...] to a stream of an aggregate type of the application''s own';
-COMMENT ON PROCEDURE event_append(identifier, text, jsonb, uuid, int, jsonb, text, int)
-    IS 'The same, and answer with the stream''s new version';
 
 CREATE FUNCTION event_horizon() RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_event_horizon';

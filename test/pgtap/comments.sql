@@ -6,8 +6,9 @@ SELECT no_plan();
 SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE relnamespace = 'order_cqrs'::regnamespace
                    AND relkind IN ('r', 'v', 'm', 'p', 'f') AND obj_description(oid, 'pg_class') IS NULL$$,
     'every table and view has a comment');
-SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace)
                    AND obj_description(oid, 'pg_proc') IS NULL$$, 'every routine has');
+SELECT isnt(obj_description('order_api'::regnamespace, 'pg_namespace'), NULL, 'the schema order_api has');
 SELECT is_empty($$SELECT oid::regtype FROM pg_type WHERE typnamespace = 'order_cqrs'::regnamespace
                    AND (typtype IN ('d', 'e') OR typtype = 'b' AND typelem = 0) AND obj_description(oid, 'pg_type') IS NULL$$, 'every domain, and every type of its own has');
 SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE oid = 'order_cqrs.events_position_seq'::regclass
@@ -22,7 +23,8 @@ SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'the extension has') FRO
 SELECT is_empty($$
     SELECT d.classoid::regclass, d.objoid, d.description FROM pg_description d
      WHERE (d.classoid, d.objoid) IN (
-               SELECT 'pg_proc'::regclass::oid, oid FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+               SELECT 'pg_proc'::regclass::oid, oid FROM pg_proc
+                WHERE pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace)
                UNION ALL
                SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace = 'order_cqrs'::regnamespace)
        AND d.description ~ '\.$|^\s*$'$$,

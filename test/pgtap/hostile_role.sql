@@ -13,7 +13,7 @@ CREATE DATABASE hostile;
 SET client_min_messages = warning;
 CREATE EXTENSION pgtap;
 CREATE EXTENSION order_cqrs CASCADE;
-GRANT USAGE ON SCHEMA order_cqrs TO hostile_attacker;
+GRANT USAGE ON SCHEMA order_cqrs, order_api TO hostile_attacker;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA order_cqrs TO hostile_attacker;
 CREATE SCHEMA lair AUTHORIZATION hostile_attacker;
 CREATE SCHEMA shadow AUTHORIZATION hostile_attacker;
@@ -26,7 +26,7 @@ CREATE FUNCTION public.everybody_loses() RETURNS text LANGUAGE sql AS $$ SELECT 
 REVOKE EXECUTE ON FUNCTION public.everybody_loses() FROM PUBLIC;
 CREATE TABLE public.relations_before AS SELECT oid, relacl::text AS acl FROM pg_class WHERE relnamespace = 'order_cqrs'::regnamespace;
 CREATE TABLE public.routines_before AS SELECT oid, proacl::text AS acl, proconfig::text AS config, prosecdef AS definer
-  FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace;
+  FROM pg_proc WHERE pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace);
 
 -- --- the attacker makes ready --------------------------------------------------------------------------
 
@@ -241,6 +241,13 @@ INSERT INTO lair.calls (statement) VALUES
     ($$SELECT order_cqrs.command_handler_unregister('Nothing'), order_cqrs.command_handler_register('Trap', 'lair.sly_to_text(lair.sly)')$$),
     ($$SELECT order_cqrs.query_handler_unregister('Nothing'), order_cqrs.query_handler_register('Trap', 'lair.sly_to_text(lair.sly)')$$);
 
+-- Commands and queries once more, as functions.
+INSERT INTO lair.calls (statement)
+SELECT regexp_replace(replace(replace(statement, 'CALL ', 'SELECT '), ', version => NULL', ''),
+                      'order_cqrs\.(' || names || ')\(', 'order_api.\1(', 'g')
+  FROM lair.calls, (SELECT string_agg(proname, '|') FROM pg_proc WHERE pronamespace = 'order_api'::regnamespace) AS p (names)
+ WHERE statement ~ ('order_cqrs\.(' || names || ')\(') ORDER BY number;
+
 -- Many of the calls fail, as others have left nothing to do; attempt keeps that to itself. Each is in a transaction of its own,
 -- with a trap for its end.
 \o /dev/null
@@ -296,9 +303,9 @@ SELECT lair.attempt(format(statement, p.oid::regprocedure))
   FROM pg_proc AS p,
        unnest(ARRAY['ALTER ROUTINE %s OWNER TO hostile_attacker', 'ALTER ROUTINE %s SET search_path = lair', 'ALTER ROUTINE %s SECURITY DEFINER',
            'DROP ROUTINE %s CASCADE', 'ALTER ROUTINE %s RENAME TO mine', 'ALTER ROUTINE %s SET SCHEMA lair', 'COMMENT ON ROUTINE %s IS ''mine''']) AS s (statement)
- WHERE p.pronamespace = 'order_cqrs'::regnamespace;
+ WHERE p.pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace);
 SELECT lair.attempt(format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', p.oid::regprocedure)) FROM pg_proc AS p
- WHERE p.pronamespace = 'order_cqrs'::regnamespace;
+ WHERE p.pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace);
 SELECT lair.attempt(format(statement, t.oid::regtype))
   FROM pg_type AS t, unnest(ARRAY['DROP TYPE %s CASCADE', 'ALTER TYPE %s OWNER TO hostile_attacker', 'ALTER TYPE %s SET SCHEMA lair',
            'CREATE CAST (%s AS text) WITH INOUT AS IMPLICIT']) AS s (statement)
@@ -306,6 +313,7 @@ SELECT lair.attempt(format(statement, t.oid::regtype))
 SELECT lair.attempt(statement) FROM unnest(ARRAY[
     'ALTER DOMAIN order_cqrs.identifier ADD CHECK (lair.is_fine(VALUE))', 'CREATE TABLE order_cqrs.mine (x int)',
     'CREATE FUNCTION order_cqrs.order_get(int) RETURNS int LANGUAGE sql AS ''SELECT 1''', 'CREATE DOMAIN order_cqrs.mine AS text',
+    'CREATE FUNCTION order_api.order_get(int) RETURNS int LANGUAGE sql AS ''SELECT 1''', 'DROP SCHEMA order_api CASCADE',
     'DROP EXTENSION order_cqrs CASCADE', 'ALTER EXTENSION order_cqrs UPDATE', 'ALTER EXTENSION order_cqrs ADD TABLE lair.bait',
     'DROP SCHEMA order_cqrs CASCADE', 'ALTER SCHEMA order_cqrs RENAME TO mine', 'GRANT ALL ON SCHEMA order_cqrs TO PUBLIC',
     'CREATE EVENT TRIGGER t ON ddl_command_start EXECUTE FUNCTION lair.fire()', 'CREATE CAST (jsonb AS bytea) WITH FUNCTION lair.sly_to_text(lair.sly)',
@@ -329,14 +337,16 @@ SELECT set_has('SELECT DISTINCT trap FROM lair.loot', $$VALUES ('deferred trigge
     'traps of each kind did fire, as the attacker');
 SELECT cmp_ok(count(*), '>', 100::bigint, 'the deferred trigger fired at the commits') FROM lair.loot WHERE trap = 'deferred trigger';
 SELECT ok(functions > 500 AND operators > 100, format('there were shadows: %s functions, %s operators', functions, operators)) FROM lair.shadows;
-SELECT is_empty($$SELECT DISTINCT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'order_cqrs'::regnamespace AND p.prorettype <> 'trigger'::regtype
-                     AND NOT EXISTS (SELECT FROM lair.calls WHERE statement LIKE '%order_cqrs.' || p.proname || '(%')$$, 'each routine was called');
+SELECT is_empty($$SELECT DISTINCT p.pronamespace::regnamespace, p.proname FROM pg_proc AS p
+                   WHERE p.pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace) AND p.prorettype <> 'trigger'::regtype
+                     AND NOT EXISTS (SELECT FROM lair.calls WHERE statement LIKE '%' || p.pronamespace::regnamespace || '.' || p.proname || '(%')$$,
+    'each routine was called');
 -- Some are refused for another reason first. To grant what one has not is a warning.
 SELECT is_empty($$SELECT statement, sqlstate FROM lair.attempts
                    WHERE sqlstate NOT IN ('42501', '0A000', '22023', '25001', '42809', '55000', '55P02') AND statement !~ '^GRANT'$$, 'what it may not, it is refused');
 SELECT results_eq('SELECT oid, relacl::text FROM pg_class WHERE relnamespace = $$order_cqrs$$::regnamespace ORDER BY 1',
     'SELECT oid, acl FROM public.relations_before ORDER BY 1', 'nobody has been granted anything on a relation');
-SELECT results_eq('SELECT oid, proacl::text, proconfig::text, prosecdef FROM pg_proc WHERE pronamespace = $$order_cqrs$$::regnamespace ORDER BY 1',
+SELECT results_eq('SELECT oid, proacl::text, proconfig::text, prosecdef FROM pg_proc WHERE pronamespace IN ($$order_cqrs$$::regnamespace, $$order_api$$::regnamespace) ORDER BY 1',
     'SELECT oid, acl, config, definer FROM public.routines_before ORDER BY 1', 'nor on a routine, and those are as they were');
 SELECT cmp_ok(count(*), '>', 1000::bigint, 'in many attempts') FROM lair.attempts;
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class AS c WHERE c.relnamespace = 'order_cqrs'::regnamespace AND c.relowner <> 10

@@ -35,6 +35,10 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
         'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers', 'cache_counters'],
     'it may call the commands and the queries of orders, and the buses');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_cqrs', 'USAGE, CREATE'), 'PUBLIC has nothing on the schema');
+SELECT ok(NOT has_schema_privilege('stranger', 'order_api', 'USAGE, CREATE'), 'nor on order_api');
+SELECT ok(NOT has_schema_privilege('client', 'order_api', 'USAGE, CREATE'), 'USAGE on order_cqrs does not give it');
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_api'::regnamespace
+                   AND NOT has_function_privilege('stranger', oid, 'EXECUTE')$$, 'who has it may call all that is there');
 SELECT ok(NOT has_schema_privilege('pg_monitor', 'order_cqrs', 'USAGE'), 'nor has pg_monitor: USAGE lets a role send commands');
 
 -- As it is when one does it.
@@ -136,11 +140,20 @@ SET LOCAL ROLE stranger;
 SELECT throws_ok($$CALL order_cqrs.order_cancel('o1')$$, '42501', NULL, 'without USAGE there are no commands');
 SELECT throws_ok($$SELECT order_cqrs.order_get('o1')$$, '42501', NULL, 'nor queries');
 
+SELECT throws_ok($$SELECT order_api.order_cancel('o1')$$, '42501', NULL, 'nor commands as functions');
+RESET ROLE;
+GRANT USAGE ON SCHEMA order_api TO stranger;
+SET LOCAL ROLE stranger;
+SELECT is(order_api.product_put('nib', 'Nib', 'Writing'), 1, 'USAGE on order_api is enough for them');
+SELECT is(customer_name, 'Ada', 'and for queries') FROM order_api.order_get('o1');
+SELECT is(count(*), 4::bigint, 'also those that return rows of a table') FROM order_api.stream_read('Order', 'o3');
+SELECT throws_ok($$CALL order_cqrs.product_put('nib', 'Nib', 'Writing')$$, '42501', NULL, 'and for nothing of order_cqrs');
+
 -- One by one.
 RESET ROLE;
 SET LOCAL ROLE reader;
 SELECT is(count(*), 3::bigint, 'SELECT on a read table is enough to read it') FROM order_cqrs.order_view;
-SELECT is(count(*), 25::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
+SELECT is(count(*), 26::bigint, 'EXECUTE on event_read is enough to read the log') FROM order_cqrs.event_read(0);
 SELECT lives_ok('SELECT * FROM order_cqrs.payment_requests', 'SELECT on payment_requests is enough to see what waits');
 SELECT throws_ok('SELECT * FROM order_cqrs.payments', '42501', NULL, 'though not to read its table');
 SELECT throws_ok('SELECT * FROM order_cqrs.events', '42501', NULL, 'though not to read its table');

@@ -165,11 +165,30 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
         'role_ref_in', 'role_ref_out'],
     'there are no other routines');
 
+-- order_api has each command as a function with the parameters of the procedure without version ...
+SELECT results_eq(format($$SELECT pg_get_function_arguments(oid), pg_get_function_result(oid), provolatile, proisstrict FROM pg_proc
+                            WHERE pronamespace = 'order_api'::regnamespace AND proname = %L$$, name),
+           format($$VALUES (%L, 'integer', 'v'::"char", false)$$,
+                  replace(concat_ws(', ', 'IN ' || id || ' text', arguments, pg_temp.optional(named, false)), 'IN ', '')),
+           'function order_api.' || name)
+  FROM commands ORDER BY name;
+-- ... and each query as it is, but STABLE.
+CREATE TEMPORARY TABLE queries (name text);
+INSERT INTO queries VALUES ('order_get'), ('order_history'), ('order_as_of'), ('customer_orders'), ('order_search'),
+    ('order_search_count'), ('stream_read'), ('inventory_check');
+SELECT results_eq(format($$SELECT pg_get_function_arguments(oid), pg_get_function_result(oid), provolatile, proisstrict FROM pg_proc
+                            WHERE pronamespace = 'order_api'::regnamespace AND proname = %L$$, name),
+           format($$VALUES (%L, %L, 's'::"char", false)$$, arguments, result),
+           'function order_api.' || name)
+  FROM queries JOIN others USING (name) ORDER BY name;
+SELECT set_eq($$SELECT proname::text FROM pg_proc WHERE pronamespace = 'order_api'::regnamespace$$,
+    $$SELECT name FROM commands UNION ALL SELECT name FROM queries$$, 'and nothing else');
+
 -- What a procedure that commits, or a function that writes, cannot have.
-SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace)
                    AND (prosecdef OR (prokind = 'p' AND proconfig IS NOT NULL))$$,
     'no routine is SECURITY DEFINER, and no procedure has a SET clause');
-SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('order_cqrs'::regnamespace, 'order_api'::regnamespace)
                    AND proparallel <> 'u'$$, 'no routine runs in a parallel worker');
 
 -- Calls as they are made: by position, by name, with version and without.

@@ -54,7 +54,10 @@ sub fill_source
 		"CALL order_cqrs.projection_pause('order_summary_view');",
 		order_sql('late'),
 		'BEGIN;', order_sql('gap'), 'ROLLBACK;',
-		order_sql('last'));
+		order_sql('last'),
+		'CREATE ROLE web;',
+		'GRANT USAGE ON SCHEMA order_api TO web;',
+		'REVOKE EXECUTE ON FUNCTION order_api.order_cancel FROM PUBLIC;');
 	$node->safe_psql('source', 'CALL order_cqrs.projection_sync()');
 	return;
 }
@@ -84,7 +87,8 @@ sub is_same
 	return;
 }
 
-# check_restored DATABASE, NAME, PARAMETERS: with is_served, workers synchronise the database.
+# check_restored DATABASE, NAME, PARAMETERS: with is_served, workers synchronise the database; with is_data_only, nothing
+# but data was restored.
 sub check_restored
 {
 	my ($database, $name, %params) = @_;
@@ -106,7 +110,21 @@ sub check_restored
 	is(join("\n", grep { !/^order_summary_view/ } split /\n/, untrue_rows($node, $database)),
 		'', "$name: they are what the events say");
 
+	check_api($database, $name) unless $params{is_data_only};
 	check_goes_on($database, $name);
+	return;
+}
+
+# check_api DATABASE, NAME: order_api is a member of the extension, with the privileges that were granted.
+sub check_api
+{
+	my ($database, $name) = @_;
+
+	is($node->safe_psql($database, q{SELECT has_schema_privilege('web', 'order_api', 'USAGE'),
+		has_function_privilege('web', 'order_api.order_cancel(text, text, uuid, int, jsonb, text)', 'EXECUTE')}),
+		't|f', "$name: privileges on order_api are as they were");
+	is($node->safe_psql($database, q{SET ROLE web; SELECT status FROM order_api.order_get('late')}),
+		'PENDING', "$name: its functions work");
 	return;
 }
 
@@ -192,7 +210,7 @@ sub test_data_only
 	create_database($node, 'data_only');
 	$node->safe_psql('data_only', 'CREATE EXTENSION order_cqrs CASCADE');
 	$node->command_ok([ @psql, '--dbname', $node->connstr('data_only') ], 'data only: restored');
-	check_restored('data_only', 'data only');
+	check_restored('data_only', 'data only', is_data_only => 1);
 }
 
 # Workers look at a database while it is restored.
