@@ -61,6 +61,7 @@ GRANT EXECUTE ON FUNCTION
     future_cancel(uuid),
     bus_builtin_handlers(),
     cache_counters(),
+    projection_aggregate_types(text),
     customer_orders(text, timestamptz, timestamptz, int, int, text, text),
     order_search(text, text, text[], text[], numeric, numeric, timestamptz, timestamptz, timestamptz, timestamptz,
         text, text, text, int, int, text, int, int, text, text),

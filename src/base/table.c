@@ -8,13 +8,8 @@
  * of records, which is read in one pass, at a tenth of what an array for each column
  * costs.
  *
- * SQL that is about a described table is a template, in which stand for
- *
- *	{table}		its name
- *	{columns}	its columns; {v.columns}: each with v. before it
- *	{records}	the array of records that is the first parameter, as n
- *	{key}		the columns of its key
- *	{upsert}	what to do with a row of that key: replace it if it is older
+ * SQL that is about a described table is a template, in which names in braces stand for
+ * the table's name and lists of its columns: see lists.
  *
  * The relation and its attribute numbers are looked up once, and again after an
  * invalidation message for the relation.
@@ -33,116 +28,94 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Those whose relation has ever been looked up. */
+/* The tables whose relation has ever been looked up. */
 static OcqTable *known_tables = NULL;
 
 /* --- SQL ------------------------------------------------------------------------------- */
 
-/* Columns by their roles. */
+#define ROLE(role) (1 << (role))
 #define ALL (~0)
-#define KEY (1 << OCQ_KEY)
 
-/*
- * put_list appends the columns of some roles by a pattern, in which @ stands for a
- * column's name, ~ for its type and # for its number.
- */
-static void
-put_list(StringInfo sql, const OcqTable *table, int roles, const char *separator,
-		 const char *pattern)
+/* In a pattern @ stands for a column's name, ~ for its type and # for its number. */
+static const struct
 {
-	const char *before = "";
+	const char *name;
+	int			roles;			/* of the columns */
+	const char *separator;
+	const char *pattern;
+}			lists[] = {
+	{"columns", ALL, ", ", "@"},
+	{"v.columns", ALL, ", ", "v.@"},
+	{"types", ALL, ", ", "@ ~"},
+	{"values", ALL, ", ", "$#"},
+	{"key", ROLE(OCQ_KEY), ", ", "@"},
+	{"is_key", ROLE(OCQ_KEY), " AND ", "@ = $#"},
+	{"excluded", ALL & ~ROLE(OCQ_KEY), ", ", "@ = excluded.@"},
+	{"changes", ROLE(OCQ_CHANGES), ", ", "@ = $#"},
+	{"and_changes", ROLE(OCQ_LASTS_IF_NULL), "", ", @ = coalesce($#, @)"},
+};
 
+static void
+put_column(StringInfo sql, const OcqTable *table, int number, const char *pattern)
+{
+	for (const char *c = pattern; *c != '\0'; c++)
+	{
+		if (*c == '@')
+			appendStringInfoString(sql, table->columns[number].name);
+		else if (*c == '~')
+			appendStringInfoString(sql, format_type_be(table->columns[number].type));
+		else if (*c == '#')
+			appendStringInfo(sql, "%d", number + 1);
+		else
+			appendStringInfoChar(sql, *c);
+	}
+}
+
+static void
+put_list(StringInfo sql, const OcqTable *table, const char *name)
+{
+	const char *separator = "";
+	int			list = 0;
+
+	while (strcmp(lists[list].name, name) != 0)
+		if (++list == lengthof(lists))
+			elog(ERROR, "there is no list \"%s\"", name);
 	for (int i = 0; i < table->ncolumns; i++)
 	{
-		const OcqColumn *column = &table->columns[i];
-
-		if (((1 << column->role) & roles) == 0)
+		if ((ROLE(table->columns[i].role) & lists[list].roles) == 0)
 			continue;
-		appendStringInfoString(sql, before);
-		before = separator;
-		for (const char *c = pattern; *c != '\0'; c++)
-		{
-			if (*c == '@')
-				appendStringInfoString(sql, column->name);
-			else if (*c == '~')
-				appendStringInfoString(sql, format_type_be(column->type));
-			else if (*c == '#')
-				appendStringInfo(sql, "%d", i + 1);
-			else
-				appendStringInfoChar(sql, *c);
-		}
+		appendStringInfoString(sql, separator);
+		put_column(sql, table, i, lists[list].pattern);
+		separator = lists[list].separator;
 	}
 }
 
-static void
-put_records(StringInfo sql, const OcqTable *table)
-{
-	appendStringInfoString(sql, "unnest($1) AS n (");
-	put_list(sql, table, ALL, ", ", "@ ~");
-	appendStringInfoChar(sql, ')');
-}
-
-static void
-put_upsert(StringInfo sql, const OcqTable *table)
-{
-	appendStringInfoString(sql, "ON CONFLICT (");
-	put_list(sql, table, KEY, ", ", "@");
-	appendStringInfoString(sql, ") DO UPDATE SET ");
-	put_list(sql, table, ALL & ~KEY, ", ", "@ = excluded.@");
-	appendStringInfoString(sql, " WHERE v.version < excluded.version");
-}
-
-static void
-put_placeholder(StringInfo sql, const OcqTable *table, const char *name)
-{
-	const char *point = strchr(name, '.');
-
-	if (strcmp(name, "table") == 0)
-		appendStringInfo(sql, OCQ_SCHEMA ".%s", table->name);
-	else if (strcmp(name, "columns") == 0)
-		put_list(sql, table, ALL, ", ", "@");
-	else if (point != NULL && strcmp(point, ".columns") == 0)
-		put_list(sql, table, ALL, ", ", psprintf("%.*s.@", (int) (point - name), name));
-	else if (strcmp(name, "key") == 0)
-		put_list(sql, table, KEY, ", ", "@");
-	else if (strcmp(name, "records") == 0)
-		put_records(sql, table);
-	else if (strcmp(name, "upsert") == 0)
-		put_upsert(sql, table);
-	else
-		elog(ERROR, "unknown placeholder \"%s\"", name);
-}
-
-/* put_template fills the template in. */
-static void
-put_template(StringInfo sql, const OcqTable *table, const char *template)
-{
-	for (const char *c = template; *c != '\0'; c++)
-	{
-		const char *end = *c == '{' ? strchr(c, '}') : NULL;
-
-		if (end == NULL)
-			appendStringInfoChar(sql, *c);
-		else
-		{
-			put_placeholder(sql, table, pnstrdup(c + 1, end - c - 1));
-			c = end;
-		}
-	}
-}
-
+/* ocq_table_sql fills the template in; {before} is the parameter after the columns'. */
 char *
 ocq_table_sql(const OcqTable *table, const char *template)
 {
 	StringInfoData sql;
+	const char *end;
 
 	initStringInfo(&sql);
-	put_template(&sql, table, template);
+	for (const char *c = template; *c != '\0'; c = end + 1)
+	{
+		end = *c == '{' ? strchr(c, '}') : c;
+		if (end == c)
+			appendStringInfoChar(&sql, *c);
+		else if (strncmp(c, "{table}", end + 1 - c) == 0)
+			appendStringInfo(&sql, OCQ_SCHEMA ".%s", table->name);
+		else if (strncmp(c, "{before}", end + 1 - c) == 0)
+			appendStringInfo(&sql, "$%d", table->ncolumns + 1);
+		else
+			put_list(&sql, table, pnstrdup(c + 1, end - c - 1));
+	}
 	return sql.data;
 }
 
 /* --- one row --------------------------------------------------------------------------- */
 
+/* value_of reads the field as the C type that the column's type has. */
 static Datum
 value_of(const OcqColumn *column, const void *source, bool *isnull)
 {
@@ -180,87 +153,48 @@ ocq_source_itself(const void *source, bool *isnull)
 	return PointerGetDatum(source);
 }
 
-/* complete_row makes a statement whose parameters are the columns, and maybe an int more. */
-static void
-complete_row(OcqStatement *statement, const OcqTable *table, int extra, const char *sql)
-{
-	for (int i = 0; i < table->ncolumns; i++)
-		statement->argtypes[i] = table->columns[i].type;
-	statement->argtypes[table->ncolumns] = INT4OID;
-	statement->nargs = table->ncolumns + extra;
-	statement->sql = MemoryContextStrdup(TopMemoryContext, sql);
-}
-
+/* run_row runs a statement whose parameters are the columns and, at last, version_before. */
 static uint64
-run_row(OcqStatement *statement, const OcqTable *table, const void *const *sources,
-		int32 version_before)
+run_row(OcqStatement *statement, OcqTable *table, const char *template,
+		const void *const *sources, int32 version_before)
 {
 	Datum		values[OCQ_TABLE_MAX_COLUMNS + 1];
 	bool		is_null[OCQ_TABLE_MAX_COLUMNS];
 	char		nulls[OCQ_TABLE_MAX_COLUMNS + 1];
+	int			ncolumns = table->ncolumns;
 
+	if (statement->template == NULL)
+	{
+		statement->table = table;
+		for (int i = 0; i < ncolumns; i++)
+			statement->argtypes[i] = table->columns[i].type;
+		statement->argtypes[ncolumns] = INT4OID;
+		statement->nargs = ncolumns + 1;
+		statement->template = template;
+	}
 	ocq_table_values(table, sources, values, is_null);
-	for (int i = 0; i < table->ncolumns; i++)
+	for (int i = 0; i < ncolumns; i++)
 		nulls[i] = is_null[i] ? 'n' : ' ';
-	values[table->ncolumns] = Int32GetDatum(version_before);
-	nulls[table->ncolumns] = ' ';
+	values[ncolumns] = Int32GetDatum(version_before);
+	nulls[ncolumns] = ' ';
 	return ocq_statement_run(statement, values, nulls);
-}
-
-static void
-make_insert(OcqTable *table)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	put_template(&sql, table, "INSERT INTO {table} ({columns}) VALUES (");
-	put_list(&sql, table, ALL, ", ", "$#");
-	appendStringInfoChar(&sql, ')');
-	complete_row(&table->insert_one, table, 0, sql.data);
 }
 
 /* ocq_table_insert_one inserts a row of which there is no version. */
 uint64
 ocq_table_insert_one(OcqTable *table, const void *const *sources)
 {
-	if (table->insert_one.sql == NULL)
-		make_insert(table);
-	return run_row(&table->insert_one, table, sources, 0);
-}
-
-static void
-make_update(OcqTable *table)
-{
-	const char *before = "";
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	put_template(&sql, table, "UPDATE {table} SET ");
-	for (int i = 0; i < table->ncolumns; i++)
-	{
-		const OcqColumn *column = &table->columns[i];
-
-		if (column->role == OCQ_CHANGES)
-			appendStringInfo(&sql, "%s%s = $%d", before, column->name, i + 1);
-		else if (column->role == OCQ_LASTS_IF_NULL)
-			appendStringInfo(&sql, "%s%s = coalesce($%d, %s)", before, column->name, i + 1, column->name);
-		else
-			continue;
-		before = ", ";
-	}
-	appendStringInfoString(&sql, " WHERE ");
-	put_list(&sql, table, KEY, " AND ", "@ = $#");
-	appendStringInfo(&sql, " AND version = $%d", table->ncolumns + 1);
-	complete_row(&table->update_one, table, 1, sql.data);
+	return run_row(&table->insert_one, table,
+				   "INSERT INTO {table} ({columns}) VALUES ({values})", sources, 0);
 }
 
 /* ocq_table_update_one changes a row that has the version before, and returns 0 if none has. */
 uint64
 ocq_table_update_one(OcqTable *table, const void *const *sources, int32 version_before)
 {
-	if (table->update_one.sql == NULL)
-		make_update(table);
-	return run_row(&table->update_one, table, sources, version_before);
+	return run_row(&table->update_one, table,
+				   "UPDATE {table} SET {changes}{and_changes} WHERE {is_key} AND version = {before}",
+				   sources, version_before);
 }
 
 /* --- many rows ------------------------------------------------------------------------- */
@@ -284,7 +218,7 @@ ocq_rows_add(OcqRows *rows, const void *const *sources)
 	ocq_table_values(rows->table, sources, &rows->values[first], &rows->nulls[first]);
 }
 
-/* record_of returns the type of the table's records.  It has no type that could be changed. */
+/* record_of returns the type of the table's records, made once: its columns' types are built in. */
 static TupleDesc
 record_of(OcqTable *table)
 {
@@ -302,7 +236,7 @@ record_of(OcqTable *table)
 	return table->record;
 }
 
-/* ocq_rows_records returns the rows as an array of records, for {records}. */
+/* ocq_rows_records returns the rows as an array of records, for OCQ_RECORDS. */
 Datum
 ocq_rows_records(const OcqRows *rows)
 {
@@ -328,8 +262,9 @@ ocq_rows_run(const OcqRows *rows, OcqStatement *statement)
 	return ocq_statement_run(statement, &records, NULL);
 }
 
-#define INSERT_MANY "INSERT INTO {table} AS v ({columns}) SELECT * FROM {records}"
+#define INSERT_MANY "INSERT INTO {table} AS v ({columns}) SELECT * FROM " OCQ_RECORDS
 
+/* run_template makes the statement at the first use. */
 static uint64
 run_template(OcqStatement *statement, const OcqRows *rows, const char *template,
 			 const char *template_returning)
@@ -353,33 +288,7 @@ uint64
 ocq_rows_upsert(const OcqRows *rows)
 {
 	return run_template(&rows->table->upsert_many, rows,
-						INSERT_MANY " {upsert}", INSERT_MANY " {upsert} RETURNING {key}");
-}
-
-/*
- * ocq_table_delete deletes the rows whose key begins with one of the keys, which are
- * rows of as many columns.
- */
-uint64
-ocq_table_delete(OcqTable *table, const OcqRows *keys)
-{
-	OcqStatement *statement = &table->delete_many;
-
-	if (statement->sql == NULL)
-	{
-		StringInfoData sql;
-
-		initStringInfo(&sql);
-		put_template(&sql, table, "DELETE FROM {table} v USING ");
-		put_records(&sql, keys->table);
-		for (int i = 0; i < keys->table->ncolumns; i++)
-			appendStringInfo(&sql, " %s v.%s = n.%s", i == 0 ? "WHERE" : "AND",
-							 table->columns[i].name, keys->table->columns[i].name);
-		statement->argtypes[0] = RECORDARRAYOID;
-		statement->nargs = 1;
-		statement->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
-	}
-	return ocq_rows_run(keys, statement);
+						INSERT_MANY OCQ_UPSERT, INSERT_MANY OCQ_UPSERT " RETURNING {key}");
 }
 
 /* --- the catalogue --------------------------------------------------------------------- */
@@ -393,18 +302,15 @@ invalidate_relation(Datum arg, Oid relid)
 			table->invalidations++;
 }
 
-/* know_table has invalidation messages heard for the table, from now on. */
+/* know_table has invalidation messages for the table heard from now on. */
 static void
 know_table(OcqTable *table)
 {
-	static bool is_registered = false;
-
-	if (!is_registered)
-		CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
-	is_registered = true;
-	if (table->is_known)
+	if (table->invalidations > 0)
 		return;
-	table->is_known = true;
+	if (known_tables == NULL)
+		CacheRegisterRelcacheCallback(invalidate_relation, (Datum) 0);
+	table->invalidations = 1;
 	table->next = known_tables;
 	known_tables = table;
 }
@@ -420,19 +326,17 @@ look_up_column(const OcqTable *table, const OcqColumn *column)
 	return attnum;
 }
 
-/* resolve takes what it has found for true until an invalidation arrives, also meanwhile. */
+/* resolve takes what it finds for true until an invalidation arrives, also while it looks. */
 static void
 resolve(OcqTable *table)
 {
 	uint64		current;
 
-	if (table->resolved == table->invalidations + 1)
-		return;
 	know_table(table);
-	current = table->invalidations + 1;
+	current = table->invalidations;
+	if (table->resolved == current)
+		return;
 	table->relation = get_relname_relid(table->name, get_namespace_oid(OCQ_SCHEMA, false));
-	if (!OidIsValid(table->relation))
-		elog(ERROR, "table \"%s\" does not exist", table->name);
 	for (int i = 0; i < table->ncolumns; i++)
 		table->attnums[i] = look_up_column(table, &table->columns[i]);
 	table->resolved = current;

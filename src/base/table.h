@@ -36,8 +36,8 @@ typedef struct OcqColumn
 #define OCQ_FIELD(number, type, field) .source = (number), .offset = offsetof(type, field)
 
 /*
- * Define one with its first fields, as a static variable; what follows is made when it is
- * first asked for.  A table without a name describes the records of an array only.
+ * A table is a static variable, defined by its first fields; the others are filled in at
+ * the first use.  A table without a name describes only the records of an array.
  */
 typedef struct OcqTable
 {
@@ -55,14 +55,17 @@ typedef struct OcqTable
 	TupleDesc	record;
 	Oid			relation;
 	AttrNumber	attnums[OCQ_TABLE_MAX_COLUMNS];
-	uint64		invalidations;
-	uint64		resolved;		/* invalidations + 1 while the two are true */
-	bool		is_known;		/* to those who are invalidated, a list ... */
+	uint64		invalidations;	/* from 1; 0: the table is not in the list of those that hear of them */
+	uint64		resolved;		/* how many there had been when the two were looked up */
 	struct OcqTable *next;
 } OcqTable;
 
 #define OCQ_TABLE(table_name, table_columns) \
 	{ .name = (table_name), .columns = (table_columns), .ncolumns = lengthof(table_columns) }
+
+/* In templates: the records that are the first parameter; and replacing a row by a newer one. */
+#define OCQ_RECORDS "unnest($1) AS n ({types})"
+#define OCQ_UPSERT " ON CONFLICT ({key}) DO UPDATE SET {excluded} WHERE v.version < excluded.version"
 
 #define OCQ_SOURCES(...) ((const void *const[]){__VA_ARGS__})
 
@@ -96,7 +99,6 @@ extern Datum ocq_rows_records(const OcqRows *rows);
 extern uint64 ocq_rows_run(const OcqRows *rows, OcqStatement *statement);
 extern uint64 ocq_rows_insert(const OcqRows *rows);
 extern uint64 ocq_rows_upsert(const OcqRows *rows);
-extern uint64 ocq_table_delete(OcqTable *table, const OcqRows *keys);
 
 extern Datum ocq_source_itself(const void *source, bool *isnull);
 

@@ -48,11 +48,11 @@ static OcqTable reservations = OCQ_TABLE("reservations", reservation_columns);
 
 static OcqStatement apply_orders =
 OCQ_TABLE_STATEMENT(&reservations,
-					"WITH new AS (SELECT * FROM {records}),"
+					"WITH new AS (SELECT * FROM " OCQ_RECORDS "),"
 					" old AS (SELECT r.* FROM new n JOIN {table} r"
 					" ON r.tenant_id = n.tenant_id AND r.order_id = n.order_id),"
 					" written AS (INSERT INTO {table} AS v ({columns}) SELECT * FROM new"
-					" {upsert} RETURNING {key}),"
+					OCQ_UPSERT " RETURNING {key}),"
 					" change AS (SELECT n.tenant_id, n.status, n.items, 1 AS sign FROM new n JOIN written w"
 					" ON w.tenant_id = n.tenant_id AND w.order_id = n.order_id"
 					" UNION ALL SELECT o.tenant_id, o.status, o.items, -1 FROM old o JOIN written w"
@@ -84,9 +84,9 @@ static OcqTable stock = OCQ_TABLE("inventory", stock_columns);
 static OcqStatement apply_stocks =
 OCQ_TABLE_STATEMENT(&stock,
 					"INSERT INTO {table} AS v ({columns}, shipped, reserved)"
-					" SELECT {n.columns}, 0, 0 FROM {records}"
+					" SELECT {columns}, 0, 0 FROM " OCQ_RECORDS
 					" ORDER BY n.tenant_id COLLATE \"C\", n.product_id COLLATE \"C\""
-					" {upsert} RETURNING xmax = 0",
+					OCQ_UPSERT " RETURNING xmax = 0",
 					RECORDARRAYOID);
 
 static OcqStatement forget_stocks =
@@ -129,7 +129,7 @@ OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.inventory"
  */
 static OcqStatement lock_products =
 OCQ_TABLE_STATEMENT(&ocq_stream_table,
-					"WITH streams AS (SELECT * FROM {records})"
+					"WITH streams AS (SELECT * FROM " OCQ_RECORDS ")"
 					" SELECT FROM order_cqrs.inventory i WHERE (i.tenant_id, i.product_id) IN ("
 					" SELECT k.tenant_id, x.product_id FROM streams k JOIN order_cqrs.reservations r"
 					" ON r.tenant_id = k.tenant_id AND r.order_id = k.aggregate_id,"
@@ -144,10 +144,6 @@ OCQ_TABLE_STATEMENT(&ocq_stream_table,
 					" WHERE k.aggregate_type = 'Inventory')"
 					" ORDER BY i.tenant_id, i.product_id FOR NO KEY UPDATE OF i",
 					RECORDARRAYOID);
-
-static OcqStatement behind;
-
-static OcqDifferences differences = OCQ_DIFFERENCES("inventory");
 
 /* concerns tells whether an order's reservation may be newer than the read tables. */
 static bool
@@ -281,6 +277,4 @@ const OcqProjection ocq_projection_inventory = {
 	.handle = handle,
 	.forget = forget,
 	.reconcile = reconcile,
-	.behind = &behind,
-	.differences = &differences,
 };

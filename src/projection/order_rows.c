@@ -49,45 +49,26 @@ OcqTable	ocq_order_summary_view = {
 	.name = "order_summary_view", .columns = columns, .ncolumns = lengthof(columns) - 1
 };
 
-Datum
-ocq_get_status(const void *order, bool *isnull)
-{
-	return CStringGetTextDatum(ocq_order_status_name(((const OcqOrderState *) order)->status));
-}
+/* GETTER defines a function that makes a column's value of an order. */
+#define GETTER(name, is_missing, value) \
+	Datum \
+	name(const void *source, bool *isnull) \
+	{ \
+		const OcqOrderState *order = source; \
+		\
+		*isnull = (is_missing); \
+		return *isnull ? (Datum) 0 : (value); \
+	}
 
-Datum
-ocq_get_payment_status(const void *order, bool *isnull)
-{
-	OcqPaymentStatus status = ((const OcqOrderState *) order)->payment.status;
-
-	*isnull = status == OCQ_PAYMENT_NONE;
-	return *isnull ? (Datum) 0 : CStringGetTextDatum(ocq_payment_status_name(status));
-}
-
-Datum
-ocq_get_shipped_at(const void *order, bool *isnull)
-{
-	*isnull = !((const OcqOrderState *) order)->is_shipped;
-	return TimestampTzGetDatum(((const OcqOrderState *) order)->shipped_at);
-}
-
-Datum
-ocq_get_items(const void *order, bool *isnull)
-{
-	return JsonbPGetDatum(ocq_order_items_jsonb(order));
-}
-
-Datum
-ocq_get_reservation_status(const void *order, bool *isnull)
-{
-	return CStringGetTextDatum(ocq_reservation_status_name(((const OcqOrderState *) order)->reservation.status));
-}
-
-Datum
-ocq_get_reservation_items(const void *order, bool *isnull)
-{
-	return JsonbPGetDatum(ocq_reservation_items_jsonb(&((const OcqOrderState *) order)->reservation));
-}
+GETTER(ocq_get_status, false, CStringGetTextDatum(ocq_order_status_name(order->status)))
+GETTER(ocq_get_items, false, JsonbPGetDatum(ocq_order_items_jsonb(order)))
+GETTER(ocq_get_shipped_at, !order->is_shipped, TimestampTzGetDatum(order->shipped_at))
+GETTER(ocq_get_payment_status, order->payment.status == OCQ_PAYMENT_NONE,
+	   CStringGetTextDatum(ocq_payment_status_name(order->payment.status)))
+GETTER(ocq_get_reservation_status, false,
+	   CStringGetTextDatum(ocq_reservation_status_name(order->reservation.status)))
+GETTER(ocq_get_reservation_items, false,
+	   JsonbPGetDatum(ocq_reservation_items_jsonb(&order->reservation)))
 
 static OcqReference *
 look_up_customers(const OcqBatch *batch)

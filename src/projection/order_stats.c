@@ -58,11 +58,11 @@ static OcqStatement apply_orders =
 OCQ_TABLE_STATEMENT(&applied,
 					"WITH new AS MATERIALIZED (SELECT n.*,"
 					" a.day AS old_day, a.status AS old_status, a.total_amount AS old_total, a.items AS old_items"
-					" FROM {records} LEFT JOIN {table} a"
+					" FROM " OCQ_RECORDS " LEFT JOIN {table} a"
 					" ON a.tenant_id = n.tenant_id AND a.order_id = n.order_id"
 					" WHERE a.version IS NULL OR a.version < n.version),"
 					" written AS (INSERT INTO {table} AS v ({columns}) SELECT {columns} FROM new"
-					" {upsert} RETURNING 1),"
+					OCQ_UPSERT " RETURNING 1),"
 					" change AS (SELECT tenant_id, day, status, total_amount, items, 1 AS sign FROM new"
 					" UNION ALL SELECT tenant_id, old_day, old_status, old_total, old_items, -1 FROM new"
 					" WHERE old_day IS NOT NULL),"
@@ -115,11 +115,6 @@ OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.order_product_stats AS s (tenant_id
 					 " ON CONFLICT (tenant_id, product_id) DO UPDATE"
 					 " SET quantity = s.quantity + excluded.quantity, revenue = s.revenue + excluded.revenue");
 
-static OcqStatement behind;
-
-static OcqDifferences differences =
-OCQ_ORDER_DIFFERENCES("order_stats", "SELECT FROM order_cqrs.order_stats_applied");
-
 static int64
 handle(const OcqBatch *batch)
 {
@@ -170,6 +165,4 @@ const OcqProjection ocq_projection_order_stats = {
 	.handle = handle,
 	.forget = forget,
 	.reconcile = reconcile,
-	.behind = &behind,
-	.differences = &differences,
 };

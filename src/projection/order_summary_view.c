@@ -11,15 +11,10 @@
 static OcqStatement renew_customers =
 OCQ_TABLE_STATEMENT(&ocq_names,
 					"UPDATE order_cqrs.order_summary_view v SET customer_name = n.name,"
-					" customer_email = n.attribute FROM {records}"
+					" customer_email = n.attribute FROM " OCQ_RECORDS
 					" WHERE v.tenant_id = n.tenant_id AND v.customer_id = n.id"
 					" AND (v.customer_name, v.customer_email) IS DISTINCT FROM (n.name, n.attribute)",
 					RECORDARRAYOID);
-
-static OcqStatement behind;
-
-static OcqDifferences differences =
-OCQ_ORDER_DIFFERENCES("order_summary_view", "SELECT FROM order_cqrs.order_summary_view");
 
 static int64
 handle(const OcqBatch *batch)
@@ -45,6 +40,4 @@ const OcqProjection ocq_projection_order_summary_view = {
 	.shows_names = true,
 	.tables = tables,
 	.handle = handle,
-	.behind = &behind,
-	.differences = &differences,
 };

@@ -62,14 +62,14 @@ static OcqTable items_versions = OCQ_TABLE(NULL, version_columns);
 
 static OcqStatement delete_old_lines =
 OCQ_TABLE_STATEMENT(&items_versions,
-					"DELETE FROM order_cqrs.order_item_view i USING {records}"
+					"DELETE FROM order_cqrs.order_item_view i USING " OCQ_RECORDS
 					" WHERE i.tenant_id = n.tenant_id AND i.order_id = n.order_id"
 					" AND i.version <> n.items_version",
 					RECORDARRAYOID);
 
 static OcqStatement insert_missing_lines =
 OCQ_TABLE_STATEMENT(&order_item_view,
-					"INSERT INTO {table} ({columns}) SELECT * FROM {records}"
+					"INSERT INTO {table} ({columns}) SELECT * FROM " OCQ_RECORDS
 					" ON CONFLICT ({key}) DO NOTHING",
 					RECORDARRAYOID);
 
@@ -81,7 +81,7 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view"
 
 static OcqStatement lock_orders_of_customers =
 OCQ_TABLE_STATEMENT(&ocq_names,
-					"SELECT FROM order_cqrs.order_view v JOIN {records}"
+					"SELECT FROM order_cqrs.order_view v JOIN " OCQ_RECORDS
 					" ON v.tenant_id = n.tenant_id AND v.customer_id = n.id"
 					" AND (v.customer_name, v.customer_email) IS DISTINCT FROM (n.name, n.attribute)"
 					" ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE OF v",
@@ -90,7 +90,7 @@ OCQ_TABLE_STATEMENT(&ocq_names,
 static OcqStatement renew_customers =
 OCQ_TABLE_STATEMENT(&ocq_names,
 					"UPDATE order_cqrs.order_view v SET customer_name = n.name, customer_email = n.attribute"
-					" FROM {records} WHERE v.tenant_id = n.tenant_id AND v.customer_id = n.id"
+					" FROM " OCQ_RECORDS " WHERE v.tenant_id = n.tenant_id AND v.customer_id = n.id"
 					" AND (v.customer_name, v.customer_email) IS DISTINCT FROM (n.name, n.attribute)",
 					RECORDARRAYOID);
 
@@ -102,7 +102,7 @@ OCQ_TABLE_STATEMENT(&ocq_names,
 static OcqStatement lock_orders_of_products =
 OCQ_TABLE_STATEMENT(&ocq_names,
 					"SELECT FROM order_cqrs.order_view v"
-					" WHERE (v.tenant_id, v.order_id) IN (SELECT i.tenant_id, i.order_id FROM {records}"
+					" WHERE (v.tenant_id, v.order_id) IN (SELECT i.tenant_id, i.order_id FROM " OCQ_RECORDS
 					" JOIN order_cqrs.order_item_view i ON" IS_TO_RENEW ")"
 					" ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE",
 					RECORDARRAYOID);
@@ -110,7 +110,7 @@ OCQ_TABLE_STATEMENT(&ocq_names,
 static OcqStatement renew_products =
 OCQ_TABLE_STATEMENT(&ocq_names,
 					"UPDATE order_cqrs.order_item_view i SET product_name = n.name,"
-					" product_category = n.attribute FROM {records} WHERE" IS_TO_RENEW
+					" product_category = n.attribute FROM " OCQ_RECORDS " WHERE" IS_TO_RENEW
 					" RETURNING i.tenant_id, i.order_id",
 					RECORDARRAYOID);
 
@@ -125,12 +125,6 @@ OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET items = n.items"
 			  " GROUP BY i.tenant_id, i.order_id) n"
 			  " WHERE v.tenant_id = n.tenant_id AND v.order_id = n.order_id",
 			  TEXTARRAYOID, TEXTARRAYOID);
-
-static OcqStatement behind;
-
-static OcqDifferences differences =
-OCQ_ORDER_DIFFERENCES("order_view", "SELECT 1 FROM order_cqrs.order_view"
-					  " UNION ALL SELECT 1 FROM order_cqrs.order_item_view");
 
 /* The most lines that one statement with VALUES inserts. */
 #define MAX_VALUES 8
@@ -437,6 +431,4 @@ const OcqProjection ocq_projection_order_view = {
 	.shows_names = true,
 	.tables = tables,
 	.handle = handle,
-	.behind = &behind,
-	.differences = &differences,
 };

@@ -24,9 +24,6 @@ static const OcqColumn columns[] = {
 };
 
 static OcqTable payments = OCQ_TABLE("payments", columns);
-static OcqStatement behind;
-static OcqDifferences differences = OCQ_DIFFERENCES("payments");
-
 static int64
 handle(const OcqBatch *batch)
 {
@@ -60,6 +57,4 @@ const OcqProjection ocq_projection_payments = {
 	.aggregate_types = aggregate_types,
 	.tables = tables,
 	.handle = handle,
-	.behind = &behind,
-	.differences = &differences,
 };

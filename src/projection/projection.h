@@ -96,9 +96,6 @@ typedef struct OcqProjection
 	/* reconcile mends what does not belong to one stream; it may be NULL. */
 	void		(*reconcile) (void);
 
-	OcqStatement *behind;		/* made at the first use: read_table.c */
-
-	OcqDifferences *differences;
 } OcqProjection;
 
 extern const OcqProjection ocq_projection_reference;
@@ -107,37 +104,6 @@ extern const OcqProjection ocq_projection_payments;
 extern const OcqProjection ocq_projection_order_view;
 extern const OcqProjection ocq_projection_order_summary_view;
 extern const OcqProjection ocq_projection_order_stats;
-
-#define OCQ_ALL_DIFFERENCES(projection) \
-	OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
-						 " FROM order_cqrs." projection "_difference()")
-
-#define OCQ_STREAMS_THAT_DIFFER(projection) \
-	"SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-	" FROM order_cqrs." projection "_difference() WHERE aggregate_id IS NOT NULL"
-
-#define OCQ_DIFFERENCES(projection) \
-	{ \
-		.all = OCQ_ALL_DIFFERENCES(projection), \
-		.streams = OCQ_STATEMENT_NOARGS(OCQ_STREAMS_THAT_DIFFER(projection) " ORDER BY 1, 2, 3") \
-	}
-
-/*
- * For projections of orders: where the tables that rows reads are empty, as after a
- * TRUNCATE or in a restored database, every stream differs, and nothing need be
- * folded to know that.
- */
-#define OCQ_ORDER_DIFFERENCES(projection, rows) \
-	{ \
-		.all = OCQ_ALL_DIFFERENCES(projection), \
-		.streams = OCQ_STATEMENT_NOARGS(OCQ_STREAMS_THAT_DIFFER(projection) " AND EXISTS (" rows ")" \
-										" UNION ALL" \
-										" SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-										" FROM order_cqrs.events" \
-										" WHERE aggregate_type = '" OCQ_AGGREGATE_ORDER "'" \
-										" AND NOT EXISTS (" rows ")" \
-										" ORDER BY 1, 2, 3") \
-	}
 
 /* registry.c */
 extern const OcqProjection *const ocq_projections[];
@@ -158,6 +124,7 @@ extern int64 ocq_projection_handle_many(const OcqProjection *projection, const O
 extern void ocq_projection_forget(const OcqProjection *projection, const OcqStreams *streams);
 
 /* read_table.c */
+extern OcqDifferences *ocq_projection_differences(const OcqProjection *projection);
 extern OcqStatement *ocq_projection_behind(const OcqProjection *projection);
 extern void ocq_read_tables_forget(const OcqReadTable *tables, const OcqStreams *streams);
 extern OcqRows ocq_stream_keys(const OcqStreams *streams, const char *aggregate_type);

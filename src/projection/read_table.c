@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * read_table.c
- *	  The streams that the rows of read tables are of.
+ *	  The streams that the rows of read tables are of: forgetting them, and finding those
+ *	  that are behind or differ.  The statements are made from the descriptions.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -8,6 +9,8 @@
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
 #include "utils/memutils.h"
+
+#define MAX_PROJECTIONS 16
 
 static const OcqColumn key_columns[] = {
 	{"tenant_id", TEXTOID, OCQ_FIELD(0, OcqStream, tenant_id)},
@@ -28,6 +31,27 @@ ocq_stream_keys(const OcqStreams *streams, const char *aggregate_type)
 	return keys;
 }
 
+static char *
+keep(const char *sql)
+{
+	return MemoryContextStrdup(TopMemoryContext, sql);
+}
+
+static OcqStatement *
+delete_of(const OcqReadTable *read)
+{
+	OcqStatement *statement = &read->table->delete_many;
+
+	if (statement->sql == NULL)
+		*statement = (OcqStatement)
+		OCQ_STATEMENT(keep(psprintf("DELETE FROM order_cqrs.%s v"
+									" USING unnest($1) AS n (tenant_id text, aggregate_id text)"
+									" WHERE v.tenant_id = n.tenant_id AND v.%s = n.aggregate_id",
+									read->table->name, read->table->columns[1].name)),
+					  RECORDARRAYOID);
+	return statement;
+}
+
 /* ocq_read_tables_forget deletes the streams' rows. */
 void
 ocq_read_tables_forget(const OcqReadTable *tables, const OcqStreams *streams)
@@ -36,8 +60,7 @@ ocq_read_tables_forget(const OcqReadTable *tables, const OcqStreams *streams)
 	{
 		OcqRows		keys = ocq_stream_keys(streams, read->aggregate_type);
 
-		if (keys.count > 0)
-			(void) ocq_table_delete(read->table, &keys);
+		(void) ocq_rows_run(&keys, delete_of(read));
 	}
 }
 
@@ -84,6 +107,16 @@ put_behind(StringInfo sql, const char *aggregate_type, const OcqReadTable *read)
 	appendStringInfoString(sql, " GROUP BY 1, 2, 3");
 }
 
+static int
+index_of(const OcqProjection *projection)
+{
+	int			index = 0;
+
+	while (ocq_projections[index] != projection)
+		index++;
+	return index;
+}
+
 /*
  * ocq_projection_behind returns the statement that finds the streams of which an event in
  * ($1, $2] is not in the read tables: tenant_id, aggregate_type, aggregate_id, first position.
@@ -91,7 +124,8 @@ put_behind(StringInfo sql, const char *aggregate_type, const OcqReadTable *read)
 OcqStatement *
 ocq_projection_behind(const OcqProjection *projection)
 {
-	OcqStatement *statement = projection->behind;
+	static OcqStatement statements[MAX_PROJECTIONS];
+	OcqStatement *statement = &statements[index_of(projection)];
 	StringInfoData sql;
 
 	if (statement->sql != NULL)
@@ -105,7 +139,50 @@ ocq_projection_behind(const OcqProjection *projection)
 		put_behind(&sql, *type, table_of(projection, *type));
 	}
 	appendStringInfoString(&sql, " ORDER BY 4");
-	*statement = (OcqStatement) OCQ_STATEMENT(MemoryContextStrdup(TopMemoryContext, sql.data),
-											  INT8OID, INT8OID);
+	*statement = (OcqStatement) OCQ_STATEMENT(keep(sql.data), INT8OID, INT8OID);
 	return statement;
+}
+
+/* rows_of_orders returns a query of all rows of tables that each order is in, or an empty text. */
+static char *
+rows_of_orders(const OcqProjection *projection)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (const OcqReadTable *read = projection->tables; read->table != NULL; read++)
+		if (read->events == 0 && strcmp(read->aggregate_type, OCQ_AGGREGATE_ORDER) == 0)
+			appendStringInfo(&sql, "%sSELECT 1 FROM order_cqrs.%s",
+							 sql.len == 0 ? "" : " UNION ALL ", read->table->name);
+	return sql.data;
+}
+
+/*
+ * ocq_projection_differences returns the statements that find differences.  Where the
+ * tables that each order is in are empty, as after a TRUNCATE or in a restored database,
+ * every order differs, and nothing need be folded to know that.
+ */
+OcqDifferences *
+ocq_projection_differences(const OcqProjection *projection)
+{
+	static OcqDifferences differences[MAX_PROJECTIONS];
+	OcqDifferences *result = &differences[index_of(projection)];
+	char	   *rows = rows_of_orders(projection);
+	StringInfoData sql;
+
+	if (result->streams.sql != NULL)
+		return result;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT DISTINCT tenant_id, aggregate_type, aggregate_id"
+					 " FROM order_cqrs.%s_difference() WHERE aggregate_id IS NOT NULL", projection->name);
+	if (*rows != '\0')
+		appendStringInfo(&sql, " AND EXISTS (%s) UNION ALL SELECT DISTINCT tenant_id, aggregate_type,"
+						 " aggregate_id FROM order_cqrs.events WHERE aggregate_type = '"
+						 OCQ_AGGREGATE_ORDER "' AND NOT EXISTS (%s)", rows, rows);
+	appendStringInfoString(&sql, " ORDER BY 1, 2, 3");
+	result->all.sql = keep(psprintf("SELECT tenant_id, key, expected, actual FROM order_cqrs.%s_difference()",
+									projection->name));
+	result->streams.sql = keep(sql.data);
+	return result;
 }

@@ -28,10 +28,6 @@ static const OcqColumn product_columns[] = COLUMNS("product_id", "category");
 
 static OcqTable customers = OCQ_TABLE("customers", customer_columns);
 static OcqTable products = OCQ_TABLE("products", product_columns);
-static OcqStatement behind;
-
-static OcqDifferences differences = OCQ_DIFFERENCES("reference");
-
 static int64
 upsert(OcqTable *table, const OcqBatch *batch, OcqReferenceKind kind)
 {
@@ -87,6 +83,4 @@ const OcqProjection ocq_projection_reference = {
 	.tables = tables,
 	.handle = handle,
 	.forget = forget,
-	.behind = &behind,
-	.differences = &differences,
 };

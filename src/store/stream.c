@@ -64,7 +64,7 @@ OcqTable	ocq_stream_table = OCQ_TABLE(NULL, stream_columns);
 static OcqStatement select_streams =
 OCQ_TABLE_STATEMENT(&ocq_stream_table,
 					"SELECT " OCQ_EVENT_COLUMNS_OF_E
-					" FROM {records} JOIN order_cqrs.events e ON e.tenant_id = n.tenant_id"
+					" FROM " OCQ_RECORDS " JOIN order_cqrs.events e ON e.tenant_id = n.tenant_id"
 					" AND e.aggregate_type = n.aggregate_type AND e.aggregate_id = n.aggregate_id"
 					" WHERE e.position <= $2",
 					RECORDARRAYOID, INT8OID);
@@ -72,7 +72,7 @@ OCQ_TABLE_STATEMENT(&ocq_stream_table,
 static OcqStatement select_last_of_streams =
 OCQ_TABLE_STATEMENT(&ocq_stream_table,
 					"SELECT " OCQ_EVENT_COLUMNS_OF_E
-					" FROM {records}, LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = n.tenant_id"
+					" FROM " OCQ_RECORDS ", LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = n.tenant_id"
 					" AND aggregate_type = n.aggregate_type AND aggregate_id = n.aggregate_id"
 					" AND position <= $2 ORDER BY version DESC LIMIT 1) AS e",
 					RECORDARRAYOID, INT8OID);
