@@ -4,9 +4,8 @@
  *
  * A description is the one place that knows a table's columns.  The SQL that writes
  * them, the records of a batch, and where a column is in the table are made from it.
- * Statements for one row take its columns as parameters, statements for many an array
- * of records, which is read in one pass, at a tenth of what an array for each column
- * costs.
+ * Statements for one row take its columns as parameters, statements for many an array of
+ * records: it is read in one pass, at a tenth of the cost of an array for each column.
  *
  * SQL that is about a described table is a template, in which names in braces stand for
  * the table's name and lists of its columns: see lists.
@@ -326,7 +325,7 @@ look_up_column(const OcqTable *table, const OcqColumn *column)
 	return attnum;
 }
 
-/* resolve takes what it finds for true until an invalidation arrives, also while it looks. */
+/* resolve looks again after each invalidation, also after one that arrives while it looks. */
 static void
 resolve(OcqTable *table)
 {
