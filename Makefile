@@ -19,6 +19,7 @@ OBJS = \
 	src/base/scope.o \
 	src/base/stamps.o \
 	src/base/statement.o \
+	src/base/table.o \
 	src/tenant/tenant.o \
 	src/store/append.o \
 	src/store/append_only.o \
@@ -60,6 +61,7 @@ OBJS = \
 	src/projection/order_summary_view.o \
 	src/projection/order_view.o \
 	src/projection/payments.o \
+	src/projection/read_table.o \
 	src/projection/reference.o \
 	src/projection/registry.o \
 	src/projection/restored.o \

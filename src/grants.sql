@@ -20,5 +20,6 @@ GRANT EXECUTE ON FUNCTION
     future_status(uuid),
     future_cancel(uuid),
     bus_builtin_handlers(),
-    cache_counters()
+    cache_counters(),
+    projection_aggregate_types(text)
     TO PUBLIC;

@@ -24,19 +24,19 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "base/scope.h"
 #include "base/statement.h"
+#include "base/table.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
-#include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 /* The statement that was run last; it may be stale after an error, which does no harm. */
@@ -122,6 +122,9 @@ prepare(OcqStatement *statement)
 	if (statement->plan != NULL)
 		return;
 
+	if (statement->sql == NULL)
+		statement->sql = MemoryContextStrdup(TopMemoryContext,
+											 ocq_table_sql(statement->table, statement->template));
 	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
 							  statement->depends_on_values ?
 							  CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
@@ -244,33 +247,6 @@ ocq_array(Datum *elements, const bool *nulls, int count, Oid type)
 	return PointerGetDatum(construct_md_array(elements, (bool *) nulls, 1,
 											  &count, &lower_bound,
 											  type, typlen, typbyval, typalign));
-}
-
-static TupleDesc
-record_descriptor(const Oid *types, int ncolumns)
-{
-	TupleDesc	descriptor = CreateTemplateTupleDesc(ncolumns);
-
-	for (int column = 0; column < ncolumns; column++)
-		TupleDescInitEntry(descriptor, column + 1, NULL, types[column], -1, 0);
-	return BlessTupleDesc(descriptor);
-}
-
-/*
- * ocq_records makes an array of records of rows that lie one after the other, for
- * "unnest($1) AS n (name type, ...)".  A statement reads it in one pass, at a
- * tenth of the cost of an array for each column.
- */
-Datum
-ocq_records(Datum *values, bool *nulls, int nrows, const Oid *types, int ncolumns)
-{
-	TupleDesc	descriptor = record_descriptor(types, ncolumns);
-	Datum	   *records = palloc_array(Datum, nrows);
-
-	for (int row = 0; row < nrows; row++)
-		records[row] = HeapTupleGetDatum(heap_form_tuple(descriptor, &values[row * ncolumns],
-														 &nulls[row * ncolumns]));
-	return ocq_array(records, NULL, nrows, RECORDOID);
 }
 
 bool

@@ -15,6 +15,8 @@
 typedef struct OcqStatement
 {
 	const char *sql;
+	const struct OcqTable *table;	/* NULL, or what the template is about ... */
+	const char *template;		/* ... of which the text is made at the first use (table.h) */
 	int			nargs;
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
 	bool		reads_whole_tables;
@@ -46,7 +48,6 @@ extern bool ocq_row_is_null(uint64 row, int column);
 
 /* Arrays as arguments. */
 extern Datum ocq_array(Datum *elements, const bool *nulls, int count, Oid type);
-extern Datum ocq_records(Datum *values, bool *nulls, int nrows, const Oid *types, int ncolumns);
 
 /* Texts. */
 extern bool ocq_text_is(const text *value, const char *string);

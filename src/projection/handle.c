@@ -86,7 +86,10 @@ ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batc
 void
 ocq_projection_forget(const OcqProjection *projection, const OcqStreams *streams)
 {
-	projection->forget(streams);
+	if (projection->forget != NULL)
+		projection->forget(streams);
+	else
+		ocq_read_tables_forget(projection->tables, streams);
 	if (projection->answers_queries)
 		ocq_stamps_announce_all();
 }

@@ -34,49 +34,66 @@
 	" ON CONFLICT (tenant_id, product_id) DO UPDATE SET shipped = i.shipped + excluded.shipped," \
 	" reserved = i.reserved + excluded.reserved RETURNING xmax = 0 AS is_new)"
 
+#define ORDER(field) OCQ_FIELD(0, OcqOrderState, field)
+
+static const OcqColumn reservation_columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, ORDER(tenant_id)},
+	{"order_id", TEXTOID, OCQ_KEY, ORDER(order_id)},
+	{"status", TEXTOID, .get = ocq_get_reservation_status},
+	{"items", JSONBOID, .get = ocq_get_reservation_items},
+	{"version", INT4OID, ORDER(reservation.version)},
+};
+
+static OcqTable reservations = OCQ_TABLE("reservations", reservation_columns);
+
 static OcqStatement apply_orders =
-OCQ_STATEMENT("WITH new AS (SELECT * FROM unnest($1, $2, $3, $4, $5)"
-			  " AS n (tenant_id, order_id, version, status, items)),"
-			  " old AS (SELECT r.* FROM new n JOIN order_cqrs.reservations r"
-			  " ON r.tenant_id = n.tenant_id AND r.order_id = n.order_id),"
-			  " written AS (INSERT INTO order_cqrs.reservations AS r"
-			  " (tenant_id, order_id, version, status, items)"
-			  " SELECT * FROM new ON CONFLICT (tenant_id, order_id) DO UPDATE"
-			  " SET version = excluded.version, status = excluded.status, items = excluded.items"
-			  " WHERE r.version < excluded.version RETURNING tenant_id, order_id),"
-			  " change AS (SELECT n.tenant_id, n.status, n.items, 1 AS sign FROM new n JOIN written w"
-			  " ON w.tenant_id = n.tenant_id AND w.order_id = n.order_id"
-			  " UNION ALL SELECT o.tenant_id, o.status, o.items, -1 FROM old o JOIN written w"
-			  " ON w.tenant_id = o.tenant_id AND w.order_id = o.order_id),"
-			  APPLY_CHANGE
-			  " SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM by_product WHERE is_new)",
-			  TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, JSONBARRAYOID);
+OCQ_TABLE_STATEMENT(&reservations,
+					"WITH new AS (SELECT * FROM " OCQ_RECORDS "),"
+					" old AS (SELECT r.* FROM new n JOIN {table} r"
+					" ON r.tenant_id = n.tenant_id AND r.order_id = n.order_id),"
+					" written AS (INSERT INTO {table} AS v ({columns}) SELECT * FROM new"
+					OCQ_UPSERT " RETURNING {key}),"
+					" change AS (SELECT n.tenant_id, n.status, n.items, 1 AS sign FROM new n JOIN written w"
+					" ON w.tenant_id = n.tenant_id AND w.order_id = n.order_id"
+					" UNION ALL SELECT o.tenant_id, o.status, o.items, -1 FROM old o JOIN written w"
+					" ON w.tenant_id = o.tenant_id AND w.order_id = o.order_id),"
+					APPLY_CHANGE
+					" SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM by_product WHERE is_new)",
+					RECORDARRAYOID);
 
 static OcqStatement forget_orders =
 OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.reservations r"
-			  " USING unnest($1, $2) AS k (tenant_id, order_id)"
-			  " WHERE r.tenant_id = k.tenant_id AND r.order_id = k.order_id RETURNING r.*),"
+			  " USING unnest($1) AS n (tenant_id text, order_id text)"
+			  " WHERE r.tenant_id = n.tenant_id AND r.order_id = n.order_id RETURNING r.*),"
 			  " change AS (SELECT g.tenant_id, g.status, g.items, -1 AS sign FROM gone g),"
 			  APPLY_CHANGE
 			  " SELECT count(*) FROM gone",
-			  TEXTARRAYOID, TEXTARRAYOID);
+			  RECORDARRAYOID);
+
+/* What the product's own stream says: shipped and reserved are sums over the orders. */
+static const OcqColumn stock_columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, OCQ_FIELD(0, OcqStockChange, stream.tenant_id)},
+	{"product_id", TEXTOID, OCQ_KEY, OCQ_FIELD(0, OcqStockChange, stream.aggregate_id)},
+	{"received", INT8OID, OCQ_FIELD(0, OcqStockChange, totals.received)},
+	{"adjusted", INT8OID, OCQ_FIELD(0, OcqStockChange, totals.adjusted)},
+	{"version", INT4OID, OCQ_FIELD(0, OcqStockChange, version)},
+};
+
+static OcqTable stock = OCQ_TABLE("inventory", stock_columns);
 
 static OcqStatement apply_stocks =
-OCQ_STATEMENT("INSERT INTO order_cqrs.inventory AS i"
-			  " (tenant_id, product_id, received, adjusted, shipped, reserved, version)"
-			  " SELECT n.tenant_id, n.product_id, n.received, n.adjusted, 0, 0, n.version"
-			  " FROM unnest($1, $2, $3, $4, $5) AS n (tenant_id, product_id, received, adjusted, version)"
-			  " ORDER BY n.tenant_id COLLATE \"C\", n.product_id COLLATE \"C\""
-			  " ON CONFLICT (tenant_id, product_id) DO UPDATE"
-			  " SET received = excluded.received, adjusted = excluded.adjusted, version = excluded.version"
-			  " WHERE i.version < excluded.version RETURNING xmax = 0",
-			  TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID);
+OCQ_TABLE_STATEMENT(&stock,
+					"INSERT INTO {table} AS v ({columns}, shipped, reserved)"
+					" SELECT {columns}, 0, 0 FROM " OCQ_RECORDS
+					" ORDER BY n.tenant_id COLLATE \"C\", n.product_id COLLATE \"C\""
+					OCQ_UPSERT " RETURNING xmax = 0",
+					RECORDARRAYOID);
 
 static OcqStatement forget_stocks =
 OCQ_STATEMENT("UPDATE order_cqrs.inventory i SET received = 0, adjusted = 0, version = 0"
-			  " FROM unnest($1, $2) AS k (tenant_id, product_id)"
-			  " WHERE i.tenant_id = k.tenant_id AND i.product_id = k.product_id",
-			  TEXTARRAYOID, TEXTARRAYOID);
+			  " FROM unnest($1) AS n (tenant_id text, product_id text)"
+			  " WHERE i.tenant_id = n.tenant_id AND i.product_id = n.product_id",
+			  RECORDARRAYOID);
 
 /*
  * What the reservations add up to, less what the counters say, in one snapshot.
@@ -111,40 +128,22 @@ OCQ_STATEMENT_ON_ALL("DELETE FROM order_cqrs.inventory"
  * their reservations were and will be, as it writes by more than one statement.
  */
 static OcqStatement lock_products =
-OCQ_STATEMENT("WITH streams AS (SELECT * FROM unnest($1, $2, $3)"
-			  " AS k (tenant_id, aggregate_type, aggregate_id))"
-			  " SELECT FROM order_cqrs.inventory i WHERE (i.tenant_id, i.product_id) IN ("
-			  " SELECT k.tenant_id, x.product_id FROM streams k JOIN order_cqrs.reservations r"
-			  " ON r.tenant_id = k.tenant_id AND r.order_id = k.aggregate_id,"
-			  " jsonb_to_recordset(r.items) AS x (product_id text) WHERE k.aggregate_type = 'Order'"
-			  " UNION ALL SELECT k.tenant_id, x.item ->> 'product_id' FROM streams k"
-			  " JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
-			  " AND e.aggregate_type = 'Order' AND e.aggregate_id = k.aggregate_id,"
-			  " jsonb_array_elements(CASE jsonb_typeof(e.data -> 'items') WHEN 'array'"
-			  " THEN e.data -> 'items' ELSE '[]' END) AS x (item) WHERE k.aggregate_type = 'Order'"
-			  " AND e.event_type IN ('InventoryReserved', 'ReservationChanged')"
-			  " UNION ALL SELECT k.tenant_id, k.aggregate_id FROM streams k"
-			  " WHERE k.aggregate_type = 'Inventory')"
-			  " ORDER BY i.tenant_id, i.product_id FOR NO KEY UPDATE OF i",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
-
-static OcqStatement behind =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
-			  " FROM order_cqrs.events e LEFT JOIN order_cqrs.reservations r"
-			  " ON r.tenant_id = e.tenant_id AND r.order_id = e.aggregate_id"
-			  " WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2"
-			  " AND e.event_type IN ('InventoryReserved', 'ReservationChanged', 'InventoryReleased',"
-			  " 'ShippingStarted') AND (r.version IS NULL OR r.version < e.version)"
-			  " GROUP BY 1, 2, 3 UNION ALL"
-			  " SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)"
-			  " FROM order_cqrs.events e LEFT JOIN order_cqrs.inventory i"
-			  " ON i.tenant_id = e.tenant_id AND i.product_id = e.aggregate_id"
-			  " WHERE e.aggregate_type = 'Inventory' AND e.position > $1 AND e.position <= $2"
-			  " AND (i.version IS NULL OR i.version < e.version)"
-			  " GROUP BY 1, 2, 3 ORDER BY 4",
-			  INT8OID, INT8OID, TEXTARRAYOID);
-
-static OcqDifferences differences = OCQ_DIFFERENCES("inventory");
+OCQ_TABLE_STATEMENT(&ocq_stream_table,
+					"WITH streams AS (SELECT * FROM " OCQ_RECORDS ")"
+					" SELECT FROM order_cqrs.inventory i WHERE (i.tenant_id, i.product_id) IN ("
+					" SELECT k.tenant_id, x.product_id FROM streams k JOIN order_cqrs.reservations r"
+					" ON r.tenant_id = k.tenant_id AND r.order_id = k.aggregate_id,"
+					" jsonb_to_recordset(r.items) AS x (product_id text) WHERE k.aggregate_type = 'Order'"
+					" UNION ALL SELECT k.tenant_id, x.item ->> 'product_id' FROM streams k"
+					" JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
+					" AND e.aggregate_type = 'Order' AND e.aggregate_id = k.aggregate_id,"
+					" jsonb_array_elements(CASE jsonb_typeof(e.data -> 'items') WHEN 'array'"
+					" THEN e.data -> 'items' ELSE '[]' END) AS x (item) WHERE k.aggregate_type = 'Order'"
+					" AND e.event_type IN ('InventoryReserved', 'ReservationChanged')"
+					" UNION ALL SELECT k.tenant_id, k.aggregate_id FROM streams k"
+					" WHERE k.aggregate_type = 'Inventory')"
+					" ORDER BY i.tenant_id, i.product_id FOR NO KEY UPDATE OF i",
+					RECORDARRAYOID);
 
 /* concerns tells whether an order's reservation may be newer than the read tables. */
 static bool
@@ -156,20 +155,11 @@ concerns(const OcqBatch *batch, const OcqOrderState *order)
 static void
 lock_streams_products(const OcqStream *streams, int count)
 {
-	Datum	   *columns[3];
-	Datum		values[3];
+	OcqRows		rows = ocq_rows_make(&ocq_stream_table, count);
 
-	for (int column = 0; column < 3; column++)
-		columns[column] = palloc_array(Datum, count);
 	for (int i = 0; i < count; i++)
-	{
-		columns[0][i] = PointerGetDatum(streams[i].tenant_id);
-		columns[1][i] = PointerGetDatum(streams[i].aggregate_type);
-		columns[2][i] = PointerGetDatum(streams[i].aggregate_id);
-	}
-	for (int column = 0; column < 3; column++)
-		values[column] = ocq_array(columns[column], NULL, count, TEXTOID);
-	(void) ocq_statement_run(&lock_products, values, NULL);
+		ocq_rows_add(&rows, OCQ_SOURCES(&streams[i]));
+	(void) ocq_rows_run(&rows, &lock_products);
 }
 
 /* lock_batch_products is for a batch of the worker's; a command holds its locks already. */
@@ -195,34 +185,20 @@ lock_batch_products(const OcqBatch *batch)
 static int64
 handle_orders(const OcqBatch *batch)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID};
-	Datum	   *columns[lengthof(types)];
-	Datum		values[lengthof(types)];
-	int			count = 0;
+	OcqRows		rows = ocq_rows_make(&reservations, batch->norders);
 
-	for (int column = 0; column < (int) lengthof(types); column++)
-		columns[column] = palloc_array(Datum, batch->norders);
 	for (int i = 0; i < batch->norders; i++)
 	{
-		const OcqOrderState *order = &batch->orders[i];
-
-		if (!concerns(batch, order))
+		if (!concerns(batch, &batch->orders[i]))
 			continue;
 
 		/* Our SQL takes the items apart; here is where malformed ones are reported. */
-		(void) ocq_reservation_lines(&order->reservation);
-		columns[0][count] = PointerGetDatum(order->tenant_id);
-		columns[1][count] = PointerGetDatum(order->order_id);
-		columns[2][count] = Int32GetDatum(order->reservation.version);
-		columns[3][count] = CStringGetTextDatum(ocq_reservation_status_name(order->reservation.status));
-		columns[4][count] = JsonbPGetDatum(ocq_reservation_items_jsonb(&order->reservation));
-		count++;
+		(void) ocq_reservation_lines(&batch->orders[i].reservation);
+		ocq_rows_add(&rows, OCQ_SOURCES(&batch->orders[i]));
 	}
-	if (count == 0)
+	if (rows.count == 0)
 		return 0;
-	for (int column = 0; column < (int) lengthof(types); column++)
-		values[column] = ocq_array(columns[column], NULL, count, types[column]);
-	(void) ocq_statement_run(&apply_orders, values, NULL);
+	(void) ocq_rows_run(&rows, &apply_orders);
 	if (DatumGetInt64(ocq_row_datum(0, 2)) > 0)
 		ocq_stock_changed();
 	return DatumGetInt64(ocq_row_datum(0, 1));
@@ -231,25 +207,13 @@ handle_orders(const OcqBatch *batch)
 static int64
 handle_stocks(const OcqBatch *batch)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT4OID};
-	Datum	   *columns[lengthof(types)];
-	Datum		values[lengthof(types)];
+	OcqRows		rows = ocq_rows_make(&stock, batch->nstocks);
 	uint64		changed;
 	bool		has_new = false;
 
-	for (int column = 0; column < (int) lengthof(types); column++)
-		columns[column] = palloc_array(Datum, batch->nstocks);
 	for (int i = 0; i < batch->nstocks; i++)
-	{
-		columns[0][i] = PointerGetDatum(batch->stocks[i].stream.tenant_id);
-		columns[1][i] = PointerGetDatum(batch->stocks[i].stream.aggregate_id);
-		columns[2][i] = Int64GetDatum(batch->stocks[i].totals.received);
-		columns[3][i] = Int64GetDatum(batch->stocks[i].totals.adjusted);
-		columns[4][i] = Int32GetDatum(batch->stocks[i].version);
-	}
-	for (int column = 0; column < (int) lengthof(types); column++)
-		values[column] = ocq_array(columns[column], NULL, batch->nstocks, types[column]);
-	changed = ocq_statement_run(&apply_stocks, values, NULL);
+		ocq_rows_add(&rows, OCQ_SOURCES(&batch->stocks[i]));
+	changed = ocq_rows_run(&rows, &apply_stocks);
 	for (uint64 row = 0; row < changed; row++)
 		has_new |= DatumGetBool(ocq_row_datum(row, 1));
 	if (has_new)
@@ -274,9 +238,12 @@ handle(const OcqBatch *batch)
 static void
 forget(const OcqStreams *streams)
 {
+	OcqRows		orders = ocq_stream_keys(streams, OCQ_AGGREGATE_ORDER);
+	OcqRows		products = ocq_stream_keys(streams, OCQ_AGGREGATE_INVENTORY);
+
 	lock_streams_products(streams->streams, streams->count);
-	ocq_rows_forget(&forget_orders, streams, OCQ_AGGREGATE_ORDER);
-	ocq_rows_forget(&forget_stocks, streams, OCQ_AGGREGATE_INVENTORY);
+	(void) ocq_rows_run(&orders, &forget_orders);
+	(void) ocq_rows_run(&products, &forget_stocks);
 }
 
 static void
@@ -291,14 +258,23 @@ static const char *const aggregate_types[] = {
 	OCQ_AGGREGATE_ORDER, OCQ_AGGREGATE_INVENTORY, NULL
 };
 
+static const OcqReadTable tables[] = {
+	{
+		.table = &reservations, .aggregate_type = OCQ_AGGREGATE_ORDER,
+		.events = 1 << OCQ_ORDER_EVENT_INVENTORY_RESERVED | 1 << OCQ_ORDER_EVENT_RESERVATION_CHANGED |
+		1 << OCQ_ORDER_EVENT_INVENTORY_RELEASED | 1 << OCQ_ORDER_EVENT_SHIPPING_STARTED
+	},
+	{.table = &stock, .aggregate_type = OCQ_AGGREGATE_INVENTORY},
+	{NULL}
+};
+
 const OcqProjection ocq_projection_inventory = {
 	.name = "inventory",
 	.aggregate_types = aggregate_types,
 	.always_sync = true,
 	.shares_rows = true,
+	.tables = tables,
 	.handle = handle,
 	.forget = forget,
 	.reconcile = reconcile,
-	.behind = &behind,
-	.differences = &differences,
 };

@@ -324,7 +324,7 @@ find_differing(const OcqProjection *projection, Differing *differing)
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	visit_differences(&projection->differences->streams, add_differing, differing);
+	visit_differences(&ocq_projection_differences(projection)->streams, add_differing, differing);
 	ocq_scope_leave(&scope);
 }
 
@@ -420,7 +420,7 @@ ocq_projection_verify(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	visit_differences(&projection->differences->all, put_difference, fcinfo->resultinfo);
+	visit_differences(&ocq_projection_differences(projection)->all, put_difference, fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }

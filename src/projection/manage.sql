@@ -30,6 +30,11 @@ CREATE FUNCTION projection_verify(projection_name text,
 COMMENT ON FUNCTION projection_verify(text)
     IS 'Fold the events and compare: a row for each difference, none if the read tables are true';
 
+CREATE FUNCTION projection_aggregate_types(projection_name text) RETURNS text[]
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ocq_projection_aggregate_types';
+COMMENT ON FUNCTION projection_aggregate_types(text)
+    IS 'Types of the aggregates whose events a projection handles; NULL if there is no such projection';
+
 CREATE VIEW projection_status AS
     SELECT s.projection_name, s.mode, s.status, s.last_position,
            CASE WHEN p.is_checked THEN 0 ELSE l.events END AS lag_events,
@@ -49,12 +54,7 @@ CREATE VIEW projection_status AS
                            EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(e.occurred_at)) AS seconds
                       FROM order_cqrs.events e
                      WHERE e.position > s.last_position
-                       AND e.aggregate_type = ANY (CASE s.projection_name
-                               WHEN 'reference' THEN '{Customer,Product}'
-                               WHEN 'inventory' THEN '{Order,Inventory}'
-                               WHEN 'order_view' THEN '{Order,Customer,Product}'
-                               WHEN 'order_summary_view' THEN '{Order,Customer}'
-                               ELSE '{Order}' END::text[])) AS l
+                       AND e.aggregate_type = ANY (order_cqrs.projection_aggregate_types(s.projection_name))) AS l
      ORDER BY s.projection_name;
 COMMENT ON VIEW projection_status IS 'How the projections are doing';
 COMMENT ON COLUMN projection_status.lag_events IS 'Committed events that are not in the read tables yet; a sync projection has them at once, unless it is paused or has failed';

@@ -22,79 +22,54 @@ PG_FUNCTION_INFO_V1(ocq_order_fold_all);
 
 #define FETCH_COUNT 1000
 
-/* Where its columns start, and how many they are. */
-#define PAYMENT_COLUMN 12
-#define NPAYMENT_COLUMNS 7
-#define RESERVATION_COLUMN (PAYMENT_COLUMN + NPAYMENT_COLUMNS)
-#define NRESERVATION_COLUMNS 3
-#define NCOLUMNS (RESERVATION_COLUMN + NRESERVATION_COLUMNS)
-
 static OcqStatement select_orders =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
 			  " WHERE aggregate_type = 'Order' AND position <= $1"
 			  " ORDER BY tenant_id, aggregate_type, aggregate_id, version",
 			  INT8OID);
 
-static Datum
-name_datum(const char *name)
-{
-	return CStringGetTextDatum(name);
-}
+#define ORDER(field) OCQ_FIELD(0, OcqOrderState, field)
+#define PAYMENT(field) OCQ_FIELD(1, OcqOrderState, payment.field)
+#define RESERVATION(field) OCQ_FIELD(2, OcqOrderState, reservation.field)
 
-static void
-put_payment(Datum *values, bool *nulls, const OcqPayment *payment)
-{
-	if (payment->status == OCQ_PAYMENT_NONE)
-	{
-		memset(nulls, true, sizeof(bool) * NPAYMENT_COLUMNS);
-		return;
-	}
-	values[0] = name_datum(ocq_payment_status_name(payment->status));
-	values[1] = NumericGetDatum(payment->amount);
-	nulls[1] = payment->amount == NULL;
-	values[2] = PointerGetDatum(payment->reference);
-	nulls[2] = payment->reference == NULL;
-	values[3] = PointerGetDatum(payment->reason);
-	nulls[3] = payment->reason == NULL;
-	values[4] = TimestampTzGetDatum(payment->requested_at);
-	values[5] = TimestampTzGetDatum(payment->updated_at);
-	values[6] = Int32GetDatum(payment->version);
-}
+/* order_fold's results.  The sources are one state, or NULL for what it has not got. */
+static const OcqColumn columns[] = {
+	{"tenant_id", TEXTOID, ORDER(tenant_id)},
+	{"order_id", TEXTOID, ORDER(order_id)},
+	{"version", INT4OID, ORDER(version)},
+	{"customer_id", TEXTOID, ORDER(customer_id)},
+	{"status", TEXTOID, .get = ocq_get_status},
+	{"total_amount", NUMERICOID, ORDER(total_amount)},
+	{"item_count", INT4OID, ORDER(item_count)},
+	{"items", JSONBOID, .get = ocq_get_items},
+	{"items_version", INT4OID, ORDER(items_version)},
+	{"created_at", TIMESTAMPTZOID, ORDER(created_at)},
+	{"updated_at", TIMESTAMPTZOID, ORDER(updated_at)},
+	{"shipped_at", TIMESTAMPTZOID, .get = ocq_get_shipped_at},
+	{"payment_status", TEXTOID, .get = ocq_get_payment_status},
+	{"payment_amount", NUMERICOID, PAYMENT(amount)},
+	{"payment_reference", TEXTOID, PAYMENT(reference)},
+	{"payment_reason", TEXTOID, PAYMENT(reason)},
+	{"payment_requested_at", TIMESTAMPTZOID, PAYMENT(requested_at)},
+	{"payment_updated_at", TIMESTAMPTZOID, PAYMENT(updated_at)},
+	{"payment_version", INT4OID, PAYMENT(version)},
+	{"reservation_status", TEXTOID, .source = 2, .get = ocq_get_reservation_status},
+	{"reservation_items", JSONBOID, .source = 2, .get = ocq_get_reservation_items},
+	{"reservation_version", INT4OID, RESERVATION(version)},
+};
 
-static void
-put_reservation(Datum *values, bool *nulls, const OcqReservation *reservation)
-{
-	if (reservation->items == NULL)
-	{
-		memset(nulls, true, sizeof(bool) * NRESERVATION_COLUMNS);
-		return;
-	}
-	values[0] = name_datum(ocq_reservation_status_name(reservation->status));
-	values[1] = JsonbPGetDatum(ocq_reservation_items_jsonb(reservation));
-	values[2] = Int32GetDatum(reservation->version);
-}
+static OcqTable states = OCQ_TABLE(NULL, columns);
 
 static void
 put_state(ReturnSetInfo *result, const OcqOrderState *state)
 {
-	Datum		values[NCOLUMNS] = {0};
-	bool		nulls[NCOLUMNS] = {false};
+	Datum		values[lengthof(columns)];
+	bool		nulls[lengthof(columns)];
 
-	values[0] = PointerGetDatum(state->tenant_id);
-	values[1] = PointerGetDatum(state->order_id);
-	values[2] = Int32GetDatum(state->version);
-	values[3] = PointerGetDatum(state->customer_id);
-	values[4] = name_datum(ocq_order_status_name(state->status));
-	values[5] = NumericGetDatum(state->total_amount);
-	values[6] = Int32GetDatum(state->item_count);
-	values[7] = JsonbPGetDatum(ocq_order_items_jsonb(state));
-	values[8] = Int32GetDatum(state->items_version);
-	values[9] = TimestampTzGetDatum(state->created_at);
-	values[10] = TimestampTzGetDatum(state->updated_at);
-	values[11] = TimestampTzGetDatum(state->shipped_at);
-	nulls[11] = !state->is_shipped;
-	put_payment(&values[PAYMENT_COLUMN], &nulls[PAYMENT_COLUMN], &state->payment);
-	put_reservation(&values[RESERVATION_COLUMN], &nulls[RESERVATION_COLUMN], &state->reservation);
+	Assert(result->setDesc->natts == lengthof(columns));
+	ocq_table_values(&states, OCQ_SOURCES(state, state->payment.status == OCQ_PAYMENT_NONE ? NULL : state,
+										  state->reservation.items == NULL ? NULL : state),
+					 values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

@@ -15,7 +15,7 @@
 
 #include "catalog/pg_type.h"
 #include "projection/projection.h"
-#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 /* Adds up the rows of "change" (order, day, status, total, items, sign). */
 #define APPLY_CHANGE \
@@ -33,38 +33,51 @@
 	" ON CONFLICT (tenant_id, product_id) DO UPDATE SET quantity = s.quantity + excluded.quantity," \
 	" revenue = s.revenue + excluded.revenue)"
 
+/* Of a timestamptz; the day is that of UTC, which is how one is kept. */
+static Datum
+get_day(const void *order, bool *isnull)
+{
+	return DirectFunctionCall1(timestamp_date,
+							   TimestampGetDatum(((const OcqOrderState *) order)->created_at));
+}
+
+static const OcqColumn columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, OCQ_FIELD(0, OcqOrderState, tenant_id)},
+	{"order_id", TEXTOID, OCQ_KEY, OCQ_FIELD(0, OcqOrderState, order_id)},
+	{"version", INT4OID, OCQ_FIELD(0, OcqOrderState, version)},
+	{"day", DATEOID, .get = get_day},
+	{"status", TEXTOID, .get = ocq_get_status},
+	{"total_amount", NUMERICOID, OCQ_FIELD(0, OcqOrderState, total_amount)},
+	{"items", JSONBOID, .get = ocq_get_items},
+};
+
+static OcqTable applied = OCQ_TABLE("order_stats_applied", columns);
+
 /* What an order has contributed so far is looked up once, by its key. */
 static OcqStatement apply_orders =
-OCQ_STATEMENT("WITH new AS MATERIALIZED (SELECT n.tenant_id, n.order_id, n.version,"
-			  " (n.created_at AT TIME ZONE 'UTC')::date AS day, n.status, n.total_amount, n.items,"
-			  " a.day AS old_day, a.status AS old_status, a.total_amount AS old_total, a.items AS old_items"
-			  " FROM unnest($1) AS n (tenant_id text, order_id text, version int,"
-			  " created_at timestamptz, status text, total_amount numeric, items jsonb)"
-			  " LEFT JOIN order_cqrs.order_stats_applied a"
-			  " ON a.tenant_id = n.tenant_id AND a.order_id = n.order_id"
-			  " WHERE a.version IS NULL OR a.version < n.version),"
-			  " written AS (INSERT INTO order_cqrs.order_stats_applied AS a"
-			  " (tenant_id, order_id, version, day, status, total_amount, items)"
-			  " SELECT tenant_id, order_id, version, day, status, total_amount, items FROM new"
-			  " ON CONFLICT (tenant_id, order_id) DO UPDATE"
-			  " SET version = excluded.version, day = excluded.day, status = excluded.status,"
-			  " total_amount = excluded.total_amount, items = excluded.items"
-			  " WHERE a.version < excluded.version RETURNING 1),"
-			  " change AS (SELECT tenant_id, day, status, total_amount, items, 1 AS sign FROM new"
-			  " UNION ALL SELECT tenant_id, old_day, old_status, old_total, old_items, -1 FROM new"
-			  " WHERE old_day IS NOT NULL),"
-			  APPLY_CHANGE
-			  " SELECT (SELECT count(*) FROM new), (SELECT count(*) FROM written)",
-			  RECORDARRAYOID);
+OCQ_TABLE_STATEMENT(&applied,
+					"WITH new AS MATERIALIZED (SELECT n.*,"
+					" a.day AS old_day, a.status AS old_status, a.total_amount AS old_total, a.items AS old_items"
+					" FROM " OCQ_RECORDS " LEFT JOIN {table} a"
+					" ON a.tenant_id = n.tenant_id AND a.order_id = n.order_id"
+					" WHERE a.version IS NULL OR a.version < n.version),"
+					" written AS (INSERT INTO {table} AS v ({columns}) SELECT {columns} FROM new"
+					OCQ_UPSERT " RETURNING 1),"
+					" change AS (SELECT tenant_id, day, status, total_amount, items, 1 AS sign FROM new"
+					" UNION ALL SELECT tenant_id, old_day, old_status, old_total, old_items, -1 FROM new"
+					" WHERE old_day IS NOT NULL),"
+					APPLY_CHANGE
+					" SELECT (SELECT count(*) FROM new), (SELECT count(*) FROM written)",
+					RECORDARRAYOID);
 
 static OcqStatement forget_orders =
 OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.order_stats_applied a"
-			  " USING unnest($1, $2) AS k (tenant_id, order_id)"
-			  " WHERE a.tenant_id = k.tenant_id AND a.order_id = k.order_id RETURNING a.*),"
+			  " USING unnest($1) AS n (tenant_id text, order_id text)"
+			  " WHERE a.tenant_id = n.tenant_id AND a.order_id = n.order_id RETURNING a.*),"
 			  " change AS (SELECT g.*, -1 AS sign FROM gone g),"
 			  APPLY_CHANGE
 			  " SELECT count(*) FROM gone",
-			  TEXTARRAYOID, TEXTARRAYOID);
+			  RECORDARRAYOID);
 
 /*
  * What the contributions add up to, less what the counters say, in one snapshot.
@@ -102,45 +115,20 @@ OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.order_product_stats AS s (tenant_id
 					 " ON CONFLICT (tenant_id, product_id) DO UPDATE"
 					 " SET quantity = s.quantity + excluded.quantity, revenue = s.revenue + excluded.revenue");
 
-static OcqStatement behind =
-OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_stats_applied") " ORDER BY 4",
-			  INT8OID, INT8OID, TEXTARRAYOID);
-
-static OcqDifferences differences =
-OCQ_ORDER_DIFFERENCES("order_stats", "SELECT FROM order_cqrs.order_stats_applied");
-
 static int64
 handle(const OcqBatch *batch)
 {
-	static const Oid types[] = {
-		TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, NUMERICOID, JSONBOID
-	};
-	const int	ncolumns = lengthof(types);
-	int			count = batch->norders;
-	Datum	   *values = palloc_array(Datum, ncolumns * count);
-	bool	   *nulls = palloc0_array(bool, ncolumns * count);
-	Datum		records;
+	OcqRows		rows = ocq_rows_make(&applied, batch->norders);
 
-	if (count == 0)
+	if (batch->norders == 0)
 		return 0;
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < batch->norders; i++)
 	{
-		const OcqOrderState *order = &batch->orders[i];
-		Datum	   *row = &values[ncolumns * i];
-
 		/* Our SQL takes them apart; here is where malformed ones are reported. */
-		(void) ocq_order_items_of_state(order);
-
-		row[0] = PointerGetDatum(order->tenant_id);
-		row[1] = PointerGetDatum(order->order_id);
-		row[2] = Int32GetDatum(order->version);
-		row[3] = TimestampTzGetDatum(order->created_at);
-		row[4] = CStringGetTextDatum(ocq_order_status_name(order->status));
-		row[5] = NumericGetDatum(order->total_amount);
-		row[6] = JsonbPGetDatum(ocq_order_items_jsonb(order));
+		(void) ocq_order_items_of_state(&batch->orders[i]);
+		ocq_rows_add(&rows, OCQ_SOURCES(&batch->orders[i]));
 	}
-	records = ocq_records(values, nulls, count, types, ncolumns);
-	(void) ocq_statement_run(&apply_orders, &records, NULL);
+	(void) ocq_rows_run(&rows, &apply_orders);
 	if (DatumGetInt64(ocq_row_datum(0, 1)) != DatumGetInt64(ocq_row_datum(0, 2)))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -153,7 +141,9 @@ handle(const OcqBatch *batch)
 static void
 forget(const OcqStreams *streams)
 {
-	ocq_rows_forget(&forget_orders, streams, OCQ_AGGREGATE_ORDER);
+	OcqRows		keys = ocq_stream_keys(streams, OCQ_AGGREGATE_ORDER);
+
+	(void) ocq_rows_run(&keys, &forget_orders);
 }
 
 static void
@@ -163,15 +153,16 @@ reconcile(void)
 	(void) ocq_statement_run(&reconcile_products, NULL, NULL);
 }
 
+static const OcqReadTable tables[] = {{.table = &applied, .aggregate_type = OCQ_AGGREGATE_ORDER}, {NULL}};
+
 static const char *const aggregate_types[] = {OCQ_AGGREGATE_ORDER, NULL};
 
 const OcqProjection ocq_projection_order_stats = {
 	.name = "order_stats",
 	.aggregate_types = aggregate_types,
 	.shares_rows = true,
+	.tables = tables,
 	.handle = handle,
 	.forget = forget,
 	.reconcile = reconcile,
-	.behind = &behind,
-	.differences = &differences,
 };

@@ -22,71 +22,56 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-#define INSERT_MANY \
-	"INSERT INTO order_cqrs.order_view AS v (tenant_id, order_id, version, customer_id," \
-	" customer_name, customer_email, status, total_amount, item_count," \
-	" created_at, updated_at, payment_status, shipped_at, items)" \
-	" SELECT * FROM " OCQ_ORDER_ROWS
+#define ORDER(field) OCQ_FIELD(0, OcqOrderState, field)
+#define ITEM(field) OCQ_FIELD(1, OcqOrderItem, field)
+#define PRODUCT(field) OCQ_FIELD(2, OcqReference, field)
+#define LINE 3
 
-static OcqOrderRows order_rows = {
-	.insert_one =
-	OCQ_STATEMENT("INSERT INTO order_cqrs.order_view (tenant_id, order_id, version, customer_id,"
-				  " customer_name, customer_email, status, total_amount, item_count,"
-				  " created_at, updated_at, payment_status, shipped_at, items)"
-				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-				  TEXTOID, TIMESTAMPTZOID, JSONBOID),
-	.update_one =
-	OCQ_STATEMENT("UPDATE order_cqrs.order_view SET version = $3, status = $7, total_amount = $8,"
-				  " item_count = $9, updated_at = $11, payment_status = $12, shipped_at = $13,"
-				  " items = coalesce($14, items)"
-				  " WHERE tenant_id = $1 AND order_id = $2 AND version = $15",
-				  TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
-				  TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-				  TEXTOID, TIMESTAMPTZOID, JSONBOID, INT4OID),
-	.insert_many = OCQ_STATEMENT(INSERT_MANY " RETURNING tenant_id, order_id", RECORDARRAYOID),
-	.upsert_many =
-	OCQ_STATEMENT(INSERT_MANY
-				  " ON CONFLICT (tenant_id, order_id) DO UPDATE SET version = excluded.version,"
-				  " customer_id = excluded.customer_id, customer_name = excluded.customer_name,"
-				  " customer_email = excluded.customer_email, status = excluded.status,"
-				  " total_amount = excluded.total_amount, item_count = excluded.item_count,"
-				  " created_at = excluded.created_at, updated_at = excluded.updated_at,"
-				  " payment_status = excluded.payment_status, shipped_at = excluded.shipped_at,"
-				  " items = excluded.items"
-				  " WHERE v.version < excluded.version"
-				  " RETURNING tenant_id, order_id",
-				  RECORDARRAYOID),
+/* First those of the whole order. */
+static const OcqColumn line_columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, ORDER(tenant_id)},
+	{"order_id", TEXTOID, OCQ_KEY, ORDER(order_id)},
+	{"version", INT4OID, ORDER(items_version)},
+	{"created_at", TIMESTAMPTZOID, ORDER(created_at)},
+	{"line", INT4OID, OCQ_KEY, .source = LINE},
+	{"product_id", TEXTOID, ITEM(product_id)},
+	{"product_name", TEXTOID, PRODUCT(name)},
+	{"product_category", TEXTOID, PRODUCT(attribute)},
+	{"quantity", INT4OID, ITEM(quantity)},
+	{"unit_price", NUMERICOID, ITEM(unit_price)},
+	{"total_price", NUMERICOID, ITEM(total_price)},
 };
+
+#define NSHARED 4
+#define NOWN ((int) lengthof(line_columns) - NSHARED)
+
+static OcqTable order_item_view = OCQ_TABLE("order_item_view", line_columns);
 
 static OcqStatement lock_order =
 OCQ_STATEMENT("SELECT FROM order_cqrs.order_view WHERE tenant_id = $1 AND order_id = $2"
 			  " FOR NO KEY UPDATE",
 			  TEXTOID, TEXTOID);
 
+static const OcqColumn version_columns[] = {
+	{"tenant_id", TEXTOID, ORDER(tenant_id)},
+	{"order_id", TEXTOID, ORDER(order_id)},
+	{"items_version", INT4OID, ORDER(items_version)},
+};
+
+static OcqTable items_versions = OCQ_TABLE(NULL, version_columns);
+
 static OcqStatement delete_old_lines =
-OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1)"
-			  " AS k (tenant_id text, order_id text, items_version int)"
-			  " WHERE i.tenant_id = k.tenant_id AND i.order_id = k.order_id"
-			  " AND i.version <> k.items_version",
-			  RECORDARRAYOID);
-
-/* First those of the whole order. */
-#define LINE_COLUMNS \
-	"tenant_id, order_id, version, created_at, line, product_id, product_name, product_category," \
-	" quantity, unit_price, total_price"
-
-#define INSERT_LINES \
-	"INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")" \
-	" SELECT * FROM unnest($1) AS n (tenant_id text, order_id text, version int," \
-	" created_at timestamptz, line int, product_id text, product_name text," \
-	" product_category text, quantity int, unit_price numeric, total_price numeric)"
-
-static OcqStatement insert_lines = OCQ_STATEMENT(INSERT_LINES, RECORDARRAYOID);
+OCQ_TABLE_STATEMENT(&items_versions,
+					"DELETE FROM order_cqrs.order_item_view i USING " OCQ_RECORDS
+					" WHERE i.tenant_id = n.tenant_id AND i.order_id = n.order_id"
+					" AND i.version <> n.items_version",
+					RECORDARRAYOID);
 
 static OcqStatement insert_missing_lines =
-OCQ_STATEMENT(INSERT_LINES " ON CONFLICT (tenant_id, order_id, line) DO NOTHING", RECORDARRAYOID);
+OCQ_TABLE_STATEMENT(&order_item_view,
+					"INSERT INTO {table} ({columns}) SELECT * FROM " OCQ_RECORDS
+					" ON CONFLICT ({key}) DO NOTHING",
+					RECORDARRAYOID);
 
 /* The same for the one order that a command is appending to. */
 static OcqStatement delete_appended =
@@ -95,40 +80,39 @@ OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view"
 			  TEXTOID, TEXTOID, INT4OID);
 
 static OcqStatement lock_orders_of_customers =
-OCQ_STATEMENT("SELECT FROM order_cqrs.order_view v"
-			  " JOIN unnest($1, $2, $3, $4) AS k (tenant_id, customer_id, name, email)"
-			  " ON v.tenant_id = k.tenant_id AND v.customer_id = k.customer_id"
-			  " AND (v.customer_name, v.customer_email) IS DISTINCT FROM (k.name, k.email)"
-			  " ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE OF v",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+OCQ_TABLE_STATEMENT(&ocq_names,
+					"SELECT FROM order_cqrs.order_view v JOIN " OCQ_RECORDS
+					" ON v.tenant_id = n.tenant_id AND v.customer_id = n.id"
+					" AND (v.customer_name, v.customer_email) IS DISTINCT FROM (n.name, n.attribute)"
+					" ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE OF v",
+					RECORDARRAYOID);
 
 static OcqStatement renew_customers =
-OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET customer_name = k.name, customer_email = k.email"
-			  " FROM unnest($1, $2, $3, $4) AS k (tenant_id, customer_id, name, email)"
-			  " WHERE v.tenant_id = k.tenant_id AND v.customer_id = k.customer_id"
-			  " AND (v.customer_name, v.customer_email) IS DISTINCT FROM (k.name, k.email)",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+OCQ_TABLE_STATEMENT(&ocq_names,
+					"UPDATE order_cqrs.order_view v SET customer_name = n.name, customer_email = n.attribute"
+					" FROM " OCQ_RECORDS " WHERE v.tenant_id = n.tenant_id AND v.customer_id = n.id"
+					" AND (v.customer_name, v.customer_email) IS DISTINCT FROM (n.name, n.attribute)",
+					RECORDARRAYOID);
 
 /* The lines in which a product's name or category is another one. */
-#define LINES_TO_RENEW \
-	" FROM unnest($1, $2, $3, $4) AS k (tenant_id, product_id, name, category)" \
-	" JOIN order_cqrs.order_item_view i ON i.tenant_id = k.tenant_id AND i.product_id = k.product_id" \
-	" AND (i.product_name, i.product_category) IS DISTINCT FROM (k.name, k.category)"
+#define IS_TO_RENEW \
+	" i.tenant_id = n.tenant_id AND i.product_id = n.id" \
+	" AND (i.product_name, i.product_category) IS DISTINCT FROM (n.name, n.attribute)"
 
 static OcqStatement lock_orders_of_products =
-OCQ_STATEMENT("SELECT FROM order_cqrs.order_view v"
-			  " WHERE (v.tenant_id, v.order_id) IN (SELECT i.tenant_id, i.order_id" LINES_TO_RENEW ")"
-			  " ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+OCQ_TABLE_STATEMENT(&ocq_names,
+					"SELECT FROM order_cqrs.order_view v"
+					" WHERE (v.tenant_id, v.order_id) IN (SELECT i.tenant_id, i.order_id FROM " OCQ_RECORDS
+					" JOIN order_cqrs.order_item_view i ON" IS_TO_RENEW ")"
+					" ORDER BY v.tenant_id, v.order_id FOR NO KEY UPDATE",
+					RECORDARRAYOID);
 
 static OcqStatement renew_products =
-OCQ_STATEMENT("UPDATE order_cqrs.order_item_view i SET product_name = k.name,"
-			  " product_category = k.category"
-			  " FROM unnest($1, $2, $3, $4) AS k (tenant_id, product_id, name, category)"
-			  " WHERE i.tenant_id = k.tenant_id AND i.product_id = k.product_id"
-			  " AND (i.product_name, i.product_category) IS DISTINCT FROM (k.name, k.category)"
-			  " RETURNING i.tenant_id, i.order_id",
-			  TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+OCQ_TABLE_STATEMENT(&ocq_names,
+					"UPDATE order_cqrs.order_item_view i SET product_name = n.name,"
+					" product_category = n.attribute FROM " OCQ_RECORDS " WHERE" IS_TO_RENEW
+					" RETURNING i.tenant_id, i.order_id",
+					RECORDARRAYOID);
 
 static OcqStatement renew_items =
 OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET items = n.items"
@@ -142,117 +126,62 @@ OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET items = n.items"
 			  " WHERE v.tenant_id = n.tenant_id AND v.order_id = n.order_id",
 			  TEXTARRAYOID, TEXTARRAYOID);
 
-static OcqStatement delete_orders =
-OCQ_STATEMENT("DELETE FROM order_cqrs.order_view v USING unnest($1, $2) AS k (tenant_id, order_id)"
-			  " WHERE v.tenant_id = k.tenant_id AND v.order_id = k.order_id",
-			  TEXTARRAYOID, TEXTARRAYOID);
-
-static OcqStatement delete_lines =
-OCQ_STATEMENT("DELETE FROM order_cqrs.order_item_view i USING unnest($1, $2) AS k (tenant_id, order_id)"
-			  " WHERE i.tenant_id = k.tenant_id AND i.order_id = k.order_id",
-			  TEXTARRAYOID, TEXTARRAYOID);
-
-static OcqStatement behind =
-OCQ_STATEMENT(OCQ_ORDERS_BEHIND("order_view") " UNION ALL " OCQ_CHANGES_BEHIND " ORDER BY 4",
-			  INT8OID, INT8OID, TEXTARRAYOID);
-
-static OcqDifferences differences =
-OCQ_ORDER_DIFFERENCES("order_view", "SELECT 1 FROM order_cqrs.order_view"
-					  " UNION ALL SELECT 1 FROM order_cqrs.order_item_view");
-
-/* LINE_COLUMNS, counted from 0. */
-enum
-{
-	LINE_TENANT_ID, LINE_ORDER_ID, LINE_VERSION, LINE_CREATED_AT,
-	LINE_NUMBER, LINE_PRODUCT_ID, LINE_PRODUCT_NAME, LINE_PRODUCT_CATEGORY, LINE_QUANTITY,
-	LINE_UNIT_PRICE, LINE_TOTAL_PRICE,
-	LINE_NCOLUMNS
-};
-
-static const Oid line_types[LINE_NCOLUMNS] = {
-	TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
-	NUMERICOID, NUMERICOID
-};
-
 /* The most lines that one statement with VALUES inserts. */
 #define MAX_VALUES 8
 
-StaticAssertDecl(LINE_NUMBER + MAX_VALUES * (LINE_NCOLUMNS - LINE_NUMBER) <= OCQ_STATEMENT_MAX_ARGS,
+StaticAssertDecl(NSHARED + MAX_VALUES * NOWN <= OCQ_STATEMENT_MAX_ARGS,
 				 "each value is an argument");
 
-typedef Datum LineValues[LINE_NCOLUMNS];
-typedef bool LineNulls[LINE_NCOLUMNS];
-
+/* The lines of some orders, in their order. */
 typedef struct Lines
 {
-	LineValues *values;
-	LineNulls  *nulls;
+	OcqOrderItem **items;
 	OcqReference *products;
 	int			count;
 } Lines;
 
 static Lines
-make_room_for_lines(const OcqOrderState *orders, int norders)
+lines_of(const OcqOrderState *orders, int norders)
 {
 	Lines		lines = {0};
 	int			room = 0;
 
 	for (int i = 0; i < norders; i++)
 		room += orders[i].item_count;
-	lines.values = palloc_array(LineValues, room);
-	lines.nulls = palloc0_array(LineNulls, room);
+	lines.items = palloc_array(OcqOrderItem *, room);
 	lines.products = palloc_array(OcqReference, room);
+	for (int i = 0; i < norders; i++)
+	{
+		OcqOrderItems items = ocq_order_items_of_state(&orders[i]);
+
+		for (int line = 0; line < items.count; line++, lines.count++)
+		{
+			lines.items[lines.count] = &items.items[line];
+			lines.products[lines.count] = (OcqReference) {
+				.tenant_id = orders[i].tenant_id, .id = items.items[line].product_id
+			};
+		}
+	}
+	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, lines.products, lines.count);
 	return lines;
 }
 
-static void
-add_lines(Lines *lines, const OcqOrderState *order)
+/* rows_of returns the rows of those orders that are written; NULL: of all. */
+static OcqRows
+rows_of(const Lines *lines, const OcqOrderState *orders, int norders, const bool *written)
 {
-	OcqOrderItems items = ocq_order_items_of_state(order);
-
-	for (int i = 0; i < items.count; i++, lines->count++)
-	{
-		const OcqOrderItem *item = &items.items[i];
-		Datum	   *values = lines->values[lines->count];
-
-		values[LINE_TENANT_ID] = PointerGetDatum(order->tenant_id);
-		values[LINE_ORDER_ID] = PointerGetDatum(order->order_id);
-		values[LINE_NUMBER] = Int32GetDatum(i + 1);
-		values[LINE_VERSION] = Int32GetDatum(order->items_version);
-		values[LINE_CREATED_AT] = TimestampTzGetDatum(order->created_at);
-		values[LINE_PRODUCT_ID] = PointerGetDatum(item->product_id);
-		values[LINE_QUANTITY] = Int32GetDatum(item->quantity);
-		values[LINE_UNIT_PRICE] = NumericGetDatum(item->unit_price);
-		values[LINE_TOTAL_PRICE] = NumericGetDatum(item->total_price);
-		lines->products[lines->count] = (OcqReference) {
-			.tenant_id = order->tenant_id, .id = item->product_id
-		};
-	}
-}
-
-static void
-add_product_names(Lines *lines)
-{
-	ocq_reference_lookup(OCQ_REFERENCE_PRODUCT, lines->products, lines->count);
-	for (int i = 0; i < lines->count; i++)
-	{
-		bool		is_unknown = !lines->products[i].found;
-
-		lines->values[i][LINE_PRODUCT_NAME] = PointerGetDatum(lines->products[i].name);
-		lines->values[i][LINE_PRODUCT_CATEGORY] = PointerGetDatum(lines->products[i].attribute);
-		lines->nulls[i][LINE_PRODUCT_NAME] = lines->nulls[i][LINE_PRODUCT_CATEGORY] = is_unknown;
-	}
-}
-
-static Lines
-lines_of(const OcqOrderState *orders, int norders)
-{
-	Lines		lines = make_room_for_lines(orders, norders);
+	OcqRows		rows = ocq_rows_make(&order_item_view, lines->count);
+	int			first = 0;
 
 	for (int i = 0; i < norders; i++)
-		add_lines(&lines, &orders[i]);
-	add_product_names(&lines);
-	return lines;
+	{
+		for (int32 line = 1; line <= orders[i].item_count; line++)
+			if (written == NULL || written[i])
+				ocq_rows_add(&rows, OCQ_SOURCES(&orders[i], lines->items[first + line - 1],
+												&lines->products[first + line - 1], &line));
+		first += orders[i].item_count;
+	}
+	return rows;
 }
 
 #define ITEM_PAIRS 6
@@ -261,13 +190,12 @@ static JsonbValue
 item_value(const Lines *lines, int line, JsonbPair *pairs)
 {
 	const OcqReference *product = &lines->products[line];
-	const Datum *values = lines->values[line];
-	Numeric		quantity = int64_to_numeric(DatumGetInt32(values[LINE_QUANTITY]));
+	const OcqOrderItem *item = lines->items[line];
 
-	pairs[0] = ocq_json_pair("quantity", ocq_json_numeric(quantity));
-	pairs[1] = ocq_json_pair("product_id", ocq_json_text(product->id));
-	pairs[2] = ocq_json_pair("unit_price", ocq_json_numeric(DatumGetNumeric(values[LINE_UNIT_PRICE])));
-	pairs[3] = ocq_json_pair("total_price", ocq_json_numeric(DatumGetNumeric(values[LINE_TOTAL_PRICE])));
+	pairs[0] = ocq_json_pair("quantity", ocq_json_numeric(item->quantity_number));
+	pairs[1] = ocq_json_pair("product_id", ocq_json_text(item->product_id));
+	pairs[2] = ocq_json_pair("unit_price", ocq_json_numeric(item->unit_price));
+	pairs[3] = ocq_json_pair("total_price", ocq_json_numeric(item->total_price));
 	pairs[4] = ocq_json_pair("product_name", ocq_json_text(product->found ? product->name : NULL));
 	pairs[5] = ocq_json_pair("product_category",
 							 ocq_json_text(product->found ? product->attribute : NULL));
@@ -288,64 +216,60 @@ items_of(const Lines *lines, int first, int count)
 }
 
 static void
-insert(OcqStatement *statement, const Lines *lines)
+put_parameters(StringInfo sql, OcqStatement *statement, int from, int to)
 {
-	Datum		records = ocq_records(lines->values[0], lines->nulls[0], lines->count,
-									  line_types, LINE_NCOLUMNS);
-
-	(void) ocq_statement_run(statement, &records, NULL);
+	for (int column = from; column < to; column++)
+	{
+		statement->argtypes[statement->nargs++] = line_columns[column].type;
+		appendStringInfo(sql, "%s$%d", column > from ? ", " : "", statement->nargs);
+	}
 }
 
 /*
- * insert_of returns the INSERT of some lines of one order, $1 to $4 of which are the
- * columns that they share.  It is for the order that a command is appending to: its
- * own row has kept others away, so there is nothing to conflict with, and for a few
- * rows VALUES are much cheaper than arrays, each of which fills a store of its own.
+ * insert_of returns the INSERT of some lines of one order; its first parameters are the
+ * columns that they share, the others those of each line.  It is for the order that a
+ * command is appending to: its own row has kept others away, so there is nothing to
+ * conflict with, and for a few rows VALUES are much cheaper than arrays, each of which
+ * fills a store of its own.
  */
 static OcqStatement *
 insert_of(int nlines)
 {
 	static OcqStatement statements[MAX_VALUES + 1];
 	OcqStatement *statement = &statements[nlines];
-	MemoryContext old;
 	StringInfoData sql;
 
 	if (statement->sql != NULL)
 		return statement;
 
-	old = MemoryContextSwitchTo(TopMemoryContext);
+	statement->nargs = 0;
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "INSERT INTO order_cqrs.order_item_view (" LINE_COLUMNS ")"
-						   " SELECT $1, $2, $3, $4, l.* FROM (VALUES ");
-	memcpy(statement->argtypes, line_types, sizeof(Oid) * LINE_NUMBER);
-	statement->nargs = LINE_NUMBER;
+	appendStringInfoString(&sql, ocq_table_sql(&order_item_view, "INSERT INTO {table} ({columns}) SELECT "));
+	put_parameters(&sql, statement, 0, NSHARED);
 	for (int line = 0; line < nlines; line++)
-		for (int column = LINE_NUMBER; column < LINE_NCOLUMNS; column++)
-		{
-			statement->argtypes[statement->nargs++] = line_types[column];
-			appendStringInfo(&sql, "%s$%d%s", column == LINE_NUMBER ? "(" : ", ", statement->nargs,
-							 column + 1 < LINE_NCOLUMNS ? "" : line + 1 < nlines ? "), " : ")) AS l");
-		}
-	MemoryContextSwitchTo(old);
-	statement->sql = sql.data;
+	{
+		appendStringInfoString(&sql, line == 0 ? ", l.* FROM (VALUES (" : "), (");
+		put_parameters(&sql, statement, NSHARED, NSHARED + NOWN);
+	}
+	appendStringInfoString(&sql, ")) AS l");
+	statement->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
 	return statement;
 }
 
 static void
-insert_some(const Lines *lines, int first, int nlines)
+insert_some(const OcqRows *lines, int first, int nlines)
 {
 	Datum		values[OCQ_STATEMENT_MAX_ARGS];
 	char		nulls[OCQ_STATEMENT_MAX_ARGS];
-	int			nvalues = LINE_NUMBER;
+	int			nvalues = 0;
 
-	memset(nulls, ' ', sizeof(nulls));
-	memcpy(values, lines->values[first], sizeof(Datum) * LINE_NUMBER);
 	for (int line = first; line < first + nlines; line++)
-		for (int column = LINE_NUMBER; column < LINE_NCOLUMNS; column++)
+		for (int column = line == first ? 0 : NSHARED; column < NSHARED + NOWN; column++)
 		{
-			if (lines->nulls[line][column])
-				nulls[nvalues] = 'n';
-			values[nvalues++] = lines->values[line][column];
+			int			number = line * (NSHARED + NOWN) + column;
+
+			nulls[nvalues] = lines->nulls[number] ? 'n' : ' ';
+			values[nvalues++] = lines->values[number];
 		}
 	(void) ocq_statement_run(insert_of(nlines), values, nulls);
 }
@@ -354,6 +278,7 @@ insert_some(const Lines *lines, int first, int nlines)
 static void
 replace_appended(const OcqOrderState *order, const Lines *lines, bool is_new)
 {
+	OcqRows		rows = rows_of(lines, order, 1, NULL);
 	Datum		values[] = {
 		PointerGetDatum(order->tenant_id), PointerGetDatum(order->order_id),
 		Int32GetDatum(order->items_version)
@@ -361,31 +286,20 @@ replace_appended(const OcqOrderState *order, const Lines *lines, bool is_new)
 
 	if (!is_new)
 		(void) ocq_statement_run(&delete_appended, values, NULL);
-	for (int first = 0; first < lines->count; first += MAX_VALUES)
-		insert_some(lines, first, Min(lines->count - first, MAX_VALUES));
+	for (int first = 0; first < rows.count; first += MAX_VALUES)
+		insert_some(&rows, first, Min(rows.count - first, MAX_VALUES));
 }
 
 /* delete_old_lines_of deletes the lines of those orders that are written. */
 static void
 delete_old_lines_of(const OcqOrderState *orders, const bool *written, int norders)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, INT4OID};
-	Datum	   *values = palloc_array(Datum, 3 * norders);
-	bool	   *nulls = palloc0_array(bool, 3 * norders);
-	Datum		records;
-	int			count = 0;
+	OcqRows		rows = ocq_rows_make(&items_versions, norders);
 
 	for (int i = 0; i < norders; i++)
-	{
-		if (!written[i])
-			continue;
-		values[3 * count] = PointerGetDatum(orders[i].tenant_id);
-		values[3 * count + 1] = PointerGetDatum(orders[i].order_id);
-		values[3 * count + 2] = Int32GetDatum(orders[i].items_version);
-		count++;
-	}
-	records = ocq_records(values, nulls, count, types, 3);
-	(void) ocq_statement_run(&delete_old_lines, &records, NULL);
+		if (written[i])
+			ocq_rows_add(&rows, OCQ_SOURCES(&orders[i]));
+	(void) ocq_rows_run(&rows, &delete_old_lines);
 }
 
 /*
@@ -412,12 +326,12 @@ append_one(const OcqBatch *batch)
 	if (!batch->is_append || batch->norders == 0)
 		return false;
 	if (order->items_version <= batch->appended_after)
-		return ocq_order_rows_append(&order_rows, batch, NULL);
+		return ocq_order_rows_append(&ocq_order_view, batch, NULL);
 
 	if (batch->appended_after > 0)
 		lock_row(order);
 	lines = lines_of(order, 1);
-	if (!ocq_order_rows_append(&order_rows, batch, items_of(&lines, 0, lines.count)))
+	if (!ocq_order_rows_append(&ocq_order_view, batch, items_of(&lines, 0, lines.count)))
 		return false;
 	replace_appended(order, &lines, batch->appended_after == 0);
 	return true;
@@ -437,44 +351,24 @@ items_of_orders(const Lines *lines, const OcqOrderState *orders, int norders)
 	return items;
 }
 
-/* keep_written drops the lines of orders that are not written. */
-static void
-keep_written(Lines *lines, const OcqOrderState *orders, const bool *written, int norders)
-{
-	int			line = 0;
-
-	lines->count = 0;
-	for (int i = 0; i < norders; i++)
-	{
-		for (int end = line + orders[i].item_count; line < end; line++)
-		{
-			if (!written[i])
-				continue;
-			memmove(lines->values[lines->count], lines->values[line], sizeof(LineValues));
-			memmove(lines->nulls[lines->count], lines->nulls[line], sizeof(LineNulls));
-			lines->count++;
-		}
-	}
-}
-
 static int64
 write_orders(const OcqBatch *batch)
 {
 	Lines		lines = lines_of(batch->orders, batch->norders);
 	Jsonb	  **items = items_of_orders(&lines, batch->orders, batch->norders);
 	bool	   *written = palloc_array(bool, batch->norders);
-	int64		changed = ocq_order_rows_write(&order_rows, batch, items, written);
+	int64		changed = ocq_order_rows_write(&ocq_order_view, batch, items, written);
+	OcqRows		rows;
 
 	if (changed == 0)
 		return 0;
-	if (changed < batch->norders)
-		keep_written(&lines, batch->orders, written, batch->norders);
+	rows = rows_of(&lines, batch->orders, batch->norders, written);
 	if (batch->nnew == batch->norders)
-		insert(&insert_lines, &lines);
+		(void) ocq_rows_insert(&rows);
 	else
 	{
 		delete_old_lines_of(batch->orders, written, batch->norders);
-		insert(&insert_missing_lines, &lines);
+		(void) ocq_rows_run(&rows, &insert_missing_lines);
 	}
 	return changed;
 }
@@ -520,12 +414,11 @@ handle(const OcqBatch *batch)
 	return (batch->norders > 0 ? write_orders(batch) : 0) + renew_names(batch);
 }
 
-static void
-forget(const OcqStreams *streams)
-{
-	ocq_rows_forget(&delete_orders, streams, OCQ_AGGREGATE_ORDER);
-	ocq_rows_forget(&delete_lines, streams, OCQ_AGGREGATE_ORDER);
-}
+static const OcqReadTable tables[] = {
+	{.table = &ocq_order_view, .aggregate_type = OCQ_AGGREGATE_ORDER},
+	{.table = &order_item_view, .aggregate_type = OCQ_AGGREGATE_ORDER, .is_detail = true},
+	{NULL}
+};
 
 static const char *const aggregate_types[] = {
 	OCQ_AGGREGATE_ORDER, OCQ_AGGREGATE_CUSTOMER, OCQ_AGGREGATE_PRODUCT, NULL
@@ -536,8 +429,6 @@ const OcqProjection ocq_projection_order_view = {
 	.aggregate_types = aggregate_types,
 	.answers_queries = true,
 	.shows_names = true,
+	.tables = tables,
 	.handle = handle,
-	.forget = forget,
-	.behind = &behind,
-	.differences = &differences,
 };

@@ -7,6 +7,7 @@
 #define OCQ_PROJECTION_PROJECTION_H
 
 #include "base/statement.h"
+#include "base/table.h"
 #include "fmgr.h"
 #include "order/order.h"
 #include "reference/reference.h"
@@ -63,6 +64,15 @@ typedef struct OcqDifferences
 	OcqStatement streams;		/* tenant_id, aggregate_type, aggregate_id */
 } OcqDifferences;
 
+/* A read table.  Its key begins with the tenant and the id of a stream. */
+typedef struct OcqReadTable
+{
+	OcqTable   *table;
+	const char *aggregate_type; /* of the streams */
+	uint32		events;			/* bits: the order's events that it is about; 0: all */
+	bool		is_detail;		/* of another one, which tells whether it is behind */
+} OcqReadTable;
+
 /*
  * A projection.  handle writes a state only where the read tables have an older
  * version, so that handling anything twice changes nothing; orders that it is told
@@ -77,21 +87,15 @@ typedef struct OcqProjection
 	bool		answers_queries;	/* answers that are read from its tables may be cached */
 	bool		shares_rows;	/* among orders, which lock them in their order */
 	bool		shows_names;	/* of customers or products, which have no version in its rows */
+	const OcqReadTable *tables; /* the last has no table */
 	int64		(*handle) (const OcqBatch *batch);
 
-	/* forget removes what the read tables say of the streams. */
+	/* forget removes what the read tables say of the streams; NULL: their rows. */
 	void		(*forget) (const OcqStreams *streams);
 
 	/* reconcile mends what does not belong to one stream; it may be NULL. */
 	void		(*reconcile) (void);
 
-	/*
-	 * behind finds the streams of which an event in ($1, $2] is not in the read
-	 * tables: tenant_id, aggregate_type, aggregate_id, first position.
-	 */
-	OcqStatement *behind;
-
-	OcqDifferences *differences;
 } OcqProjection;
 
 extern const OcqProjection ocq_projection_reference;
@@ -100,53 +104,6 @@ extern const OcqProjection ocq_projection_payments;
 extern const OcqProjection ocq_projection_order_view;
 extern const OcqProjection ocq_projection_order_summary_view;
 extern const OcqProjection ocq_projection_order_stats;
-
-/* For projections whose read table has a row with a version for each order. */
-#define OCQ_ORDERS_BEHIND(table) \
-	"SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)" \
-	" FROM order_cqrs.events e" \
-	" LEFT JOIN order_cqrs." table " v ON v.tenant_id = e.tenant_id AND v.order_id = e.aggregate_id" \
-	" WHERE e.aggregate_type = 'Order' AND e.position > $1 AND e.position <= $2" \
-	" AND (v.version IS NULL OR v.version < e.version)" \
-	" GROUP BY 1, 2, 3"
-
-/* For projections that show names: every change is handled. */
-#define OCQ_CHANGES_BEHIND \
-	"SELECT e.tenant_id, e.aggregate_type, e.aggregate_id, min(e.position)" \
-	" FROM order_cqrs.events e" \
-	" WHERE e.aggregate_type IN ('Customer', 'Product') AND e.position > $1 AND e.position <= $2" \
-	" GROUP BY 1, 2, 3"
-
-#define OCQ_ALL_DIFFERENCES(projection) \
-	OCQ_STATEMENT_NOARGS("SELECT tenant_id, key, expected, actual" \
-						 " FROM order_cqrs." projection "_difference()")
-
-#define OCQ_STREAMS_THAT_DIFFER(projection) \
-	"SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-	" FROM order_cqrs." projection "_difference() WHERE aggregate_id IS NOT NULL"
-
-#define OCQ_DIFFERENCES(projection) \
-	{ \
-		.all = OCQ_ALL_DIFFERENCES(projection), \
-		.streams = OCQ_STATEMENT_NOARGS(OCQ_STREAMS_THAT_DIFFER(projection) " ORDER BY 1, 2, 3") \
-	}
-
-/*
- * For projections of orders: where the tables that rows reads are empty, as after a
- * TRUNCATE or in a restored database, every stream differs, and nothing need be
- * folded to know that.
- */
-#define OCQ_ORDER_DIFFERENCES(projection, rows) \
-	{ \
-		.all = OCQ_ALL_DIFFERENCES(projection), \
-		.streams = OCQ_STATEMENT_NOARGS(OCQ_STREAMS_THAT_DIFFER(projection) " AND EXISTS (" rows ")" \
-										" UNION ALL" \
-										" SELECT DISTINCT tenant_id, aggregate_type, aggregate_id" \
-										" FROM order_cqrs.events" \
-										" WHERE aggregate_type = 'Order'" \
-										" AND NOT EXISTS (" rows ")" \
-										" ORDER BY 1, 2, 3") \
-	}
 
 /* registry.c */
 extern const OcqProjection *const ocq_projections[];
@@ -166,27 +123,28 @@ extern int64 ocq_projection_handle_many(const OcqProjection *projection, const O
 										bool is_sync);
 extern void ocq_projection_forget(const OcqProjection *projection, const OcqStreams *streams);
 
-/* order_rows.c */
-typedef struct OcqOrderRows
-{
-	OcqStatement insert_one;
-	OcqStatement update_one;
-	OcqStatement insert_many;
-	OcqStatement upsert_many;
-} OcqOrderRows;
+/* read_table.c */
+extern OcqDifferences *ocq_projection_differences(const OcqProjection *projection);
+extern OcqStatement *ocq_projection_behind(const OcqProjection *projection);
+extern void ocq_read_tables_forget(const OcqReadTable *tables, const OcqStreams *streams);
+extern OcqRows ocq_stream_keys(const OcqStreams *streams, const char *aggregate_type);
 
-/* The rows that insert_many and upsert_many are given as their only parameter. */
-#define OCQ_ORDER_ROWS \
-	"unnest($1) AS n (tenant_id text, order_id text, version int, customer_id text," \
-	" customer_name text, customer_email text, status text, total_amount numeric," \
-	" item_count int, created_at timestamptz, updated_at timestamptz, payment_status text," \
-	" shipped_at timestamptz, items jsonb)"
+/* order_rows.c: OCQ_SOURCES(OcqOrderState, its customer's OcqReference, its items as Jsonb) */
+extern OcqTable ocq_order_view;
+extern OcqTable ocq_order_summary_view;
+extern OcqTable ocq_names;		/* OCQ_SOURCES(OcqReference) */
 
-extern bool ocq_order_rows_append(OcqOrderRows *rows, const OcqBatch *batch, Jsonb *items);
-extern int64 ocq_order_rows_write(OcqOrderRows *rows, const OcqBatch *batch, Jsonb **items,
+extern Datum ocq_get_status(const void *order, bool *isnull);
+extern Datum ocq_get_payment_status(const void *order, bool *isnull);
+extern Datum ocq_get_shipped_at(const void *order, bool *isnull);
+extern Datum ocq_get_items(const void *order, bool *isnull);
+extern Datum ocq_get_reservation_status(const void *order, bool *isnull);
+extern Datum ocq_get_reservation_items(const void *order, bool *isnull);
+
+extern bool ocq_order_rows_append(OcqTable *table, const OcqBatch *batch, Jsonb *items);
+extern int64 ocq_order_rows_write(OcqTable *table, const OcqBatch *batch, Jsonb **items,
 								  bool *written);
 extern int64 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind);
-extern void ocq_rows_forget(OcqStatement *statement, const OcqStreams *streams, const char *aggregate_type);
 
 /* state.c */
 typedef struct OcqProjectionState

@@ -13,8 +13,14 @@
 #include "postgres.h"
 
 #include "base/catalog.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(ocq_projection_aggregate_types);
+PG_FUNCTION_INFO_V1(ocq_read_table_columns);
 
 /* Reference data comes first: the others look up names in it. */
 const OcqProjection *const ocq_projections[] = {
@@ -86,4 +92,44 @@ ocq_projection_is_triggered(int index)
 		   triggered_generation != ocq_catalog_generation(OCQ_REL_PROJECTION_STATE))
 		read_triggered();
 	return triggered[index];
+}
+
+/* projection_aggregate_types(projection_name text) returns text[] */
+Datum
+ocq_projection_aggregate_types(PG_FUNCTION_ARGS)
+{
+	const OcqProjection *projection = ocq_projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	if (projection == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(ocq_sync_aggregate_types(projection));
+}
+
+/*
+ * ocq_read_table_columns(OUT relation oid, OUT attnum smallint, OUT name text, OUT type oid)
+ *
+ * The columns that are described here, and where they are.  It is for the tests, which
+ * declare it.
+ */
+Datum
+ocq_read_table_columns(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < ocq_projection_count(); i++)
+		for (const OcqReadTable *read = ocq_projections[i]->tables; read->table != NULL; read++)
+			for (int column = 0; column < read->table->ncolumns; column++)
+			{
+				Datum		values[] = {
+					ObjectIdGetDatum(ocq_table_relation(read->table)),
+					Int16GetDatum(ocq_table_attnum(read->table, column)),
+					CStringGetTextDatum(read->table->columns[column].name),
+					ObjectIdGetDatum(read->table->columns[column].type)
+				};
+				bool		nulls[lengthof(values)] = {false};
+
+				tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+			}
+	return (Datum) 0;
 }

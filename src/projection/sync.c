@@ -183,12 +183,9 @@ read_stream_rows(uint64 rows)
 static OcqStreams
 find_behind(const Batch *batch)
 {
-	Datum		values[] = {
-		Int64GetDatum(batch->after), Int64GetDatum(batch->end),
-		ocq_sync_aggregate_types(batch->projection)
-	};
+	Datum		values[] = {Int64GetDatum(batch->after), Int64GetDatum(batch->end)};
 
-	return read_stream_rows(ocq_statement_run(batch->projection->behind, values, NULL));
+	return read_stream_rows(ocq_statement_run(ocq_projection_behind(batch->projection), values, NULL));
 }
 
 /*

@@ -25,12 +25,12 @@ PG_FUNCTION_INFO_V1(ocq_customer_orders);
 
 /* The index on customer and time serves for any values. */
 static OcqStatement select_orders =
-OCQ_STATEMENT("SELECT " OCQ_PAGE_COLUMNS
-			  " FROM order_cqrs.order_summary_view v"
-			  " WHERE v.tenant_id = $1 AND v.customer_id = $2 AND v.created_at >= $3"
-			  " AND (v.created_at, v.order_id) < ($4, $5)"
-			  " ORDER BY v.created_at DESC, v.order_id DESC LIMIT $6 OFFSET $7",
-			  TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID);
+OCQ_TABLE_STATEMENT(&ocq_order_summary_view,
+					"SELECT {v.columns} FROM {table} v"
+					" WHERE v.tenant_id = $1 AND v.customer_id = $2 AND v.created_at >= $3"
+					" AND (v.created_at, v.order_id) < ($4, $5)"
+					" ORDER BY v.created_at DESC, v.order_id DESC LIMIT $6 OFFSET $7",
+					TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID);
 
 static void
 require_ascending(TimestampTz from, TimestampTz to)

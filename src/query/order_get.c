@@ -14,7 +14,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "order/order.h"
+#include "projection/projection.h"
 #include "query/cache.h"
 #include "store/store.h"
 #include "tenant/tenant.h"
@@ -27,11 +27,9 @@ PG_FUNCTION_INFO_V1(ocq_order_history);
 PG_FUNCTION_INFO_V1(ocq_order_as_of);
 
 static OcqStatement select_order =
-OCQ_STATEMENT("SELECT v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email,"
-			  " v.status, v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at,"
-			  " v.shipped_at, v.version, v.items"
-			  " FROM order_cqrs.order_view v WHERE v.tenant_id = $1 AND v.order_id = $2",
-			  TEXTOID, TEXTOID);
+OCQ_TABLE_STATEMENT(&ocq_order_view,
+					"SELECT {v.columns} FROM {table} v WHERE v.tenant_id = $1 AND v.order_id = $2",
+					TEXTOID, TEXTOID);
 
 static OcqStatement select_history =
 OCQ_STATEMENT("SELECT version, event_type, data, occurred_at, session_role, actor, command_id, metadata,"
@@ -40,26 +38,24 @@ OCQ_STATEMENT("SELECT version, event_type, data, occurred_at, session_role, acto
 			  " ORDER BY version",
 			  TEXTOID, TEXTOID);
 
-/* Names are those of the time, too: $11. */
+/* The names and the lines of an order of tenant $1 and customer $2 with items $3, at the time $4. */
 #define NAMED_AT(type, id) \
 	" LEFT JOIN LATERAL (SELECT e.data FROM order_cqrs.events e WHERE e.tenant_id = $1" \
-	" AND e.aggregate_type = '" type "' AND e.aggregate_id = " id " AND e.occurred_at <= $11" \
+	" AND e.aggregate_type = '" type "' AND e.aggregate_id = " id " AND e.occurred_at <= $4" \
 	" ORDER BY e.version DESC LIMIT 1)"
 
-static OcqStatement select_state =
-OCQ_STATEMENT("SELECT $1, $2, $3, c.data ->> 'name', c.data ->> 'email',"
-			  " $4, $12, $5, $6, $7, $8, $13, $9, n.items"
+static OcqStatement select_names =
+OCQ_STATEMENT("SELECT c.data ->> 'name', c.data ->> 'email', n.items"
 			  " FROM (SELECT jsonb_agg(jsonb_build_object('product_id', i.product_id,"
 			  " 'product_name', p.data ->> 'name', 'product_category', p.data ->> 'category',"
 			  " 'quantity', i.quantity, 'unit_price', i.unit_price,"
 			  " 'total_price', i.quantity * i.unit_price) ORDER BY i.line) AS items"
-			  " FROM ROWS FROM (jsonb_to_recordset($10)"
+			  " FROM ROWS FROM (jsonb_to_recordset($3)"
 			  " AS (product_id text, quantity int, unit_price numeric)) WITH ORDINALITY"
 			  " AS i (product_id, quantity, unit_price, line)"
-			  NAMED_AT("Product", "i.product_id") " AS p ON true) AS n"
-			  NAMED_AT("Customer", "$3") " AS c ON true",
-			  TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, INT4OID, TIMESTAMPTZOID,
-			  TIMESTAMPTZOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID);
+			  NAMED_AT(OCQ_AGGREGATE_PRODUCT, "i.product_id") " AS p ON true) AS n"
+			  NAMED_AT(OCQ_AGGREGATE_CUSTOMER, "$2") " AS c ON true",
+			  TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
 
 pg_noreturn static void
 report_not_found(const text *tenant_id, const text *order_id, const char *at)
@@ -132,32 +128,33 @@ at_argument(FunctionCallInfo fcinfo, int argno)
 	return PG_GETARG_TIMESTAMPTZ(argno);
 }
 
-static Datum
-state_row(const OcqOrderState *state, TimestampTz at)
+/* text_of returns NULL for NULL. */
+static text *
+text_of(int column)
 {
-	Datum		values[] = {
-		PointerGetDatum(state->tenant_id),
-		PointerGetDatum(state->order_id),
-		PointerGetDatum(state->customer_id),
-		CStringGetTextDatum(ocq_order_status_name(state->status)),
-		NumericGetDatum(state->total_amount),
-		Int32GetDatum(state->item_count),
-		TimestampTzGetDatum(state->created_at),
-		TimestampTzGetDatum(state->updated_at),
-		Int32GetDatum(state->version),
-		JsonbPGetDatum(ocq_order_items_jsonb(state)),
-		TimestampTzGetDatum(at),
-		CStringGetTextDatum(ocq_payment_status_name(state->payment.status)),
-		TimestampTzGetDatum(state->shipped_at)
-	};
-	char		nulls[] = "             ";
+	return ocq_row_is_null(0, column) ? NULL : DatumGetTextPP(ocq_row_datum(0, column));
+}
 
-	if (state->payment.status == OCQ_PAYMENT_NONE)
-		nulls[11] = 'n';
-	if (!state->is_shipped)
-		nulls[12] = 'n';
-	(void) ocq_statement_run(&select_state, values, nulls);
-	return PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
+/* state_row returns the state as a row like order_get's. */
+static Datum
+state_row(FunctionCallInfo fcinfo, const OcqOrderState *state, TimestampTz at)
+{
+	Datum		params[] = {
+		PointerGetDatum(state->tenant_id), PointerGetDatum(state->customer_id),
+		JsonbPGetDatum(ocq_order_items_jsonb(state)), TimestampTzGetDatum(at)
+	};
+	Datum		values[OCQ_TABLE_MAX_COLUMNS];
+	bool		nulls[OCQ_TABLE_MAX_COLUMNS];
+	OcqReference customer;
+	TupleDesc	row;
+
+	(void) ocq_statement_run(&select_names, params, NULL);
+	customer = (OcqReference) {.name = text_of(1), .attribute = text_of(2)};
+	ocq_table_values(&ocq_order_view,
+					 OCQ_SOURCES(state, &customer, DatumGetJsonbP(ocq_row_datum(0, 3))), values, nulls);
+	(void) get_call_result_type(fcinfo, NULL, &row);
+	Assert(row->natts == ocq_order_view.ncolumns);
+	return PointerGetDatum(SPI_returntuple(heap_form_tuple(row, values, nulls), BlessTupleDesc(row)));
 }
 
 /* order_as_of(order_id text, at timestamptz, tenant_id text) */
@@ -185,7 +182,7 @@ ocq_order_as_of(PG_FUNCTION_ARGS)
 	ocq_stream_check_complete(events.items, count);
 	state = ocq_order_fold(events.items, count);
 	(void) ocq_order_items_of_state(&state);	/* they are well formed, or an error says whose are not */
-	result = state_row(&state, at);
+	result = state_row(fcinfo, &state, at);
 	ocq_scope_leave(&scope);
 	PG_RETURN_DATUM(result);
 }

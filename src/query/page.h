@@ -7,14 +7,13 @@
 #define OCQ_QUERY_PAGE_H
 
 #include "fmgr.h"
+#include "projection/projection.h"
 #include "query/cursor.h"
 
-/* The columns of order_summary_view v that every list of orders returns, and the numbers of some, from 1. */
-#define OCQ_PAGE_COLUMNS \
-	"v.tenant_id, v.order_id, v.customer_id, v.customer_name, v.customer_email, v.status," \
-	" v.payment_status, v.total_amount, v.item_count, v.created_at, v.updated_at, v.shipped_at," \
-	" v.version"
+/* Every list of orders returns the columns of order_summary_view v. */
+#define OCQ_PAGE_COLUMNS ocq_table_sql(&ocq_order_summary_view, "{v.columns}")
 
+/* Where some of them are, from 1. */
 #define OCQ_PAGE_CUSTOMER_NAME 4
 #define OCQ_PAGE_TOTAL_AMOUNT 8
 #define OCQ_PAGE_ITEM_COUNT 9

@@ -16,6 +16,8 @@
 	"tenant_id, aggregate_type, aggregate_id, position, version, event_type, data, command_id," \
 	" occurred_at"
 
+extern struct OcqTable ocq_stream_table;	/* for records of OCQ_SOURCES(OcqStream) */
+
 extern void ocq_event_read_row(uint64 row, OcqEvent *event);
 extern void ocq_stream_lock(const OcqStream *stream);
 extern bool ocq_stream_try_lock(const OcqStream *stream);

@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "base/errors.h"
 #include "base/statement.h"
+#include "base/table.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -62,21 +63,29 @@ OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
 	"e.tenant_id, e.aggregate_type, e.aggregate_id, e.position, e.version, e.event_type, e.data," \
 	" e.command_id, e.occurred_at"
 
+static const OcqColumn stream_columns[] = {
+	{"tenant_id", TEXTOID, OCQ_FIELD(0, OcqStream, tenant_id)},
+	{"aggregate_type", TEXTOID, OCQ_FIELD(0, OcqStream, aggregate_type)},
+	{"aggregate_id", TEXTOID, OCQ_FIELD(0, OcqStream, aggregate_id)},
+};
+
+OcqTable	ocq_stream_table = OCQ_TABLE(NULL, stream_columns);
+
 static OcqStatement select_streams =
-OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS_OF_E
-			  " FROM unnest($1) AS k (tenant_id text, aggregate_type text, aggregate_id text)"
-			  " JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
-			  " AND e.aggregate_type = k.aggregate_type AND e.aggregate_id = k.aggregate_id"
-			  " WHERE e.position <= $2",
-			  RECORDARRAYOID, INT8OID);
+OCQ_TABLE_STATEMENT(&ocq_stream_table,
+					"SELECT " OCQ_EVENT_COLUMNS_OF_E
+					" FROM " OCQ_RECORDS " JOIN order_cqrs.events e ON e.tenant_id = n.tenant_id"
+					" AND e.aggregate_type = n.aggregate_type AND e.aggregate_id = n.aggregate_id"
+					" WHERE e.position <= $2",
+					RECORDARRAYOID, INT8OID);
 
 static OcqStatement select_last_of_streams =
-OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS_OF_E
-			  " FROM unnest($1) AS k (tenant_id text, aggregate_type text, aggregate_id text),"
-			  " LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = k.tenant_id"
-			  " AND aggregate_type = k.aggregate_type AND aggregate_id = k.aggregate_id"
-			  " AND position <= $2 ORDER BY version DESC LIMIT 1) AS e",
-			  RECORDARRAYOID, INT8OID);
+OCQ_TABLE_STATEMENT(&ocq_stream_table,
+					"SELECT " OCQ_EVENT_COLUMNS_OF_E
+					" FROM " OCQ_RECORDS ", LATERAL (SELECT * FROM order_cqrs.events WHERE tenant_id = n.tenant_id"
+					" AND aggregate_type = n.aggregate_type AND aggregate_id = n.aggregate_id"
+					" AND position <= $2 ORDER BY version DESC LIMIT 1) AS e",
+					RECORDARRAYOID, INT8OID);
 
 static void
 set_lock_tag(LOCKTAG *tag, const OcqStream *stream)
@@ -204,21 +213,15 @@ ocq_event_compare(const void *left, const void *right)
 static OcqEvents
 read_streams(OcqStatement *statement, const OcqStream *streams, int count, int64 up_to)
 {
-	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum	   *keys = palloc_array(Datum, 3 * count);
-	bool	   *nulls = palloc0_array(bool, 3 * count);
+	OcqRows		keys = ocq_rows_make(&ocq_stream_table, count);
 	Datum		values[2];
 	OcqEvents	events;
 
 	if (count == 0)
 		return (OcqEvents) {0};
 	for (int i = 0; i < count; i++)
-	{
-		keys[3 * i] = PointerGetDatum(streams[i].tenant_id);
-		keys[3 * i + 1] = PointerGetDatum(streams[i].aggregate_type);
-		keys[3 * i + 2] = PointerGetDatum(streams[i].aggregate_id);
-	}
-	values[0] = ocq_records(keys, nulls, count, types, 3);
+		ocq_rows_add(&keys, OCQ_SOURCES(&streams[i]));
+	values[0] = ocq_rows_records(&keys);
 	values[1] = Int64GetDatum(up_to);
 	events = read_rows(ocq_statement_run(statement, values, NULL));
 	qsort(events.items, events.count, sizeof(OcqEvent), ocq_event_compare);

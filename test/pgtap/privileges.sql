@@ -32,7 +32,8 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
         'payment_complete', 'payment_fail', 'payment_refund', 'shipping_start', 'event_append', 'order_next_id',
         'order_get', 'order_history', 'order_as_of', 'stream_read', 'customer_orders', 'order_search', 'order_search_count',
         'inventory_check', 'command_send', 'query_send', 'command_send_async', 'query_send_async', 'future_get',
-        'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers', 'cache_counters'],
+        'future_status', 'future_cancel', 'future_run', 'bus_builtin_handlers', 'cache_counters',
+        'projection_aggregate_types'],
     'it may call the commands and the queries of orders, and the buses');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_cqrs', 'USAGE, CREATE'), 'PUBLIC has nothing on the schema');
 SELECT ok(NOT has_schema_privilege('stranger', 'order_api', 'USAGE, CREATE'), 'nor on order_api');

@@ -159,6 +159,7 @@ SELECT results_eq(format($$SELECT prokind, pg_get_function_arguments(oid), pg_ge
 SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 'order_cqrs'::regnamespace
                 EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
+        'projection_aggregate_types',
         'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
         'inventory_difference', 'payments_difference', 'bus_builtin_handlers',
         'cache_counters', 'saga_restore', 'restore_arrive', 'restore_expect', 'restore_project',
