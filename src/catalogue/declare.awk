@@ -96,7 +96,7 @@ function take_string(text,    string) {
 /^(CREATE|COMMENT ON) FUNCTION / {
 	name = $0
 	sub(/^(CREATE|COMMENT ON) FUNCTION /, "", name)
-	sub(/\(.*/, "", name)
+	sub(/[( ].*/, "", name)
 	is_in = name in is_query
 }
 
