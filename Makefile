@@ -37,22 +37,23 @@ OBJS = \
 	src/store/stream_read.o \
 	src/store/subscription.o \
 	src/reference/lookup.o \
-	src/reference/commands.o \
-	src/fulfilment/inventory_check.o \
-	src/fulfilment/lines.o \
-	src/fulfilment/payment.o \
-	src/fulfilment/reservation.o \
-	src/fulfilment/stock.o \
-	src/fulfilment/stock_commands.o \
-	src/order/commands.o \
-	src/order/fulfilment.o \
-	src/order/handle.o \
+	src/reference/reference_commands.o \
+	src/stock/inventory_check.o \
+	src/stock/stock.o \
+	src/stock/stock_commands.o \
+	src/stock/stock_lines.o \
+	src/order/fulfilment_commands.o \
 	src/order/items.o \
 	src/order/next_id.o \
 	src/order/order.o \
+	src/order/order_commands.o \
+	src/order/order_handle.o \
+	src/order/order_refusals.o \
+	src/order/payment.o \
+	src/order/reservation.o \
 	src/projection/audit.o \
 	src/projection/batch.o \
-	src/projection/handle.o \
+	src/projection/projection_handle.o \
 	src/projection/inventory.o \
 	src/projection/manage.o \
 	src/projection/order_fold.o \
@@ -83,19 +84,19 @@ OBJS = \
 	src/bus/bus.o \
 	src/bus/capacity.o \
 	src/bus/claim.o \
-	src/bus/commands.o \
+	src/bus/bus_commands.o \
 	src/bus/error.o \
 	src/bus/future.o \
 	src/bus/handlers.o \
 	src/bus/payload.o \
 	src/bus/queries.o \
-	src/bus/run.o \
+	src/bus/future_run.o \
 	src/bus/upkeep.o \
 	src/bus/wait.o \
 	src/saga/act.o \
 	src/saga/missed.o \
 	src/saga/record.o \
-	src/saga/run.o \
+	src/saga/saga_run.o \
 	src/saga/step.o \
 	src/worker/database.o \
 	src/worker/eviction.o \
@@ -118,8 +119,8 @@ SQL_FRAGMENTS = \
 	src/store/events.sql \
 	src/store/functions.sql \
 	src/catalogue/commands.sql \
-	src/reference/reference.sql \
-	src/fulfilment/stock.sql \
+	src/reference/reference_tables.sql \
+	src/stock/stock.sql \
 	src/order/next_id.sql \
 	src/projection/state.sql \
 	src/projection/audit.sql \

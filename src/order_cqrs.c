@@ -14,7 +14,7 @@
 #include "bus/future.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
-#include "fulfilment/fulfilment.h"
+#include "stock/stock.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "projection/projection.h"

@@ -70,7 +70,7 @@ typedef struct OcqBuiltin
 
 extern int	ocq_builtin_count_parameters(const OcqBuiltin *builtin);
 
-/* commands.c */
+/* bus_commands.c */
 extern const OcqBuiltin ocq_bus_commands[];
 extern const int ocq_bus_command_count;
 extern void ocq_bus_command_check(const OcqBuiltin *builtin, const OcqMessage *message);

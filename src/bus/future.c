@@ -3,7 +3,7 @@
  *	  Sending, reading and cancelling futures.
  *
  * A future is a row of bus_future.  It goes from waiting to running to done or
- * failed (run.c), or from waiting to cancelled.  Its sender, roles with the sender's
+ * failed (future_run.c), or from waiting to cancelled.  Its sender, roles with the sender's
  * privileges and the owner see it; to others it does not exist.  The sender is kept by
  * OID (base/role_ref.c), with the sender's settings for times and order_cqrs.actor.
  *-------------------------------------------------------------------------

@@ -52,7 +52,7 @@ extern void ocq_future_waiting_changed(Oid session_role, int64 change);
 extern bool ocq_future_claim(Oid session_role, Oid role, OcqFuture *future);
 extern void ocq_future_claim_anew(void);
 
-/* run.c */
+/* future_run.c */
 extern void ocq_future_define_settings(void);
 extern void ocq_future_perform(const OcqFuture *future);
 extern void ocq_future_failed_to_commit(const OcqFuture *future, ErrorData *error);

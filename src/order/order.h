@@ -6,7 +6,8 @@
 #ifndef OCQ_ORDER_ORDER_H
 #define OCQ_ORDER_ORDER_H
 
-#include "fulfilment/fulfilment.h"
+#include "order/payment.h"
+#include "order/reservation.h"
 #include "store/event.h"
 #include "utils/numeric.h"
 

@@ -7,7 +7,7 @@
  * of them contributes, and up to which version.  A new state adds its contribution
  * and takes back the old one, in one statement, so that handling it twice changes
  * nothing.  Products are written in the order of their ids, as claims lock them
- * (fulfilment/stock.c).
+ * (stock/stock.c).
  *
  * Commands check against it: always sync.
  *-------------------------------------------------------------------------
@@ -15,7 +15,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "fulfilment/fulfilment.h"
+#include "stock/stock.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
 

@@ -1,4 +1,4 @@
--- The projection inventory.  Its tables stand in fulfilment/stock.sql.
+-- The projection inventory.  Its tables stand in stock/stock.sql.
 
 CREATE FUNCTION inventory_difference(OUT tenant_id text, OUT aggregate_type text, OUT aggregate_id text,
         OUT key text, OUT expected jsonb, OUT actual jsonb) RETURNS SETOF record

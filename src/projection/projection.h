@@ -117,7 +117,7 @@ extern OcqBatch ocq_batch_of_streams(const OcqStreams *streams, int count, int64
 extern OcqBatch ocq_batch_of_log(OcqEvents *events, int64 after, bool presumes_new);
 extern bool ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch);
 
-/* handle.c */
+/* projection_handle.c */
 extern int64 ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch);
 extern int64 ocq_projection_handle_many(const OcqProjection *projection, const OcqBatch *batch,
 										bool is_sync);

@@ -90,7 +90,7 @@ extern void ocq_saga_audit(int delay);
 /* act.c: the commands of a step */
 extern OcqSagaRecord ocq_saga_advance(OcqSagaRecord *record);
 
-/* run.c */
+/* saga_run.c */
 typedef enum OcqSagaResult
 {
 	OCQ_SAGA_TAKEN,

@@ -16,7 +16,7 @@
 #include "postgres.h"
 
 #include "base/json.h"
-#include "fulfilment/fulfilment.h"
+#include "order/payment.h"
 #include "store/store.h"
 #include "utils/fmgrprotos.h"
 

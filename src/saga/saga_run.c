@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * run.c
+ * saga_run.c
  *	  Running the saga: from events and due times to steps.
  *
  * One order is one transaction: the commands of its steps, its record and the

@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * run.c
+ * future_run.c
  *	  Running futures that claim.c has chosen.
  *
  * Two transactions run a future.  The first claims it: it counts the attempt and

@@ -13,7 +13,7 @@
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "fulfilment/fulfilment.h"
+#include "stock/stock.h"
 #include "funcapi.h"
 #include "tenant/tenant.h"
 #include "utils/tuplestore.h"

@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * commands.c
+ * bus_commands.c
  *	  The built-in commands, as messages.
  *
  * A command's own parameters come from the payload, and of the optional ones that all

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
- * handle.h
+ * order_handle.h
  *	  Handling a command on an order, once its arguments are checked.
  *-------------------------------------------------------------------------
  */
-#ifndef OCQ_ORDER_HANDLE_H
-#define OCQ_ORDER_HANDLE_H
+#ifndef OCQ_ORDER_ORDER_HANDLE_H
+#define OCQ_ORDER_ORDER_HANDLE_H
 
+#include "base/compat.h"
 #include "order/order.h"
 #include "store/command.h"
 
@@ -20,10 +21,16 @@ typedef struct OcqOrderRequest
 	Numeric		amount;			/* that a report or refund names; or NULL */
 } OcqOrderRequest;
 
+/* order_handle.c */
 extern OcqOrderRequest ocq_order_request(OcqOrderCommandType type, Jsonb *data);
 extern int32 ocq_order_handle_create(const OcqCommand *command, const OcqOrderRequest *request);
 extern int32 ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request);
 extern Datum ocq_order_run(FunctionCallInfo fcinfo, OcqSignature signature, text *order_id,
 						   const OcqOrderRequest *request);
 
-#endif							/* OCQ_ORDER_HANDLE_H */
+/* order_refusals.c */
+pg_noreturn extern void ocq_order_report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
+												 const OcqOrderState *state, const OcqOrderRequest *request);
+extern void ocq_order_report_exists(const OcqAppend *append);
+
+#endif							/* OCQ_ORDER_ORDER_HANDLE_H */

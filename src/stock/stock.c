@@ -25,7 +25,7 @@
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
-#include "fulfilment/fulfilment.h"
+#include "stock/stock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"

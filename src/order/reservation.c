@@ -12,7 +12,7 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/statement.h"
-#include "fulfilment/fulfilment.h"
+#include "order/reservation.h"
 #include "store/store.h"
 #include "utils/builtins.h"
 
@@ -27,54 +27,6 @@ const char *
 ocq_reservation_status_name(OcqReservationStatus status)
 {
 	return status_names[status];
-}
-
-static int
-compare_products(const void *a, const void *b)
-{
-	return ocq_text_compare(((const OcqStockLine *) a)->product_id,
-							((const OcqStockLine *) b)->product_id);
-}
-
-/* ocq_stock_lines_merge sorts the lines in place and adds up those of one product. */
-OcqStockLines
-ocq_stock_lines_merge(OcqStockLine *lines, int count)
-{
-	OcqStockLines merged = {.lines = lines};
-
-	qsort(lines, count, sizeof(OcqStockLine), compare_products);
-	for (int i = 0; i < count; i++)
-	{
-		if (merged.count > 0 &&
-			ocq_text_equal(lines[merged.count - 1].product_id, lines[i].product_id))
-			lines[merged.count - 1].quantity += lines[i].quantity;
-		else
-			lines[merged.count++] = lines[i];
-	}
-	return merged;
-}
-
-/* ocq_stock_lines_quantity returns 0 for a product that is not among the lines. */
-int64
-ocq_stock_lines_quantity(const OcqStockLines *lines, const text *product_id)
-{
-	OcqStockLine key = {.product_id = unconstify(text *, product_id)};
-	OcqStockLine *line = lines->count == 0 ? NULL :
-		bsearch(&key, lines->lines, lines->count, sizeof(OcqStockLine), compare_products);
-
-	return line == NULL ? 0 : line->quantity;
-}
-
-bool
-ocq_stock_lines_equal(const OcqStockLines *a, const OcqStockLines *b)
-{
-	if (a->count != b->count)
-		return false;
-	for (int i = 0; i < a->count; i++)
-		if (a->lines[i].quantity != b->lines[i].quantity ||
-			!ocq_text_equal(a->lines[i].product_id, b->lines[i].product_id))
-			return false;
-	return true;
 }
 
 /* ocq_reservation_hold applies an event that makes or changes the reservation. */

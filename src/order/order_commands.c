@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
- * commands.c
+ * order_commands.c
  *	  order_create, order_update, order_cancel, order_complete.
  *
  * Each builds the event that its arguments amount to, so that a repeated
- * command_id can be told from a reused one; handle.c does the rest.
+ * command_id can be told from a reused one; order_handle.c does the rest.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -14,7 +14,7 @@
 #include "base/json.h"
 #include "base/statement.h"
 #include "fmgr.h"
-#include "order/handle.h"
+#include "order/order_handle.h"
 #include "reference/reference.h"
 #include "utils/builtins.h"
 

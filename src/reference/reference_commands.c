@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * commands.c
+ * reference_commands.c
  *	  customer_put and product_put.
  *
  * A customer or product is an aggregate of its own: each change is an event, so

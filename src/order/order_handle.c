@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * handle.c
+ * order_handle.c
  *	  Handling a command on an order, once its arguments are checked.
  *
  *	read the stream, fold it			(a create tries without)
@@ -15,7 +15,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/statement.h"
-#include "order/handle.h"
+#include "order/order_handle.h"
 #include "store/notify.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -23,17 +23,10 @@
 /* What the cancellation of an order says of the payment that was still to come. */
 #define REASON_CANCELLED "Order cancelled"
 
-#define HINT_EXISTS \
-	"Choose another order_id, such as order_next_id(), or call order_update. To make a create repeatable, pass a command_id."
-
-static const struct
-{
-	const char *verb;
-	OcqOrderEventType first_event;	/* by which a repetition of the command is known */
-}			commands[] =
-{
+/* The first event of each command, by which a repetition of the command is known. */
+static const OcqOrderEventType first_events[] = {
 #define OCQ_ORDER_COMMAND(routine, message, symbol, event, verb, comment, ...) \
-	[OCQ_ORDER_##symbol] = {verb, OCQ_ORDER_EVENT_##event},
+	[OCQ_ORDER_##symbol] = OCQ_ORDER_EVENT_##event,
 #include "catalogue/commandlist.h"
 };
 
@@ -48,137 +41,8 @@ ocq_order_request(OcqOrderCommandType type, Jsonb *data)
 {
 	return (OcqOrderRequest) {
 		.type = type,
-		.event = {event_text(commands[type].first_event), data, .is_partial = data == NULL}
+		.event = {event_text(first_events[type]), data, .is_partial = data == NULL}
 	};
-}
-
-static const char *
-hint_for_status(OcqOrderCommandType type)
-{
-	switch (type)
-	{
-		case OCQ_ORDER_CANCEL:
-			return "An order can be cancelled once.";
-		case OCQ_ORDER_START_SHIPPING:
-			return "Only an order whose status is COMPLETED can be shipped.";
-		case OCQ_ORDER_UPDATE:
-		case OCQ_ORDER_COMPLETE:
-			return psprintf("Only an order whose status is PENDING can be %s.", commands[type].verb);
-		default:
-			return "A cancelled order needs neither stock nor payment.";
-	}
-}
-
-pg_noreturn static void
-report_payment(const OcqOrderState *state, OcqOrderCommandType type)
-{
-	char	   *order_id = text_to_cstring(state->order_id);
-	const char *status = ocq_payment_status_name(state->payment.status);
-
-	ereport(ERROR,
-			(errcode(OCQ_ERR_PAYMENT_STATE),
-			 type == OCQ_ORDER_UPDATE ?
-			 errmsg("order \"%s\" cannot be updated: its payment is %s", order_id, status) :
-			 errmsg("payment of order \"%s\" cannot be %s: it is %s", order_id, commands[type].verb, status),
-			 errdetail("The order belongs to tenant \"%s\", has status %s and is at version %d.",
-					   text_to_cstring(state->tenant_id), ocq_order_status_name(state->status),
-					   state->version),
-			 errhint("A payment is requested by payment_process; while PENDING it can be completed or failed, and once COMPLETED refunded.")));
-}
-
-static char *
-amount_text(Numeric amount)
-{
-	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(amount)));
-}
-
-/* hint_for_amount says what to do with money that was not asked for, or not like that. */
-static char *
-hint_for_amount(const OcqPayment *payment, const OcqOrderRequest *request)
-{
-	char	   *requested = amount_text(payment->amount);
-
-	if (request->type == OCQ_ORDER_REFUND_PAYMENT)
-		return psprintf("A payment is refunded as a whole: pass amount => %s, or leave it out.", requested);
-	if (request->amount == NULL)
-		return "Pass the amount that the report is about, as amount => ...; reports on an earlier request are refused.";
-	if (request->type == OCQ_ORDER_FAIL_PAYMENT)
-		return "The report is about an earlier request, and can be dropped; payment_requests has the payments that are due.";
-	return "Return what was paid for an earlier request at the provider; payment_requests has the payments that are due.";
-}
-
-pg_noreturn static void
-report_amount(const OcqOrderState *state, const OcqOrderRequest *request)
-{
-	const OcqPayment *payment = &state->payment;
-	char	   *order_id = text_to_cstring(state->order_id);
-
-	ereport(ERROR,
-			(errcode(OCQ_ERR_PAYMENT_AMOUNT),
-			 request->amount == NULL ?
-			 errmsg("payment of order \"%s\" cannot be %s without its amount, which has changed",
-					order_id, commands[request->type].verb) :
-			 errmsg("payment of order \"%s\" cannot be %s: its amount is not %s",
-					order_id, commands[request->type].verb, amount_text(request->amount)),
-			 errdetail("The amount requested last is %s. Order \"%s\" belongs to tenant \"%s\" and is at version %d.",
-					   amount_text(payment->amount), order_id, text_to_cstring(state->tenant_id),
-					   state->version),
-			 errhint("%s", hint_for_amount(payment, request))));
-}
-
-pg_noreturn static void
-report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
-			   const OcqOrderState *state, const OcqOrderRequest *request)
-{
-	OcqOrderCommandType type = request->type;
-	char	   *order_id = text_to_cstring(command->stream.aggregate_id);
-	char	   *tenant_id = text_to_cstring(command->stream.tenant_id);
-
-	switch (refusal)
-	{
-		case OCQ_ORDER_REFUSED_EXISTS:
-			ereport(ERROR,
-					(errcode(OCQ_ERR_ORDER_EXISTS),
-					 errmsg("order \"%s\" exists already", order_id),
-					 errdetail("It belongs to tenant \"%s\", has status %s and is at version %d.",
-							   tenant_id, ocq_order_status_name(state->status), state->version),
-					 errhint(HINT_EXISTS)));
-			break;
-		case OCQ_ORDER_REFUSED_NOT_FOUND:
-			ereport(ERROR,
-					(errcode(OCQ_ERR_ORDER_NOT_FOUND),
-					 errmsg("order \"%s\" does not exist", order_id),
-					 errdetail("Tenant \"%s\" has no order with this id.", tenant_id),
-					 errhint("Check the id and the tenant (tenant_id, or the setting order_cqrs.tenant_id).")));
-			break;
-		case OCQ_ORDER_REFUSED_STATUS:
-			ereport(ERROR,
-					(errcode(OCQ_ERR_ORDER_STATE),
-					 errmsg("order \"%s\" cannot be %s: its status is %s", order_id,
-							type == OCQ_ORDER_REQUEST_PAYMENT ? "paid" : commands[type].verb,
-							ocq_order_status_name(state->status)),
-					 errdetail("It belongs to tenant \"%s\" and is at version %d.",
-							   tenant_id, state->version),
-					 errhint("%s", hint_for_status(type))));
-			break;
-		case OCQ_ORDER_REFUSED_PAYMENT:
-			report_payment(state, type);
-			break;
-		case OCQ_ORDER_REFUSED_AMOUNT:
-			report_amount(state, request);
-			break;
-		case OCQ_ORDER_REFUSED_SHIPPED:
-			ereport(ERROR,
-					(errcode(OCQ_ERR_ORDER_SHIPPED),
-					 errmsg("order \"%s\" cannot be %s: it has been shipped", order_id, commands[type].verb),
-					 errdetail("It belongs to tenant \"%s\" and is at version %d; shipping started at %s.",
-							   tenant_id, state->version, timestamptz_to_str(state->shipped_at)),
-					 errhint("What has left can be taken back outside of this order only; payment_refund returns the money.")));
-			break;
-		case OCQ_ORDER_ACCEPTED:
-			break;
-	}
-	pg_unreachable();
 }
 
 /* The events that a decision has led to, and what stands in their way. */
@@ -276,7 +140,7 @@ make_draft(const OcqOrderDecision *decision, const OcqCommand *command,
 		OcqOrderEventType type = decision->events[i];
 		OcqNewEvent event = {.type = event_text(type), .is_partial = true};
 
-		if (type == commands[request->type].first_event && !request->event.is_partial)
+		if (type == first_events[request->type] && !request->event.is_partial)
 			event = request->event;
 		else
 			event.data = make_data(&draft, type, command, state, request);
@@ -362,10 +226,10 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 	decision = ocq_order_decide(&state, request->type, reserves_at_once(&state), request->amount);
 	if (decision.refusal == OCQ_ORDER_REFUSED_NOT_FOUND ||
 		decision.refusal == OCQ_ORDER_REFUSED_EXISTS)
-		report_refusal(command, decision.refusal, &state, request);
+		ocq_order_report_refusal(command, decision.refusal, &state, request);
 	ocq_command_check_expected(command, state.version);
 	if (decision.refusal != OCQ_ORDER_ACCEPTED)
-		report_refusal(command, decision.refusal, &state, request);
+		ocq_order_report_refusal(command, decision.refusal, &state, request);
 
 	draft = make_draft(&decision, command, &state, request);
 	if (draft.claim.nshortages > 0)
@@ -383,17 +247,6 @@ ocq_order_handle(const OcqCommand *command, const OcqOrderRequest *request)
 	return state.version + draft.count;
 }
 
-/* report_exists says of an order what the primary key does: to read it, it is too late. */
-static void
-report_exists(const OcqAppend *append)
-{
-	ereport(ERROR,
-			(errcode(OCQ_ERR_ORDER_EXISTS),
-			 errmsg("order \"%s\" exists already", text_to_cstring(append->stream->aggregate_id)),
-			 errdetail("It belongs to tenant \"%s\".", text_to_cstring(append->stream->tenant_id)),
-			 errhint(HINT_EXISTS)));
-}
-
 /*
  * append_first appends to a stream that it has not looked at, and returns the new
  * version, or 0 if there is more to it: it may be a repetition of the command.
@@ -408,7 +261,7 @@ append_first(const OcqCommand *command, const OcqOrderRequest *request)
 	Draft		draft = make_draft(&decision, command, nothing, request);
 	OcqAppend	append = {
 		.stream = &command->stream, .known = &known, .events = draft.events, .count = draft.count,
-		.report_taken = command->envelope.command_id == NULL ? report_exists : NULL
+		.report_taken = command->envelope.command_id == NULL ? ocq_order_report_exists : NULL
 	};
 
 	/* An order that exists has a better error than the stock that it lacks. */

@@ -16,7 +16,7 @@
 #include "base/statement.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "fulfilment/fulfilment.h"
+#include "stock/stock.h"
 #include "reference/reference.h"
 #include "store/command.h"
 #include "utils/builtins.h"

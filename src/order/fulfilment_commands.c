@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * fulfilment.c
+ * fulfilment_commands.c
  *	  The commands that fulfil an order: inventory_..., reservation_change,
  *	  payment_..., shipping_start.
  *
@@ -11,7 +11,7 @@
 #include "base/argument.h"
 #include "base/errors.h"
 #include "fmgr.h"
-#include "order/handle.h"
+#include "order/order_handle.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"

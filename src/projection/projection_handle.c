@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * handle.c
+ * projection_handle.c
  *	  Has a projection do its work, and tells caches what has changed by it.
  *
  * All that writes read tables comes by here: the row trigger, the worker, repairs
