@@ -30,6 +30,7 @@
 #include "fmgr.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(ocq_projection_audit);
 
