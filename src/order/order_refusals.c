@@ -22,7 +22,7 @@ static const char *const verbs[] = {
 };
 
 static const char *
-hint_for_status(OcqOrderCommandType type)
+hint_for_status(OcqOrderCommandType type, OcqOrderStatus status)
 {
 	switch (type)
 	{
@@ -34,7 +34,8 @@ hint_for_status(OcqOrderCommandType type)
 		case OCQ_ORDER_COMPLETE:
 			return psprintf("Only an order whose status is PENDING can be %s.", verbs[type]);
 		default:
-			return "A cancelled order needs neither stock nor payment.";
+			return status == OCQ_ORDER_CANCELLED ? "A cancelled order needs neither stock nor payment." :
+				"The status of the order does not allow the command.";
 	}
 }
 
@@ -128,7 +129,7 @@ ocq_order_report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 							ocq_order_status_name(state->status)),
 					 errdetail("It belongs to tenant \"%s\" and is at version %d.",
 							   tenant_id, state->version),
-					 errhint("%s", hint_for_status(type))));
+					 errhint("%s", hint_for_status(type, state->status))));
 			break;
 		case OCQ_ORDER_REFUSED_PAYMENT:
 			report_payment(state, type);

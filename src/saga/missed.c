@@ -21,7 +21,6 @@
 #include "base/scope.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
-#include "projection/projection.h"
 #include "saga/saga.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
