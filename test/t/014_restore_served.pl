@@ -42,6 +42,7 @@ sub fill_source
 		"CALL order_cqrs.payment_complete('shipped');",
 		'CALL order_cqrs.saga_run();',
 		'DROP TRIGGER fail ON order_cqrs.events;',
+		"UPDATE order_cqrs.order_saga SET next_attempt_at = now() + interval '1 day' WHERE order_id = 'failing';",
 		(map { "CALL order_cqrs.customer_put('ada', 'Ada $_', 'ada\@example.org');" } 1 .. 120),
 		(map { "SELECT order_cqrs.command_send_async('CreateOrder', '" . $order->("future$_") . "');" } 1 .. 5),
 		'CALL order_cqrs.future_run(1);',
