@@ -4,7 +4,7 @@
  *
  * The file has no include guard.  An includer defines the macros that it needs; the
  * others expand to nothing.  declare.awk reads the same lines, and writes the SQL that
- * declares and grants what they name.
+ * declares and grants the routines that they name.
  *
  * OCQ_SHARED_ARGUMENT(symbol, name, type)
  *		An optional argument of every command, behind the command's own.
@@ -70,7 +70,7 @@ OCQ_ORDER_COMMAND(order_complete, "CompleteOrder", COMPLETE, COMPLETED, "complet
 	"Complete a PENDING order",
 	ID("order_id", TEXTOID))
 OCQ_COMMAND(stock_receive, "ReceiveStock", "the new version of the product's Inventory stream",
-	"Add to the stock of a product; from the first call on the product is limited to what is there",
+	"Add to the stock of a product; from the first call on the product is limited to its stock",
 	ID("product_id", TEXTOID) REQUIRED("quantity", INT4OID))
 OCQ_COMMAND(stock_adjust, "AdjustStock", "the new version of the product's Inventory stream",
 	"Correct the stock of a product that is stocked, as after stocktaking, breakage or a return: by more or less than 0, and to no less than orders hold",
@@ -97,7 +97,7 @@ OCQ_ORDER_COMMAND(payment_refund, "RefundPayment", REFUND_PAYMENT, PAYMENT_REFUN
 	"Refund the completed payment of an order as a whole; another amount is refused",
 	ID("order_id", TEXTOID) NAMED("amount", NUMERICOID))
 OCQ_ORDER_COMMAND(shipping_start, "StartShipping", START_SHIPPING, SHIPPING_STARTED, "shipped",
-	"Ship a COMPLETED order: what it holds leaves the stock, and it can no longer be cancelled",
+	"Ship a COMPLETED order: the products that it holds leave the stock, and it can no longer be cancelled",
 	ID("order_id", TEXTOID))
 OCQ_COMMAND(customer_put, "PutCustomer", "the customer's new version",
 	"Register a customer, or change the name and email that the read tables show",

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * registry.c
- *	  Which projections there are, and which of them the row trigger serves.
+ *	  The list of projections, and those of them that the row trigger serves.
  *
  * A session keeps each projection's mode and pause until projection_state's
  * generation changes (catalog.h).  An append takes its lock on the sequence, and

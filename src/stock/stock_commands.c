@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * stock_commands.c
- *	  What there is of a product: stock_receive, stock_adjust.
+ *	  The commands on the stock of a product: stock_receive, stock_adjust.
  *
  * Both append to the product's Inventory stream, whose last event holds the sums of
  * all.  stock_adjust takes away no more than is available: it locks the product's
@@ -58,7 +58,7 @@ check_product(text *tenant_id, text *product_id)
 	ocq_reference_require(OCQ_REFERENCE_PRODUCT, &reference, 1, NULL);
 }
 
-/* make_data without totals is what follows from the arguments. */
+/* make_data without totals makes the data that follow from the arguments. */
 static Jsonb *
 make_data(const StockChange *change, const OcqStockTotals *totals)
 {
@@ -105,7 +105,10 @@ report_unlimited(const OcqCommand *command, const StockChange *change)
 			 errhint("Call stock_receive with what there is; from then on the product is limited.")));
 }
 
-/* check_available keeps the product's row locked, so that what it finds stays true. */
+/*
+ * check_available keeps the product's row locked, so that the stock that it finds stays
+ * available.
+ */
 static void
 check_available(const OcqCommand *command, const StockChange *change)
 {
