@@ -186,8 +186,8 @@ CREATE PROCEDURE tools.bring(version int) LANGUAGE sql AS $$
 	       data, command_id, correlation_id, causation_id, session_role, actor, metadata, occurred_at
 	  FROM order_cqrs.events WHERE tenant_id = 'late' AND aggregate_id = 'late' AND version = bring.version $$;
 CALL tools.bring(2);
-SELECT order_id, reserved FROM order_view LEFT JOIN inventory USING (tenant_id) WHERE tenant_id = 'late';
+SELECT order_id, reserved FROM order_view LEFT JOIN inventory USING (tenant_id) WHERE tenant_id = 'late' ORDER BY 1, 2;
 CALL tools.bring(1);
-SELECT order_id, status, order_view.version, reserved FROM order_view LEFT JOIN inventory USING (tenant_id) WHERE tenant_id = 'late' ORDER BY 1;
+SELECT order_id, status, order_view.version, reserved FROM order_view LEFT JOIN inventory USING (tenant_id) WHERE tenant_id = 'late' ORDER BY 1, 4;
 CALL restore_end();
 SELECT * FROM tools.differences();

@@ -7,7 +7,7 @@
  * another one in its place, whose tables and triggers our statements would use with the
  * rights of the extension's owner.  So the owner, and every role with CREATE on it, must be
  * the installing role or a superuser.  Of the database's owner the schema is accepted, as
- * a restore creates it first, and taken over.  Routines of other roles are refused.
+ * a restore creates it first, and taken over.  Objects of other roles in it are refused.
  *
  * The schema order_api is a member of the extension and made by its script.  CREATE SCHEMA
  * would refuse an existing one; the check here gives the reason, and comes first.
@@ -32,10 +32,17 @@
 
 PG_FUNCTION_INFO_V1(ocq_check_schema);
 
-/* The routines of other roles in the schema. */
-static OcqStatement select_routine =
-OCQ_STATEMENT("SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_authid AS a ON a.oid = p.proowner"
-			  " WHERE p.pronamespace = $1 AND NOT a.rolsuper AND a.rolname <> current_user LIMIT 1",
+#define OBJECTS(catalog, prefix, type) \
+	"SELECT oid::" type "::text AS name, " prefix "owner AS owner FROM " catalog " WHERE " prefix "namespace = $1"
+
+/* An object of another role in the schema. */
+static OcqStatement select_object =
+OCQ_STATEMENT("SELECT o.name FROM (" OBJECTS("pg_proc", "pro", "regprocedure")
+			  " UNION ALL " OBJECTS("pg_operator", "opr", "regoperator")
+			  " UNION ALL " OBJECTS("pg_type", "typ", "regtype")
+			  " UNION ALL " OBJECTS("pg_class", "rel", "regclass")
+			  ") AS o JOIN pg_roles AS r ON r.oid = o.owner"
+			  " WHERE NOT r.rolsuper AND r.rolname <> current_user LIMIT 1",
 			  OIDOID);
 
 static OcqStatement take_over =
@@ -72,16 +79,16 @@ check_grants(const Acl *acl, Oid owner)
 }
 
 static void
-check_routines(Oid schema)
+check_objects(Oid schema)
 {
 	Datum		value = ObjectIdGetDatum(schema);
 
-	if (ocq_statement_run(&select_routine, &value, NULL) > 0)
+	if (ocq_statement_run(&select_object, &value, NULL) > 0)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
 				 errmsg("schema \"%s\" is not safe to install into", OCQ_SCHEMA),
 				 errdetail("Another role has made %s in it.", TextDatumGetCString(ocq_row_datum(0, 1))),
-				 errhint("Drop the routine, or move it to another schema.")));
+				 errhint("Drop it, or move it to another schema.")));
 }
 
 /* check_api_schema is for any owner: an application's schema of that name is not to be mixed with ours. */
@@ -115,7 +122,7 @@ ocq_check_schema(PG_FUNCTION_ARGS)
 	ReleaseSysCache(tuple);
 	check_api_schema();
 	SPI_connect();
-	check_routines(schema);
+	check_objects(schema);
 	if (!is_trusted(owner))
 		(void) ocq_statement_run(&take_over, NULL, NULL);
 	SPI_finish();

@@ -164,6 +164,8 @@ run_row(OcqStatement *statement, OcqTable *table, const char *template,
 
 	if (statement->template == NULL)
 	{
+		if (ncolumns > OCQ_TABLE_MAX_COLUMNS)
+			elog(ERROR, "more than %d columns are described of %s", OCQ_TABLE_MAX_COLUMNS, table->name);
 		statement->table = table;
 		for (int i = 0; i < ncolumns; i++)
 			statement->argtypes[i] = table->columns[i].type;

@@ -244,7 +244,9 @@ ocq_future_perform(const OcqFuture *future)
 void
 ocq_future_failed_to_commit(const OcqFuture *future, ErrorData *error)
 {
-	OcqAttempt	attempt = {.error = error, .lost_race = ocq_is_lost_race(error->sqlerrcode)};
+	/* The limit of the attempt is over by then: an error of a lock is the handler's own. */
+	bool		lost_race = ocq_is_lost_race(error->sqlerrcode) && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
+	OcqAttempt	attempt = {.error = error, .lost_race = lost_race};
 
 	if (lock_row(future))
 		conclude(future, &attempt);

@@ -30,6 +30,7 @@
 #include "fmgr.h"
 #include "projection/projection.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(ocq_projection_audit);
 
@@ -74,7 +75,8 @@ OCQ_STATEMENT("WITH closed AS (INSERT INTO order_cqrs.projection_ledger"
 
 /*
  * The work that is due for each projection: ranges to close, new ones, and old ones that
- * were verified long ago.
+ * were verified long ago.  One that is known to differ waits while its projection is
+ * paused.
  */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, after_position FROM"
@@ -82,8 +84,10 @@ OCQ_STATEMENT("SELECT projection_name, after_position FROM"
 			  " FROM order_cqrs.projection_state WHERE " HAS_OPEN_RANGE
 			  " AND counted_since <= clock_timestamp() - make_interval(secs => $1)"
 			  " UNION ALL SELECT projection_name, after_position, closed_at"
-			  " FROM order_cqrs.projection_ledger WHERE verified_at IS NULL"
+			  " FROM order_cqrs.projection_ledger l WHERE verified_at IS NULL"
 			  " AND closed_at <= clock_timestamp() - make_interval(secs => $1)"
+			  " AND NOT (events IS NULL AND EXISTS (SELECT FROM order_cqrs.projection_state s"
+			  " WHERE s.projection_name = l.projection_name AND s.status = 'paused'))"
 			  " UNION ALL SELECT projection_name, after_position, verified_at"
 			  " FROM order_cqrs.projection_ledger WHERE verified_at <= clock_timestamp() - interval '6 hours'"
 			  ") AS d ORDER BY d.projection_name, d.since) AS first ORDER BY since",

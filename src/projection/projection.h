@@ -109,6 +109,8 @@ extern const OcqProjection ocq_projection_order_summary_view;
 extern const OcqProjection ocq_projection_order_stats;
 
 /* registry.c */
+#define OCQ_MAX_PROJECTIONS 16
+
 extern const OcqProjection *const ocq_projections[];
 extern int	ocq_projection_count(void);
 extern const OcqProjection *ocq_projection_find(const char *name);

@@ -10,8 +10,6 @@
 #include "projection/projection.h"
 #include "utils/memutils.h"
 
-#define MAX_PROJECTIONS 16
-
 static const OcqColumn key_columns[] = {
 	{"tenant_id", TEXTOID, OCQ_FIELD(0, OcqStream, tenant_id)},
 	{"aggregate_id", TEXTOID, OCQ_FIELD(0, OcqStream, aggregate_id)},
@@ -124,7 +122,7 @@ index_of(const OcqProjection *projection)
 OcqStatement *
 ocq_projection_behind(const OcqProjection *projection)
 {
-	static OcqStatement statements[MAX_PROJECTIONS];
+	static OcqStatement statements[OCQ_MAX_PROJECTIONS];
 	OcqStatement *statement = &statements[index_of(projection)];
 	StringInfoData sql;
 
@@ -165,7 +163,7 @@ rows_of_orders(const OcqProjection *projection)
 OcqDifferences *
 ocq_projection_differences(const OcqProjection *projection)
 {
-	static OcqDifferences differences[MAX_PROJECTIONS];
+	static OcqDifferences differences[OCQ_MAX_PROJECTIONS];
 	OcqDifferences *result = &differences[index_of(projection)];
 	char	   *rows = rows_of_orders(projection);
 	StringInfoData sql;

@@ -32,6 +32,8 @@ const OcqProjection *const ocq_projections[] = {
 	&ocq_projection_order_stats,
 };
 
+StaticAssertDecl(lengthof(ocq_projections) <= OCQ_MAX_PROJECTIONS, "there is room for the statements of each projection");
+
 static bool triggered[lengthof(ocq_projections)];
 static uint64 triggered_generation = 0;
 static bool triggered_is_known = false;

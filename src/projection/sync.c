@@ -32,6 +32,7 @@
 #include "projection/projection.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 
 /* Streams that one transaction may lock: they fill the shared lock table. */

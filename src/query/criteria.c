@@ -129,6 +129,7 @@ set_elements(OcqSearch *search, int criterion, ArrayType *array)
 				 errmsg("unknown %s \"%s\"", asked->name,
 						ocq_argument_clip(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value))),
 				 errdetail("It is element %d of the array.", i + 1),
+				 asked->known == NULL ? errhint("Leave out what is null.") :
 				 errhint("Use any of %s.", list_known(asked->known))));
 	}
 	ocq_search_set_any_of(search, criterion, elements, distinct);

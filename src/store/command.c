@@ -243,7 +243,7 @@ report_changed(const OcqAppend *append)
  * (OcqAppend); it may be NULL.
  */
 void
-ocq_command_append(const OcqCommand *command, const void *known, int32 after_version,
+ocq_command_append(const OcqCommand *command, const struct OcqOrderKnown *known, int32 after_version,
 				   TimestampTz not_before, const OcqNewEvent *events, int count)
 {
 	OcqAppend	append = {

@@ -74,7 +74,7 @@ extern bool ocq_command_was_handled(const OcqCommand *command, OcqEvents stream,
 									const OcqNewEvent *events, int count,
 									bool has_consequences, int32 *version);
 extern void ocq_command_check_expected(const OcqCommand *command, int32 version);
-extern void ocq_command_append(const OcqCommand *command, const void *known, int32 after_version,
+extern void ocq_command_append(const OcqCommand *command, const struct OcqOrderKnown *known, int32 after_version,
 							   TimestampTz not_before, const OcqNewEvent *events, int count);
 extern Datum ocq_command_finish(OcqCommand *command, FunctionCallInfo fcinfo, int32 version);
 

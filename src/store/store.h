@@ -76,7 +76,7 @@ ocq_event_checksum(int64 position)
 typedef struct OcqAppend
 {
 	const OcqStream *stream;
-	const void *known;			/* the aggregate's state, so that its room's row trigger need not read it */
+	const struct OcqOrderKnown *known;	/* of an order: its state, so that the row trigger need not read it; or NULL */
 	int32		after_version;
 	const OcqNewEvent *events;
 	int			count;

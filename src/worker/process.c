@@ -120,8 +120,8 @@ ocq_process_begin_transaction(void)
  * ocq_process_commit commits as the extension's owner.  Code of triggers on its tables may
  * run as late as in the commit: cursors WITH HOLD, and deferred triggers that others have
  * queued in their turn.  Without this it would run as the bootstrap superuser, the role of
- * the process's connection.  A transaction that has dropped the extension, by a trigger, is
- * not committed.
+ * the process's connection.  A transaction that has dropped the extension before its commit
+ * begins, by a trigger, is not committed.
  */
 void
 ocq_process_commit(void)

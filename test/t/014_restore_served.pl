@@ -83,7 +83,7 @@ sub ok_has_gone_on
 	is( $node->safe_psql($database, 'SELECT event_type, count(*) FROM order_cqrs.events'
 			  . " WHERE aggregate_type = 'Order' AND position > $last GROUP BY 1 ORDER BY 1"),
 		"InventoryReserved|1\nOrderCreated|4\nPaymentRequested|6", "$name: each step was done once");
-	ok(wait_projected($node, $database), "$name: the projections follow");
+	ok(wait_projected($node, $database, 'order_stats'), "$name: the async projection follows");
 	ok_shop_is_true($node, $database, $name);
 	return;
 }
@@ -276,7 +276,7 @@ sub test_emptied
 	restored('emptied', @pg_restore);
 	ok($node->poll_query_until('emptied', "SELECT count(*) = 0 FROM order_cqrs.restore_state WHERE kind <> 'content'"),
 		'emptied: the restore has an end');
-	ok(wait_projected($node, 'emptied'), 'emptied: the projections follow');
+	ok(wait_projected($node, 'emptied', 'order_stats'), 'emptied: the async projection follows');
 	$node->safe_psql('emptied', order_sql("after$_")) foreach 1 .. 3;
 	like(
 		($node->psql('emptied', "SELECT order_cqrs.event_read($after_dump)"))[2],
