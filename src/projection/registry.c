@@ -91,7 +91,7 @@ bool
 ocq_projection_is_triggered(int index)
 {
 	if (!triggered_is_known ||
-		   triggered_generation != ocq_catalog_generation(OCQ_REL_PROJECTION_STATE))
+		triggered_generation != ocq_catalog_generation(OCQ_REL_PROJECTION_STATE))
 		read_triggered();
 	return triggered[index];
 }

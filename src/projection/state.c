@@ -222,10 +222,7 @@ ocq_state_rewind(int64 position)
 		rewound_in == GetCurrentSubTransactionId() && position > rewound_to)
 		return;
 
-	/*
-	 * The lock conflicts with the row locks of processes that move checkpoints;
-	 * checkpoints are read after it.
-	 */
+	/* It conflicts with the row locks of processes that move checkpoints, which are read next. */
 	LockRelationOid(ocq_catalog_relation(OCQ_REL_PROJECTION_STATE), ExclusiveLock);
 	(void) ocq_statement_run_latest(&rewind_positions, values, NULL);
 	ocq_append_look_over_at_commit();

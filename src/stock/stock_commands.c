@@ -79,8 +79,9 @@ make_data(const StockChange *change, const OcqStockTotals *totals)
 static int64
 read_total(const OcqEvent *event, const char *key)
 {
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(
-		ocq_event_value(event, key, jbvNumeric).val.numeric)));
+	Numeric		total = ocq_event_value(event, key, jbvNumeric).val.numeric;
+
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(total)));
 }
 
 /* ocq_stock_totals is for the last event of a product's stream, which holds the sums of all. */
