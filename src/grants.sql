@@ -8,7 +8,7 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA order_cqrs FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA order_cqrs FROM PUBLIC;
 
--- What is in the catalogue is granted in catalogue/command_grants.sql.
+-- The routines of the catalogue are granted in catalogue/command_grants.sql.
 GRANT EXECUTE ON PROCEDURE future_run(int) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     order_next_id(),

@@ -183,10 +183,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	if (OidIsValid(database))
 		ocq_database_evict(database);
 
-	/*
-	 * Both change answers that have been kept before this transaction ends: prepared
-	 * changes become visible, and the next database may be given the same OID.
-	 */
+	/* Both change kept answers early: prepared changes become visible, an OID may be given anew. */
 	if (commits || drops)
 		ocq_stamps_mark_all();
 	run_utility(pstmt, query, read_only_tree, context, params,

@@ -6,12 +6,11 @@
  * one of the relations changed (DROP EXTENSION and CREATE EXTENSION in one
  * session, ALTER ... OWNER).
  *
- * The same messages serve as a broadcast.  A transaction that changes a row
- * which other sessions keep a copy of (a projection's mode, a customer's name)
- * calls ocq_catalog_announce; once it has committed, and before it lets go of
- * its locks, every other session sees a new generation of that relation as soon
- * as it takes a lock that it did not have.  Keepers of copies compare
- * generations and read again.
+ * The same messages serve as a broadcast.  A transaction that changes a row which other
+ * sessions keep a copy of (a projection's mode, a customer's name) calls
+ * ocq_catalog_announce; once it has committed, and before it lets go of its locks, every
+ * other session sees a new generation of that relation as soon as it takes a lock that it
+ * did not have.  A session that keeps copies compares generations and reads again.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

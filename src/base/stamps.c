@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * stamps.c
- *	  Stamps: whether an answer is still the one that a new reader would find.
+ *	  Stamps tell whether an answer is still the one that a new reader would find.
  *
  * A subject is an order, or a customer with the list of its orders.  A transaction that
  * writes read tables, the writer, announces the subjects that it changes.  A reader reads
@@ -42,15 +42,16 @@
  *	  itself: it must neither take nor keep answers, nor may one whose snapshot is
  *	  older than the statement (REPEATABLE READ).  The cache sees to that.
  *	- PREPARE TRANSACTION forgets the announcements; another session will commit the
- *	  transaction, after a restart perhaps.  So COMMIT PREPARED of a transaction that has written
- *	  our tables (prepared.c) is a writer of all subjects, and so is a transaction of
- *	  a subscription's worker that has no id: it may have committed one.
+ *	  transaction, after a restart perhaps.  So COMMIT PREPARED of a transaction that
+ *	  has written the extension's tables (prepared.c) is a writer of all subjects, and
+ *	  so is a transaction of a subscription's worker that has no id: it may have
+ *	  committed one.
  *	- Before a process with shared memory can disappear without its ABORT, the
  *	  postmaster restarts them all with new memory: nothing is kept any more.
- *	- On a standby others write; there are no stamps to be had.
+ *	- On a standby the writers are on another server; there are no stamps.
  *
  * Memory order: adding is a full barrier, and so is taking a snapshot, as it takes
- * ProcArrayLock; the one behind the reading says so.
+ * ProcArrayLock; ocq_stamps_read has one of its own behind the reading all the same.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -89,9 +90,9 @@ typedef struct SharedStamps
 static SharedStamps *shared = NULL;
 
 /*
- * The announcements of this transaction: stripes, each once, or all subjects if they
- * are too many.  The first nmarked have this transaction among their writers.  It
- * is all static, as callbacks at commit have no memory to ask for.
+ * The announcements of this transaction: stripes, each once, or all subjects if they are
+ * too many.  The first nmarked have this transaction among their writers.  It is all
+ * static, as callbacks at commit must not fail for lack of memory.
  */
 #define MAX_ANNOUNCED 1024
 

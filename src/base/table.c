@@ -272,8 +272,8 @@ run_template(OcqStatement *statement, const OcqRows *rows, const char *template,
 {
 	if (statement->template == NULL)
 		*statement = (OcqStatement)
-		OCQ_TABLE_STATEMENT(rows->table, rows->table->returns_keys ? template_returning : template,
-							RECORDARRAYOID);
+			OCQ_TABLE_STATEMENT(rows->table, rows->table->returns_keys ? template_returning : template,
+								RECORDARRAYOID);
 	return ocq_rows_run(rows, statement);
 }
 

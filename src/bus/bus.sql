@@ -4,7 +4,7 @@ CREATE FUNCTION command_send(command_type text, payload jsonb, command_id uuid D
         tenant_id text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_command_send';
 COMMENT ON FUNCTION command_send(text, jsonb, uuid, text)
-    IS 'Handle a command, such as CreateOrder, with its parameters as the keys of payload; the answer is {"<id>": text, "version": int}, or what a registered handler returns';
+    IS 'Handle a command, such as CreateOrder, with its parameters as the keys of payload; the answer is {"<id>": text, "version": int}, or the result of a registered handler';
 
 CREATE FUNCTION query_send(query_type text, payload jsonb, tenant_id text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_query_send';

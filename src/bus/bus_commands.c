@@ -35,7 +35,7 @@ const OcqBuiltin ocq_bus_commands[] = {
 
 const int	ocq_bus_command_count = lengthof(ocq_bus_commands);
 
-/* What the payload of every command may have besides. */
+/* The keys that the payload of every command may have besides. */
 static const OcqParameter shared_parameters[] = {
 	{"expected_version", INT4OID, .required = false},
 	{"metadata", JSONBOID, .required = false}
@@ -44,7 +44,7 @@ static const OcqParameter shared_parameters[] = {
 #define MAX_PAYLOAD (OCQ_MAX_PARAMETERS + (int) lengthof(shared_parameters))
 #define MAX_ARGS (OCQ_MAX_PARAMETERS + OCQ_NUM_SHARED_ARGS + 1)
 
-/* argument_of returns which argument of the procedure a parameter is. */
+/* argument_of returns the number of the procedure's argument that a parameter is. */
 static int
 argument_of(const OcqBuiltin *builtin, int parameter)
 {
@@ -99,7 +99,7 @@ check_privilege(const OcqBuiltin *builtin)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_PROCEDURE, builtin->routine);
 }
 
-/* ocq_bus_command_check finds what can be found wrong without running the command. */
+/* ocq_bus_command_check reports the errors that can be found without running the command. */
 void
 ocq_bus_command_check(const OcqBuiltin *builtin, const OcqMessage *message)
 {

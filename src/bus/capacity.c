@@ -301,7 +301,7 @@ count_load(Oid role, Bound *all, Bound *own)
 	TimestampTz start = GetCurrentTimestamp();
 	Load		load = {
 		.all = run_count(&count_waiting, role, all),
-			.own = run_count(&count_own, role, own)
+		.own = run_count(&count_own, role, own)
 	};
 
 	if (own != NULL && is_full(load))

@@ -33,8 +33,8 @@ CREATE INDEX bus_future_retry_idx ON bus_future (retry_at) WHERE status = 'waiti
 CREATE INDEX bus_future_running_idx ON bus_future (started_at) WHERE status = 'running';
 CREATE INDEX bus_future_finished_idx ON bus_future (finished_at) WHERE status IN ('done', 'failed', 'cancelled');
 
-COMMENT ON TABLE bus_future IS 'Commands and queries that were sent by command_send_async and query_send_async, and what came of them';
-COMMENT ON COLUMN bus_future.id IS 'What the sender was answered with';
+COMMENT ON TABLE bus_future IS 'Commands and queries that were sent by command_send_async and query_send_async, and their outcomes';
+COMMENT ON COLUMN bus_future.id IS 'Id that command_send_async or query_send_async returned';
 COMMENT ON COLUMN bus_future.number IS 'Order in which futures were sent';
 COMMENT ON COLUMN bus_future.kind IS 'command or query';
 COMMENT ON COLUMN bus_future.type IS 'Name of the command or query';
@@ -48,8 +48,8 @@ COMMENT ON COLUMN bus_future.time_zone IS 'TimeZone of the sender, in which it i
 COMMENT ON COLUMN bus_future.date_style IS 'DateStyle of the sender, likewise';
 COMMENT ON COLUMN bus_future.interval_style IS 'IntervalStyle of the sender, likewise';
 COMMENT ON COLUMN bus_future.status IS 'waiting, running, done, failed, or cancelled';
-COMMENT ON COLUMN bus_future.result IS 'What the handler returned';
-COMMENT ON COLUMN bus_future.error IS 'What the handler raised: {"sqlstate", "message", "detail", "hint", "context"}';
+COMMENT ON COLUMN bus_future.result IS 'Result that the handler returned';
+COMMENT ON COLUMN bus_future.error IS 'Error that the handler raised: {"sqlstate", "message", "detail", "hint", "context"}';
 COMMENT ON COLUMN bus_future.attempts IS 'How often it was begun, without those that ended with lock_timeouts';
 COMMENT ON COLUMN bus_future.lock_timeouts IS 'How often it waited for a lock for longer than order_cqrs.bus_lock_timeout, and went back to the queue';
 COMMENT ON COLUMN bus_future.retry_at IS 'When it is in turn again, after such a wait';
@@ -89,4 +89,4 @@ COMMENT ON FUNCTION future_cancel(uuid)
 CREATE PROCEDURE future_run(max_count int DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_future_run';
 COMMENT ON PROCEDURE future_run(int)
-    IS 'Run futures that the caller has sent, oldest first, in his session, as the workers do; all of them, or at most max_count';
+    IS 'Run futures that the caller has sent, oldest first, in the caller''s session, as the workers do; all of them, or at most max_count';

@@ -172,7 +172,7 @@ typedef struct Run
 	Jsonb	   *result;			/* NULL if it returned NULL */
 } Run;
 
-/* handle runs the handler as the sender's role, with his settings. */
+/* handle runs the handler as the sender's role, with the sender's settings. */
 static void
 handle(void *argument)
 {
@@ -290,8 +290,8 @@ run_one(void)
 /*
  * future_run(max_count int)
  *
- * Futures that were sent by the same session user in the same role.  As there may
- * be no runner, it does some of its work, too.
+ * Futures that were sent by the same session user in the same role.  As there may be no
+ * runner, the procedure does some of the runner's work, too.
  */
 Datum
 ocq_future_run(PG_FUNCTION_ARGS)

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  * handlers.c
- *	  Which handlers there are, and calling those that users have registered.
+ *	  The handlers of the buses, and calling those that users have registered.
  *
- * A registration names its function by schema, name and argument types, never by
- * OID, so that it survives a dump and a new version of the function.  It also says
- * whose the function is: a function of the same name that somebody else has made is
- * not called, as it would run as each caller.  Who may register does so for
- * functions of his own; a caller needs EXECUTE on them like on any other.
+ * A registration names its function by schema, name and argument types, never by OID, so
+ * that it survives a dump and a new version of the function.  It also names the
+ * function's owner: a function of the same name that another role has made is not called,
+ * as it would run as each caller.  A role that may register does so for functions of its
+ * own; a caller needs EXECUTE on them like on any other.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -137,7 +137,10 @@ check_owner(Oid function, const OcqHandler *handler, const OcqMessage *message)
 					 ocq_bus_kind_name(message->kind), ocq_bus_kind_name(message->kind))));
 }
 
-/* find_function looks as the caller: a schema that he may not use is an error of PostgreSQL's. */
+/*
+ * find_function looks as the caller: a schema that the caller may not use is an error of
+ * PostgreSQL's.
+ */
 static Oid
 find_function(const OcqHandler *handler, const OcqMessage *message)
 {
@@ -200,8 +203,8 @@ call(Oid function, Jsonb *payload, Jsonb *context)
 
 /*
  * ocq_handler_call calls a registered handler as the current role.  While it runs
- * order_cqrs.tenant_id is the message's tenant, so that what the handler sends on
- * goes to that tenant, too.
+ * order_cqrs.tenant_id is the message's tenant, so that messages that the handler sends
+ * go to that tenant, too.
  */
 Jsonb *
 ocq_handler_call(const OcqHandler *handler, const OcqMessage *message)

@@ -13,9 +13,9 @@ COMMENT ON TABLE bus_registration IS 'Handlers that have been registered; change
 COMMENT ON COLUMN bus_registration.kind IS 'command or query';
 COMMENT ON COLUMN bus_registration.type IS 'Name of the command or query';
 COMMENT ON COLUMN bus_registration.handler IS 'Function with its schema and argument types, as regprocedure reads it';
-COMMENT ON COLUMN bus_registration.owner IS 'Role that owned the function then; of another role''s function the bus makes no use';
-COMMENT ON COLUMN bus_registration.registered_by IS 'Session user who registered it';
-COMMENT ON COLUMN bus_registration.registered_at IS 'When that was';
+COMMENT ON COLUMN bus_registration.owner IS 'Role that owned the function then; the bus does not call a function that belongs to another role';
+COMMENT ON COLUMN bus_registration.registered_by IS 'Session user that registered it';
+COMMENT ON COLUMN bus_registration.registered_at IS 'When it was registered';
 
 SELECT pg_extension_config_dump('bus_registration', '');
 
@@ -49,9 +49,9 @@ CREATE VIEW bus_handlers AS
     SELECT r.kind, r.type, r.handler, false, NULL
       FROM order_cqrs.bus_registration r
      ORDER BY 1, 4 DESC, 2;
-COMMENT ON VIEW bus_handlers IS 'What can be sent over the buses, and who handles it';
+COMMENT ON VIEW bus_handlers IS 'Commands and queries that can be sent over the buses, and their handlers';
 COMMENT ON COLUMN bus_handlers.kind IS 'command or query';
 COMMENT ON COLUMN bus_handlers.type IS 'Name to pass as command_type or query_type';
-COMMENT ON COLUMN bus_handlers.handler IS 'Procedure or function that it amounts to; of a registered one, the function that is called';
+COMMENT ON COLUMN bus_handlers.handler IS 'Procedure or function that handles it; for a registered one, the function that is called';
 COMMENT ON COLUMN bus_handlers.is_builtin IS 'Whether the extension itself handles it';
-COMMENT ON COLUMN bus_handlers.parameters IS 'Keys of the payload; NULL for a registered one, whose payload is its own affair';
+COMMENT ON COLUMN bus_handlers.parameters IS 'Keys of the payload; NULL for a registered one, whose handler reads the payload itself';

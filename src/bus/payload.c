@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  * payload.c
- *	  The keys of payloads: which there are, and what they hold.
+ *	  The keys of payloads, and their values.
  *
- * A payload is a JSON object whose keys are the parameters of what it is sent to.
- * A key that is unknown, missing or of another type is an error that names it.
- * null stands for a key that is left out.  A parameter may be an object itself, and
- * then its keys are arguments.
+ * A payload is a JSON object whose keys are the parameters of the command or query that
+ * it is sent to.  A key that is unknown, missing or of another type is an error that
+ * names it.  null stands for a key that is left out.  A parameter may be an object
+ * itself, and then its keys are arguments.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -161,7 +161,7 @@ add_key_to_context(void *arg)
 	errcontext("key \"%s\" of the payload", (const char *) arg);
 }
 
-/* read_time leaves it to PostgreSQL to say what is wrong, and adds the key's name. */
+/* read_time leaves the error's description to PostgreSQL, and adds the key's name. */
 static Datum
 read_time(const JsonbValue *value, const char *name)
 {
@@ -179,7 +179,10 @@ read_time(const JsonbValue *value, const char *name)
 	return result;
 }
 
-/* read_value returns what the key must be if the value is something else, or NULL. */
+/*
+ * read_value returns a description of the value that the key must have if it has another
+ * one, or NULL.
+ */
 static const char *
 read_value(JsonbValue *value, const OcqParameter *parameter, Datum *result)
 {

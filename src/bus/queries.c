@@ -4,7 +4,8 @@
  *
  * A query function is called by a statement that turns its rows into one jsonb.  The
  * statement's parameters are those of the payload, and the tenant as the last one.  It
- * runs as the caller, so that PostgreSQL checks his EXECUTE privilege on the function.
+ * runs as the caller, so that PostgreSQL checks the caller's EXECUTE privilege on the
+ * function.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -56,7 +57,7 @@ read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum
 							arguments, OCQ_MAX_ARGUMENTS);
 }
 
-/* ocq_bus_query_check finds what can be found wrong without running the query. */
+/* ocq_bus_query_check reports the errors that can be found without running the query. */
 void
 ocq_bus_query_check(const OcqBuiltin *builtin, const OcqMessage *message)
 {

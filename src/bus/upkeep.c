@@ -311,7 +311,9 @@ ocq_future_fail_forsaken(void)
 	ocq_scope_enter(&scope);
 	roles = read_roles(CurrentMemoryContext);
 	foreach(cell, roles)
+	{
 		if (!exists(lfirst_oid(cell)))
 			fail_futures(lfirst_oid(cell), gone_error());
+	}
 	ocq_scope_leave(&scope);
 }

@@ -3,7 +3,7 @@
  *	  The commands that fulfil an order: inventory_..., reservation_change,
  *	  payment_..., shipping_start.
  *
- * They act on the order's stream, as its rules (order.c) need what they record.
+ * They act on the order's stream, as its rules (order.c) need the facts that they record.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -70,7 +70,7 @@ ocq_payment_process(PG_FUNCTION_ARGS)
 	return handle_simple(fcinfo, OCQ_SIGNATURE(payment_process), OCQ_ORDER_REQUEST_PAYMENT);
 }
 
-/* amount_problem returns what is wrong with an amount, or NULL. */
+/* amount_problem returns a description of the problem with an amount, or NULL. */
 static const char *
 amount_problem(Numeric amount)
 {
@@ -109,8 +109,8 @@ amount_argument(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * handle_payment is for a command with an amount.  Its event's data are only as much as
- * follows from the arguments: the amount is recorded also if it was left out.
+ * handle_payment is for a command with an amount.  It gives the event only the data that
+ * follow from the arguments; the amount is recorded even if it was left out.
  */
 static Datum
 handle_payment(FunctionCallInfo fcinfo, OcqSignature signature, OcqOrderRequest *request)

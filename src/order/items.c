@@ -23,12 +23,12 @@
 #define MAX_PRICE_DIGITS 12		/* before the decimal point */
 #define MAX_PRICE_CHARS 64
 
-/* What can be wrong with a price, whether it is a number or a string. */
+/* The problems that a price can have, whether it is a number or a string. */
 #define PRICE_IS_NEGATIVE "must not be negative"
 #define PRICE_IS_TOO_LARGE "is too large"
 #define PRICE_IS_TOO_FINE "has too many decimal places"
 
-/* Where in the items we are, for messages. */
+/* The item that is being read, for messages. */
 typedef struct ItemPlace
 {
 	const text *order_id;
@@ -277,7 +277,7 @@ ocq_order_items_value(const OcqOrderItems *items)
 	return ocq_json_array(elements, items->count);
 }
 
-/* ocq_order_items_stock returns what the items ask of the stock. */
+/* ocq_order_items_stock returns the lines that the items ask of the stock. */
 OcqStockLines
 ocq_order_items_stock(const OcqOrderItems *items)
 {

@@ -5,12 +5,12 @@
  *	decide(state, command) -> event, or a refusal
  *	evolve(state, event)   -> state
  *
- * Neither reads or writes the database.  What holds for the arguments of a
- * command by themselves (quantities, prices, known products) is checked before
- * decide is asked, and whether there is stock for a reservation after it.
+ * Neither reads or writes the database.  Rules for the arguments of a command by
+ * themselves (quantities, prices, known products) are checked before decide is called,
+ * and the stock for a reservation after it.
  *
- * Payment, reservation and shipping are part of the order, as its rules need
- * them: what is shipped cannot be cancelled, what is paid is refunded.
+ * Payment, reservation and shipping are part of the order, as its rules need them: an
+ * order that is shipped cannot be cancelled, and cancelling one that is paid refunds it.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -76,7 +76,7 @@ decide_create(const OcqOrderState *state, bool reserves)
 	return decision;
 }
 
-/* What has been requested is what the customer pays, so it follows the items. */
+/* The requested amount is the amount that the customer pays, so it follows the items. */
 static OcqOrderDecision
 decide_update(const OcqOrderState *state, bool reserves)
 {
@@ -113,7 +113,7 @@ decide_cancel(const OcqOrderState *state)
 	return decision;
 }
 
-/* Reserving what is reserved, and releasing what is not, needs no event. */
+/* Reserving an order that holds its stock, and releasing one that holds none, needs no event. */
 static OcqOrderDecision
 decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
 {
@@ -131,12 +131,12 @@ decide_inventory(const OcqOrderState *state, OcqOrderCommandType command)
 }
 
 /*
- * A payment that went through although its order had been cancelled meanwhile is a
- * fact, and is refunded at once.  An order whose money goes back before it has been
- * shipped is not shipped any more, so what it holds goes back, too.
+ * A payment that went through although its order had been cancelled meanwhile is a fact,
+ * and is refunded at once.  An order whose money goes back before it has been shipped is
+ * not shipped any more, so the stock that it holds goes back, too.
  *
- * What was paid for an earlier request, of another amount, is not what the order
- * costs now: such a report neither completes nor fails the payment.
+ * A payment of an earlier request, of another amount, is not the price that the order has
+ * now: a report of it neither completes nor fails the payment.
  */
 static OcqOrderDecision
 decide_payment(const OcqOrderState *state, OcqPaymentStatus to, OcqOrderEventType event,
@@ -171,9 +171,9 @@ decide_shipping(const OcqOrderState *state)
 }
 
 /*
- * ocq_order_decide says which events the command leads to, or why it is refused.
- * With reserves, creating and updating an order claims stock for it.  amount is what
- * a report or a refund says of the payment; NULL if it says nothing.
+ * ocq_order_decide returns the events that the command leads to, or the reason of its
+ * refusal.  With reserves, creating and updating an order claims stock for it.  amount is
+ * the one that a report or a refund names; NULL if it names none.
  */
 OcqOrderDecision
 ocq_order_decide(const OcqOrderState *state, OcqOrderCommandType command, bool reserves,

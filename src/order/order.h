@@ -47,7 +47,7 @@ typedef struct OcqOrderState
 	const struct OcqOrderItems *parsed_items;	/* the items, if they have been parsed already */
 } OcqOrderState;
 
-/* What a command on an order knows while its events are appended, for the row trigger. */
+/* The facts that a command on an order gives the row trigger while its events are appended. */
 typedef struct OcqOrderKnown
 {
 	OcqOrderState before;

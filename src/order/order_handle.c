@@ -2,7 +2,7 @@
  * order_handle.c
  *	  Handling a command on an order, once its arguments are checked.
  *
- *	read the stream, fold it			(a create tries without)
+ *	read the stream, fold it			(a create does without at first)
  *	decide (order.c)					which events, or a refusal
  *	make the events						claims stock for those that reserve
  *	append
@@ -20,7 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
-/* What the cancellation of an order says of the payment that was still to come. */
+/* The reason that a cancellation gives for the failure of the payment that was still to come. */
 #define REASON_CANCELLED "Order cancelled"
 
 /* The first event of each command, by which a repetition of the command is known. */
@@ -45,7 +45,7 @@ ocq_order_request(OcqOrderCommandType type, Jsonb *data)
 	};
 }
 
-/* The events that a decision has led to, and what stands in their way. */
+/* The events that a decision has led to, and the claim that may stand in their way. */
 typedef struct Draft
 {
 	OcqNewEvent events[lengthof(((OcqOrderDecision *) NULL)->events)];
@@ -92,7 +92,7 @@ empty_data(void)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* request_payment returns NULL if an update leaves what is requested as it is. */
+/* request_payment returns NULL if an update leaves the requested amount as it is. */
 static Jsonb *
 request_payment(const OcqOrderState *state, const OcqOrderRequest *request)
 {
@@ -169,7 +169,10 @@ leave_trace(Draft *draft, const OcqCommand *command, const OcqOrderState *state,
 	return true;
 }
 
-/* notify is given the state before the events; that of a new order has no customer yet. */
+/*
+ * notify is given the state before the events.  The state of a new order has no customer
+ * yet, but its first event names one.
+ */
 static void
 notify(const OcqCommand *command, const OcqOrderState *before, const Draft *draft)
 {
@@ -186,8 +189,8 @@ notify(const OcqCommand *command, const OcqOrderState *before, const Draft *draf
 }
 
 /*
- * reserves_at_once tells whether a create or update claims its stock itself.  Where
- * the saga does, it has done so once it has asked for the payment.
+ * reserves_at_once tells whether a create or update claims its stock itself.  Where the
+ * saga claims it, it has done so by the time it requests the payment.
  */
 static bool
 reserves_at_once(const OcqOrderState *state)

@@ -10,7 +10,7 @@
 #include "order/order.h"
 #include "store/command.h"
 
-/* What a command asks for. */
+/* The request of a command. */
 typedef struct OcqOrderRequest
 {
 	OcqOrderCommandType type;

@@ -62,7 +62,7 @@ amount_text(Numeric amount)
 	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(amount)));
 }
 
-/* hint_for_amount says what to do with money that was not asked for, or not like that. */
+/* hint_for_amount names the remedy for a payment that was not requested, or not of this amount. */
 static char *
 hint_for_amount(const OcqPayment *payment, const OcqOrderRequest *request)
 {
@@ -151,7 +151,10 @@ ocq_order_report_refusal(const OcqCommand *command, OcqOrderRefusal refusal,
 	pg_unreachable();
 }
 
-/* ocq_order_report_exists knows as much as the primary key: to read the order, it is too late. */
+/*
+ * ocq_order_report_exists knows only the key that exists already: it is too late to read
+ * the order.
+ */
 void
 ocq_order_report_exists(const OcqAppend *append)
 {

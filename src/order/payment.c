@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  * payment.c
- *	  The payment of an order: its states, and what moves between them.
+ *	  The payment of an order: its states, and the moves between them.
  *
  *	NONE ------> PENDING ------> COMPLETED ------> REFUNDED
  *				  |   ^
  *				  v   |
  *				 FAILED
  *
- * The provider is outside.  An application reads which payments are PENDING,
- * has them made, and reports the outcome.  An order that changes while its payment
- * is PENDING requests it anew, and a report about the earlier request may still
- * come: the amount tells it from one about the later request.  No SQL, no I/O.
+ * The provider is outside.  An application reads the payments that are PENDING, has them
+ * made, and reports the outcome.  An order that changes while its payment is PENDING
+ * requests it anew, and a report about the earlier request may still come: the amount
+ * tells it from one about the later request.  No SQL, no I/O.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -59,10 +59,10 @@ same_amount(Numeric a, Numeric b)
 }
 
 /*
- * ocq_payment_is_meant tells whether a command that names this amount, or none if it
- * is NULL, is about the payment as it was requested last.  A report without an amount
- * may be about an earlier request, which is of consequence if that was of another
- * amount.  A refund is always of what was paid.
+ * ocq_payment_is_meant tells whether a command that names this amount, or none if it is
+ * NULL, is about the payment as it was requested last.  A report without an amount may be
+ * about an earlier request, which is of consequence if that was of another amount.  A
+ * refund is always of the amount that was paid.
  */
 bool
 ocq_payment_is_meant(const OcqPayment *payment, OcqPaymentStatus to, Numeric amount)

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * reservation.c
- *	  What an order holds of the stock.
+ *	  The stock that an order holds.
  *
  * An order has one reservation.  It is made, changed as a whole, and released or,
  * when the order ships, taken out of the stock.  No SQL, no I/O.
@@ -43,7 +43,10 @@ ocq_reservation_hold(OcqReservation *reservation, const OcqEvent *event)
 	reservation->items_bytes = items.val.binary.len;
 }
 
-/* ocq_reservation_end applies an event after which nothing is held; it changes nothing if nothing was. */
+/*
+ * ocq_reservation_end applies an event after which no stock is held; it has no effect if
+ * none was held.
+ */
 void
 ocq_reservation_end(OcqReservation *reservation, OcqReservationStatus status, const OcqEvent *event)
 {
@@ -68,7 +71,7 @@ read_line(const JsonbValue *element)
 	return item.line;
 }
 
-/* ocq_reservation_lines returns what the reservation is, or was, of. */
+/* ocq_reservation_lines returns the lines that the reservation holds, or held. */
 OcqStockLines
 ocq_reservation_lines(const OcqReservation *reservation)
 {
@@ -83,7 +86,7 @@ ocq_reservation_lines(const OcqReservation *reservation)
 	return ocq_stock_lines_merge(lines.lines, lines.count);
 }
 
-/* ocq_reservation_held returns what is held: nothing, unless the status is HELD. */
+/* ocq_reservation_held returns the lines that are held: none, unless the status is HELD. */
 OcqStockLines
 ocq_reservation_held(const OcqReservation *reservation)
 {
@@ -118,7 +121,10 @@ push_lines(JsonbParseState **state, const char *key, const OcqStockLines *lines)
 	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
-/* ocq_reservation_requested_data is what follows from the arguments of reservation_change. */
+/*
+ * ocq_reservation_requested_data builds the data that follow from the arguments of
+ * reservation_change.
+ */
 Jsonb *
 ocq_reservation_requested_data(const OcqStockLines *requested)
 {
@@ -130,9 +136,9 @@ ocq_reservation_requested_data(const OcqStockLines *requested)
 }
 
 /*
- * ocq_reservation_data builds the data of an event that makes or changes a
- * reservation: what is held, and, of reservation_change, what was asked for, which may
- * name products that are unlimited.
+ * ocq_reservation_data builds the data of an event that makes or changes a reservation:
+ * the lines that are held and, for reservation_change, the lines that were requested,
+ * which may name products that are unlimited.
  */
 Jsonb *
 ocq_reservation_data(const OcqStockLines *held, const OcqStockLines *requested)

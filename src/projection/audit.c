@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * audit.c
- *	  Compares what async projections have handled with what the log holds.
+ *	  Compares the events that async projections have handled with those of the log.
  *
  * An async projection counts the events that it really handles, with a checksum
  * of their positions, in its row of projection_state: this is its open range,
@@ -13,7 +13,7 @@
  * range of its own, with the log's counts.  Equal neighbours are merged.  The tables of
  * a paused projection are left alone until it is resumed.
  *
- * Whoever changes a projection's ranges holds the lock of its row, or of the whole
+ * A process that changes a projection's ranges holds the lock of its row, or of the whole
  * of projection_state.
  *
  * A rewind forgets the ranges that reach beyond it, and the projection goes back to
@@ -50,7 +50,7 @@ ocq_audit_define_settings(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
-/* Ranges beyond the checkpoint are left by a hand that set it back. */
+/* Ranges beyond the checkpoint remain if the administrator has set it back. */
 static OcqStatement delete_overlapping =
 OCQ_STATEMENT("DELETE FROM order_cqrs.projection_ledger l USING order_cqrs.projection_state s"
 			  " WHERE s.projection_name = $1 AND l.projection_name = $1 AND l.to_position > s.counted_after",
@@ -74,8 +74,9 @@ OCQ_STATEMENT("WITH closed AS (INSERT INTO order_cqrs.projection_ledger"
 			  TEXTOID);
 
 /*
- * The work that is due of each projection: ranges to close, new ones, and old ones that were
- * verified long ago.  One that is known to differ waits while its projection is paused.
+ * The work that is due for each projection: ranges to close, new ones, and old ones that
+ * were verified long ago.  One that is known to differ waits while its projection is
+ * paused.
  */
 static OcqStatement select_due =
 OCQ_STATEMENT("SELECT projection_name, after_position FROM"
@@ -129,7 +130,10 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_ledger SET events = NULL, checksum =
 			  " closed_at = clock_timestamp() WHERE projection_name = $1 AND after_position = $2",
 			  TEXTOID, INT8OID);
 
-/* The streams of the first $4 events of a range, by their first position there, and where the part ends. */
+/*
+ * The streams of the first $4 events of a range, by their first position there, and the
+ * part's end.
+ */
 static OcqStatement select_part =
 OCQ_STATEMENT("WITH part AS (SELECT e.* FROM unnest($1) AS t (aggregate_type),"
 			  " LATERAL (SELECT tenant_id, aggregate_type, aggregate_id, position FROM order_cqrs.events"
@@ -276,8 +280,8 @@ note_repaired(const OcqProjection *projection, const Range *range, int64 end, in
 }
 
 /*
- * repair writes the first streams of the range anew, and returns where it has come
- * to: range->after if a command has locked the first stream.
+ * repair writes the first streams of the range anew, and returns the position that it has
+ * come to: range->after if a command has locked the first stream.
  */
 static int64
 repair(const OcqProjection *projection, const OcqProjectionState *state, const Range *range, bool waits)
@@ -303,7 +307,7 @@ repair(const OcqProjection *projection, const OcqProjectionState *state, const R
 								 state->is_sync ? PG_INT64_MAX : state->last_position);
 	batch.nnew = batch.norders;
 	changed = ocq_projection_handle_many(projection, &batch, state->is_sync);
-	/* What does not belong to one stream is put right with the last. */
+	/* Rows that do not belong to one stream are put right with the last part. */
 	if (end == range->end && projection->reconcile != NULL)
 		projection->reconcile();
 	note_repaired(projection, range, end, changed);
@@ -332,7 +336,7 @@ run_repair(void *argument)
 }
 
 /*
- * try_repair lets a stream that cannot be folded stop neither the worker nor other
+ * try_repair keeps a stream that cannot be folded from stopping the worker or other
  * ranges.  The range stays marked, and has its turn later.
  */
 static int64
@@ -352,13 +356,13 @@ try_repair(const OcqProjection *projection, const OcqProjectionState *state, con
 	return range->end;
 }
 
-/* What becomes of a range. */
+/* The outcome for a range. */
 typedef struct Audit
 {
 	bool		found;			/* a range */
 	int64		next;			/* where to go on */
 	int64		events;			/* that were compared */
-	bool		is_busy;		/* somebody else has the projection, or a stream */
+	bool		is_busy;		/* another process has locked the projection, or a stream */
 } Audit;
 
 /*
@@ -418,7 +422,10 @@ close_if_free(const OcqProjection *projection, bool waits)
 	return is_free;
 }
 
-/* What is due of a projection: its open range, or the one that begins after a position. */
+/*
+ * The work that is due for a projection: its open range, or the one that begins after a
+ * position.
+ */
 typedef struct Due
 {
 	const OcqProjection *projection;
@@ -426,7 +433,10 @@ typedef struct Due
 	int64		after;
 } Due;
 
-/* find_due returns the number of projections of which something is due, the longest due first. */
+/*
+ * find_due finds the projections with work that is due, the longest due first, and
+ * returns their number.
+ */
 static int
 find_due(Due *due)
 {
@@ -450,9 +460,9 @@ find_due(Due *due)
 }
 
 /*
- * ocq_audit_step does one thing that is due, a range at most, and leaves it to the
- * caller to commit.  A projection that somebody else has does not hold up the others.  It
- * returns whether there may be more.
+ * ocq_audit_step does one thing that is due, a range at most, and leaves it to the caller
+ * to commit.  A projection that another process has locked does not hold up the others.
+ * It returns whether there may be more.
  */
 bool
 ocq_audit_step(void)

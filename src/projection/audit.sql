@@ -1,4 +1,4 @@
--- What async projections have handled, to be compared with the log.
+-- Ranges of events that async projections have handled, to be compared with the log.
 
 CREATE TABLE projection_ledger (
     projection_name text COLLATE "C" NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE projection_ledger (
     CHECK (after_position < to_position),
     CHECK (events BETWEEN 0 AND 4000000000000000000 AND checksum BETWEEN 0 AND 4000000000000000000)
 );
-COMMENT ON TABLE projection_ledger IS 'What each async projection has handled, by ranges of the log; the worker compares it with the log';
+COMMENT ON TABLE projection_ledger IS 'Ranges of the log that each async projection has handled; the worker compares their counts with the log';
 COMMENT ON COLUMN projection_ledger.projection_name IS 'Name of the projection';
 COMMENT ON COLUMN projection_ledger.after_position IS 'The range begins after this position';
 COMMENT ON COLUMN projection_ledger.to_position IS 'It ends with this position';
@@ -24,4 +24,4 @@ COMMENT ON COLUMN projection_ledger.verified_at IS 'When it was last found equal
 CREATE PROCEDURE projection_audit(projection_name text DEFAULT NULL)
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_audit';
 COMMENT ON PROCEDURE projection_audit(text)
-    IS 'Compare what an async projection, or all, has handled with the log, at once, and repair what differs';
+    IS 'Compare the events that an async projection, or all, has handled with the log, at once, and repair the differences';

@@ -28,7 +28,7 @@ kind_of(const OcqStream *stream)
 		KIND_STOCK : KIND_REFERENCE;
 }
 
-/* make_change needs the last event only, which says all there is to say. */
+/* make_change needs the last event only, which holds the whole state. */
 static OcqReferenceChange
 make_change(const OcqEvent *last)
 {
@@ -76,7 +76,7 @@ fold_stream(const OcqEvent *events, int count)
 	return ocq_order_fold(events, count);
 }
 
-/* add_stream leaves an order to the caller: where it is put depends on what is known of it. */
+/* add_stream leaves an order to the caller: its place depends on whether it is known to be new. */
 static void
 add_stream(OcqBatch *batch, const OcqEvent *last)
 {
@@ -167,7 +167,7 @@ ocq_batch_of_streams(const OcqStreams *streams, int count, int64 up_to)
 	return fold(&all, PG_INT64_MAX);
 }
 
-/* read_earlier returns what precedes the events in the streams of orders. */
+/* read_earlier returns the events that precede these in the streams of orders. */
 static OcqEvents
 read_earlier(const OcqEvents *events, int64 up_to)
 {
@@ -185,9 +185,9 @@ read_earlier(const OcqEvents *events, int64 up_to)
 }
 
 /*
- * ocq_batch_of_log folds the streams of all events of a part of the log that
- * begins after a position.  What went before is read for those streams only that
- * do not begin here; with presumes_new those that do are taken for new.
+ * ocq_batch_of_log folds the streams of all events of a part of the log that begins after
+ * a position.  Earlier events are read only for the streams that do not begin here; with
+ * presumes_new the streams that begin here are taken for new.
  */
 OcqBatch
 ocq_batch_of_log(OcqEvents *events, int64 after, bool presumes_new)
@@ -244,10 +244,10 @@ fold_order(const OcqEvent *event, const OcqAppend *append, OcqOrderState *state)
 }
 
 /*
- * ocq_batch_of_event makes the batch of an event that is being inserted.  append,
- * if a command inserts it, is what the command appends, and the event the last of
- * it.  Returns false if there is nothing to write: while a dump is restored, rows
- * come in any order, and the worker handles what the trigger could not.
+ * ocq_batch_of_event makes the batch of an event that is being inserted.  If a command
+ * inserts it, append is the command's append, and the event is the last of it.  Returns
+ * false if there is nothing to write: while a dump is restored, rows come in any order,
+ * and the worker handles the events that the trigger could not.
  */
 bool
 ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *batch)

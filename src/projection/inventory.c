@@ -2,12 +2,12 @@
  * inventory.c
  *	  The projection inventory: tables inventory and reservations.
  *
- * What was received and adjusted comes from the product's Inventory stream.  What
- * is reserved and shipped are sums over the orders; reservations holds what each
- * of them contributes, and up to which version.  A new state adds its contribution
- * and takes back the old one, in one statement, so that handling it twice changes
- * nothing.  Products are written in the order of their ids, as claims lock them
- * (stock/stock.c).
+ * The quantities received and adjusted come from the product's Inventory stream.  The
+ * quantities reserved and shipped are sums over the orders; reservations holds the
+ * contribution of each order, and the version up to which it counts.  A new state adds
+ * its contribution and takes back the old one, in one statement, so that handling it
+ * twice changes nothing.  Products are written in the order of their ids, as claims lock
+ * them (stock/stock.c).
  *
  * Commands check against it: always sync.
  *-------------------------------------------------------------------------
@@ -70,7 +70,10 @@ OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.reservations r"
 			  " SELECT count(*) FROM gone",
 			  RECORDARRAYOID);
 
-/* What the product's own stream says: shipped and reserved are sums over the orders. */
+/*
+ * The columns that the product's own stream sets: shipped and reserved are sums over the
+ * orders.
+ */
 static const OcqColumn stock_columns[] = {
 	{"tenant_id", TEXTOID, OCQ_KEY, OCQ_FIELD(0, OcqStockChange, stream.tenant_id)},
 	{"product_id", TEXTOID, OCQ_KEY, OCQ_FIELD(0, OcqStockChange, stream.aggregate_id)},
@@ -96,8 +99,8 @@ OCQ_STATEMENT("UPDATE order_cqrs.inventory i SET received = 0, adjusted = 0, ver
 			  RECORDARRAYOID);
 
 /*
- * What the reservations add up to, less what the counters say, in one snapshot.
- * Adding the difference is right whatever is added at the same time.
+ * The sums of the reservations less the counters, in one snapshot.  Adding the difference
+ * is right even if other transactions add at the same time.
  */
 static OcqStatement reconcile_products =
 OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.inventory AS i"
@@ -192,7 +195,7 @@ handle_orders(const OcqBatch *batch)
 		if (!concerns(batch, &batch->orders[i]))
 			continue;
 
-		/* Our SQL takes the items apart; here is where malformed ones are reported. */
+		/* The statement takes the items apart; malformed ones are reported here. */
 		(void) ocq_reservation_lines(&batch->orders[i].reservation);
 		ocq_rows_add(&rows, OCQ_SOURCES(&batch->orders[i]));
 	}

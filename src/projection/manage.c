@@ -122,7 +122,7 @@ refuse_if_always_sync(const OcqProjection *projection, const char *what)
 				 errhint("It can be synchronised, verified and rebuilt like the others.")));
 }
 
-/* set_status returns what the projection was before. */
+/* set_status returns the projection's state before the change. */
 static OcqProjectionState
 set_status(const OcqProjection *projection, const char *status)
 {
@@ -143,7 +143,7 @@ catch_up(FunctionCallInfo fcinfo, const OcqProjection *projection, bool was_paus
 	int64		horizon;
 	OcqScope	scope;
 
-	/* Those who appended while it was paused may go on to append without it. */
+	/* Transactions that appended while it was paused may append more events without it. */
 	wait_for_appenders();
 	horizon = horizon_now();
 	if (was_paused)
@@ -207,8 +207,8 @@ mode_argument(FunctionCallInfo fcinfo)
 }
 
 /*
- * switch_mode is exact: no event is appended while it takes the projection to the
- * end of the log, and whoever appends afterwards sees the new mode (registry.c).
+ * switch_mode is exact: no event is appended while it takes the projection to the end of
+ * the log, and every transaction that appends afterwards sees the new mode (registry.c).
  */
 static void
 switch_mode(const OcqProjection *projection, bool to_sync)
@@ -252,7 +252,7 @@ ocq_projection_set_mode(PG_FUNCTION_ARGS)
 		refuse_if_always_sync(projection, "async");
 	ocq_procedure_require_own_transactions(fcinfo, "projection_set_mode");
 
-	/* Most of the way is gone while commands run. */
+	/* Most of the events are handled while commands run. */
 	ocq_procedure_begin(fcinfo);
 	(void) synchronise(fcinfo, projection, horizon_now());
 	switch_mode(projection, to_sync);
@@ -373,8 +373,8 @@ reconcile(const OcqProjection *projection)
 /*
  * projection_rebuild(projection_name text)
  *
- * It makes projection_verify return nothing: the rows that differ from the events
- * are written anew, a few streams to a transaction, and no others are touched.
+ * It makes projection_verify return no rows: the rows that differ from the events are
+ * written anew, a few streams to a transaction, and no others are touched.
  */
 Datum
 ocq_projection_rebuild(PG_FUNCTION_ARGS)

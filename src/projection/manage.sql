@@ -60,7 +60,7 @@ COMMENT ON VIEW projection_status IS 'How the projections are doing';
 COMMENT ON COLUMN projection_status.lag_events IS 'Committed events that are not in the read tables yet; a sync projection has them at once, unless it is paused or has failed';
 COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';
 COMMENT ON COLUMN projection_status.unchecked_events IS 'Events that a sync projection has handled with their commands, and that the worker has not looked over yet';
-COMMENT ON COLUMN projection_status.audited_position IS 'Up to where what the projection has handled was compared with the log; NULL while it was never async';
+COMMENT ON COLUMN projection_status.audited_position IS 'Position up to which the handled events were compared with the log; NULL while it was never async';
 COMMENT ON COLUMN projection_status.problem IS 'Why the projection cannot do its work on this server; NULL if all is well';
 COMMENT ON COLUMN projection_status.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';
 COMMENT ON COLUMN projection_status.renewed_total IS 'Rows of a sync projection that were written as a name in them had changed, or after a pause';

@@ -32,7 +32,7 @@ OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
 #define PAYMENT(field) OCQ_FIELD(1, OcqOrderState, payment.field)
 #define RESERVATION(field) OCQ_FIELD(2, OcqOrderState, reservation.field)
 
-/* order_fold's results.  The sources are one state, or NULL for what it has not got. */
+/* order_fold's results.  The sources are one state, or NULL for a part that it lacks. */
 static const OcqColumn columns[] = {
 	{"tenant_id", TEXTOID, ORDER(tenant_id)},
 	{"order_id", TEXTOID, ORDER(order_id)},

@@ -3,9 +3,9 @@
  *	  Read tables with one row for each order.
  *
  * order_view and order_summary_view are written in the same way.  An order that a command
- * is appending has either no row yet or the row of the version before, which is
- * cheap to write.  All else goes through a statement for many: orders that are new
- * are inserted, and of others is asked whether their row is older.
+ * is appending has either no row yet or the row of the version before, which is cheap to
+ * write.  All other orders go through a statement for many: new ones are inserted, and
+ * for the others the statement asks whether their row is older.
  *
  * Items are given by the caller: NULL for a table that has none, or where they are to
  * stay as they are.  So is the customer, whose names stay as they are, too.
@@ -141,8 +141,8 @@ tell_written(const OcqBatch *batch, uint64 changed, bool *written)
 /*
  * ocq_order_rows_write writes the batch's orders where they are new or their rows are
  * older, and returns how many it has written.  items has an element for each order, or is
- * NULL; written, if not NULL, is told which they were, by what the statements return:
- * a trigger of the user's may suppress a row, a new one too.
+ * NULL; written, if not NULL, is told the orders that were written, by the keys that the
+ * statements return: a trigger of the user's may suppress a row, a new one too.
  */
 int64
 ocq_order_rows_write(OcqTable *table, const OcqBatch *batch, Jsonb **items, bool *written)
@@ -175,9 +175,9 @@ OcqTable	ocq_names = OCQ_TABLE(NULL, name_columns);
  * attributes that the batch's changes of one kind have led to, and returns the
  * number of rows that it changed.
  *
- * The names are today's and not the event's, which may be older than what a row
- * shows.  The caller holds the streams' locks, so no others can become today's before
- * it has ended; those that have become so before are asked for.
+ * The names are the current ones and not the event's, which may be older than those in a
+ * row.  The caller holds the streams' locks, so no other names can become current before
+ * it has ended; announcements of earlier changes are received first.
  */
 int64
 ocq_names_renew(OcqStatement *statement, const OcqBatch *batch, OcqReferenceKind kind)

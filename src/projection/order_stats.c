@@ -2,11 +2,11 @@
  * order_stats.c
  *	  The projection order_stats: counts and revenue.
  *
- * order_stats counts the orders of each tenant, day and status;
- * order_product_stats what was sold of each product, cancelled orders aside.
- * order_stats_applied holds what each order has contributed so far and up to
- * which version.  A new state adds its contribution and takes back the old one,
- * in one statement, so that handling it twice changes nothing.
+ * order_stats counts the orders of each tenant, day and status; order_product_stats sums
+ * the quantities and the revenue of each product, cancelled orders aside.
+ * order_stats_applied holds the contribution of each order so far, and the version up to
+ * which it counts.  A new state adds its contribution and takes back the old one, in one
+ * statement, so that handling it twice changes nothing.
  *
  * Counters of one row queue up their writers: hence async by default.
  *-------------------------------------------------------------------------
@@ -33,7 +33,7 @@
 	" ON CONFLICT (tenant_id, product_id) DO UPDATE SET quantity = s.quantity + excluded.quantity," \
 	" revenue = s.revenue + excluded.revenue)"
 
-/* Of a timestamptz; the day is that of UTC, which is how one is kept. */
+/* The day of a timestamptz in UTC, in which it is kept. */
 static Datum
 get_day(const void *order, bool *isnull)
 {
@@ -53,7 +53,7 @@ static const OcqColumn columns[] = {
 
 static OcqTable applied = OCQ_TABLE("order_stats_applied", columns);
 
-/* What an order has contributed so far is looked up once, by its key. */
+/* An order's contribution so far is looked up once, by its key. */
 static OcqStatement apply_orders =
 OCQ_TABLE_STATEMENT(&applied,
 					"WITH new AS MATERIALIZED (SELECT n.*,"
@@ -80,8 +80,8 @@ OCQ_STATEMENT("WITH gone AS (DELETE FROM order_cqrs.order_stats_applied a"
 			  RECORDARRAYOID);
 
 /*
- * What the contributions add up to, less what the counters say, in one snapshot.
- * Adding the difference is right whatever is added at the same time.
+ * The sums of the contributions less the counters, in one snapshot.  Adding the
+ * difference is right even if other transactions add at the same time.
  */
 static OcqStatement reconcile_days =
 OCQ_STATEMENT_ON_ALL("INSERT INTO order_cqrs.order_stats AS s (tenant_id, day, status, orders, revenue)"
@@ -124,7 +124,7 @@ handle(const OcqBatch *batch)
 		return 0;
 	for (int i = 0; i < batch->norders; i++)
 	{
-		/* Our SQL takes them apart; here is where malformed ones are reported. */
+		/* The statement takes them apart; malformed ones are reported here. */
 		(void) ocq_order_items_of_state(&batch->orders[i]);
 		ocq_rows_add(&rows, OCQ_SOURCES(&batch->orders[i]));
 	}

@@ -21,7 +21,7 @@ CREATE TABLE order_product_stats (
     revenue numeric NOT NULL,
     PRIMARY KEY (tenant_id, product_id)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE order_product_stats IS 'Read table: what was ordered of each product, cancelled orders aside';
+COMMENT ON TABLE order_product_stats IS 'Read table: quantity and revenue of each product that was ordered, cancelled orders aside';
 COMMENT ON COLUMN order_product_stats.quantity IS 'Sum of the quantities';
 COMMENT ON COLUMN order_product_stats.revenue IS 'Sum of quantity times unit_price';
 
@@ -35,7 +35,7 @@ CREATE TABLE order_stats_applied (
     items jsonb NOT NULL,
     PRIMARY KEY (tenant_id, order_id)
 ) WITH (fillfactor = 90);
-COMMENT ON TABLE order_stats_applied IS 'What each order has contributed to order_stats and order_product_stats, and up to which version';
+COMMENT ON TABLE order_stats_applied IS 'Contribution of each order to order_stats and order_product_stats, and the version up to which it counts';
 
 CREATE FUNCTION order_stats_difference(OUT tenant_id text, OUT aggregate_type text, OUT aggregate_id text,
         OUT key text, OUT expected jsonb, OUT actual jsonb) RETURNS SETOF record

@@ -31,7 +31,7 @@ CREATE INDEX order_summary_view_status_idx ON order_summary_view (tenant_id, sta
 CREATE INDEX order_summary_view_payment_idx ON order_summary_view (tenant_id, payment_status, created_at, order_id)
     WHERE payment_status IS NOT NULL;
 
--- What part of the orders has a name with these letters in it.
+-- For estimates of the part of the orders whose name contains some letters.
 CREATE STATISTICS order_summary_view_customer_name ON lower(customer_name) FROM order_summary_view;
 
 COMMENT ON TABLE order_summary_view IS 'Read table: one narrow row for each order, for lists and searches';

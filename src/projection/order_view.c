@@ -2,15 +2,14 @@
  * order_view.c
  *	  The projection order_view: tables order_view and order_item_view.
  *
- * An order's row holds its lines as one jsonb, so that reading an order takes one
- * row; order_item_view has a row for each line, so that orders can be found by
- * what is in them.
+ * An order's row holds its lines as one jsonb, so that reading an order takes one row;
+ * order_item_view has a row for each line, so that orders can be found by their contents.
  *
- * The lines of an order are replaced as a whole.  Each carries the version of the
- * event that set the items, so lines of one version are the same lines.  They
- * are written only after the order's own row, whose lock keeps other writers
- * away; a change of names locks the orders first for the same reason, and in one
- * order, as a customer's and a product's may be about the same ones.
+ * The lines of an order are replaced as a whole.  Each carries the version of the event
+ * that set the items, so lines of one version are the same lines.  They are written only
+ * after the order's own row, whose lock keeps other writers away; a change of names locks
+ * the orders first for the same reason, and in a fixed sequence, as a customer's change
+ * and a product's may concern the same orders.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -303,9 +302,9 @@ delete_old_lines_of(const OcqOrderState *orders, const bool *written, int norder
 }
 
 /*
- * lock_row has the order wait for a change of its products' names, which are
- * announced before that lets go of the row: those looked up after it are the new
- * ones.
+ * lock_row has the order wait for a transaction that changes its products' names.  That
+ * transaction announces the change before it releases the row, so the names that are
+ * looked up afterwards are the new ones.
  */
 static void
 lock_row(const OcqOrderState *order)
@@ -316,7 +315,10 @@ lock_row(const OcqOrderState *order)
 	AcceptInvalidationMessages();
 }
 
-/* append_one writes what a command appends; it returns false if that needs the other way. */
+/*
+ * append_one writes the rows of a command's append, or returns false if the batch needs
+ * the statements for many.
+ */
 static bool
 append_one(const OcqBatch *batch)
 {

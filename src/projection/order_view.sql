@@ -46,7 +46,7 @@ CREATE TABLE order_item_view (
 -- For the orders of a product, newest first, and for renaming it.
 CREATE INDEX order_item_view_product_idx ON order_item_view (tenant_id, product_id, created_at, order_id)
     WITH (deduplicate_items = off);
--- What part of the lines has a name with these letters in it.
+-- For estimates of the part of the lines whose name contains some letters.
 CREATE STATISTICS order_item_view_product_name ON lower(product_name) FROM order_item_view;
 
 COMMENT ON TABLE order_item_view IS 'Read table: one row for each line of an order, for finding orders by product';

@@ -18,7 +18,7 @@ CREATE INDEX payments_pending_idx ON payments (tenant_id, requested_at) WHERE st
 
 COMMENT ON TABLE payments IS 'Read table: one row for each order whose payment was requested';
 COMMENT ON COLUMN payments.status IS 'PENDING, COMPLETED, FAILED or REFUNDED';
-COMMENT ON COLUMN payments.amount IS 'What was requested: the order''s total at that time';
+COMMENT ON COLUMN payments.amount IS 'Requested amount: the order''s total at that time';
 COMMENT ON COLUMN payments.reference IS 'The provider''s reference, as payment_complete was told';
 COMMENT ON COLUMN payments.reason IS 'Why it failed, as payment_fail was told';
 COMMENT ON COLUMN payments.requested_at IS 'When it was last requested';
@@ -32,7 +32,7 @@ CREATE VIEW payment_requests AS
      ORDER BY p.requested_at;
 COMMENT ON VIEW payment_requests
     IS 'Payments that wait for their outcome, which the application reports by payment_complete or payment_fail; oldest first';
-COMMENT ON COLUMN payment_requests.amount IS 'What the customer has to pay';
+COMMENT ON COLUMN payment_requests.amount IS 'Amount that the customer has to pay';
 COMMENT ON COLUMN payment_requests.requested_at IS 'When it was last requested: an order_update asks for the new total';
 COMMENT ON COLUMN payment_requests.version IS 'Version of the event that requests it; with the order''s id it names the request';
 

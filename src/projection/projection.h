@@ -41,14 +41,14 @@ typedef struct OcqStockChange
 } OcqStockChange;
 
 /*
- * What a projection handles at once: the whole state of each aggregate that the
- * batch's events touch, each aggregate once.
+ * The states that a projection handles at once: the whole state of each aggregate that
+ * the batch's events touch, each aggregate once.
  */
 typedef struct OcqBatch
 {
 	OcqOrderState *orders;
 	int			norders;
-	int			nnew;			/* orders that the read tables have nothing of: the first ones */
+	int			nnew;			/* orders without rows in the read tables: the first ones */
 	OcqReferenceChange *changes;
 	int			nchanges;
 	OcqStockChange *stocks;
@@ -57,7 +57,10 @@ typedef struct OcqBatch
 	int32		appended_after; /* ... after this version */
 } OcqBatch;
 
-/* Where read tables differ from the events, and in which streams, in their order. */
+/*
+ * The statements that find the differences between read tables and events, and the
+ * streams that have them, in their order.
+ */
 typedef struct OcqDifferences
 {
 	OcqStatement all;			/* tenant_id, key, expected, actual */
@@ -70,7 +73,7 @@ typedef struct OcqReadTable
 	OcqTable   *table;
 	const char *aggregate_type; /* of the streams */
 	uint32		events;			/* bits: the order's events that it is about; 0: all */
-	bool		is_detail;		/* of another one, which tells whether it is behind */
+	bool		is_detail;		/* of another table, which tells whether it is behind */
 } OcqReadTable;
 
 /*
@@ -90,10 +93,10 @@ typedef struct OcqProjection
 	const OcqReadTable *tables; /* the last has no table */
 	int64		(*handle) (const OcqBatch *batch);
 
-	/* forget removes what the read tables say of the streams; NULL: their rows. */
+	/* forget removes the streams' traces from the read tables; NULL: it removes their rows. */
 	void		(*forget) (const OcqStreams *streams);
 
-	/* reconcile mends what does not belong to one stream; it may be NULL. */
+	/* reconcile mends the rows that do not belong to one stream; it may be NULL. */
 	void		(*reconcile) (void);
 
 } OcqProjection;
@@ -156,7 +159,7 @@ typedef struct OcqProjectionState
 	int64		last_position;
 } OcqProjectionState;
 
-/* What a step has done. */
+/* The outcome of a step. */
 typedef struct OcqHandled
 {
 	int64		events;

@@ -1,11 +1,10 @@
 /*-------------------------------------------------------------------------
  * projection_handle.c
- *	  Has a projection do its work, and tells caches what has changed by it.
+ *	  Has a projection handle a batch, and tells caches about the changes.
  *
- * All that writes read tables comes by here: the row trigger, the worker, repairs
- * and rebuilds.  Which orders show a name that has changed is not known, and
- * which customer a forgotten row was listed under is not either; that is everything,
- * then.
+ * The row trigger, the worker, repairs and rebuilds all write read tables through these
+ * functions.  The orders that show a changed name are not known, nor are the customers
+ * under whom a forgotten row was listed: both invalidate all cached answers.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -43,11 +42,10 @@ ocq_projection_handle(const OcqProjection *projection, const OcqBatch *batch)
 }
 
 /*
- * ocq_projection_handle_many hands over a batch of any size, in parts, and frees
- * what each has taken.  The parts are small for the sake of memory: glibc gives what
- * is freed back to the kernel, unless it is little, and it costs more to get it anew
- * for each part than larger statements save.  Those of new orders come first, and
- * are marked as such.
+ * ocq_projection_handle_many hands over a batch of any size, in parts, and frees the
+ * memory of each.  The parts are small for the sake of memory: glibc gives freed memory
+ * back to the kernel, unless it is little, and getting it anew for each part costs more
+ * than larger statements save.  Those of new orders come first, and are marked as such.
  *
  * A sync projection whose rows are about several orders is handed as much as memory
  * allows: commands lock such rows, too, in an order that two parts would not keep.

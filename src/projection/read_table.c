@@ -42,11 +42,11 @@ delete_of(const OcqReadTable *read)
 
 	if (statement->sql == NULL)
 		*statement = (OcqStatement)
-		OCQ_STATEMENT(keep(psprintf("DELETE FROM order_cqrs.%s v"
-									" USING unnest($1) AS n (tenant_id text, aggregate_id text)"
-									" WHERE v.tenant_id = n.tenant_id AND v.%s = n.aggregate_id",
-									read->table->name, read->table->columns[1].name)),
-					  RECORDARRAYOID);
+			OCQ_STATEMENT(keep(psprintf("DELETE FROM order_cqrs.%s v"
+										" USING unnest($1) AS n (tenant_id text, aggregate_id text)"
+										" WHERE v.tenant_id = n.tenant_id AND v.%s = n.aggregate_id",
+										read->table->name, read->table->columns[1].name)),
+						  RECORDARRAYOID);
 	return statement;
 }
 

@@ -40,7 +40,7 @@ upsert(OcqTable *table, const OcqBatch *batch, OcqReferenceKind kind)
 }
 
 /*
- * A first version adds a row that nobody has a copy of.  Anything else may change
+ * A first version adds a row of which no session has a copy.  Anything else may change
  * one, which every session has to hear of.
  */
 static bool

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * registry.c
- *	  Which projections there are, and which of them the row trigger serves.
+ *	  The list of projections, and those of them that the row trigger serves.
  *
  * A session keeps each projection's mode and pause until projection_state's
  * generation changes (catalog.h).  An append takes its lock on the sequence, and
@@ -91,7 +91,7 @@ bool
 ocq_projection_is_triggered(int index)
 {
 	if (!triggered_is_known ||
-		   triggered_generation != ocq_catalog_generation(OCQ_REL_PROJECTION_STATE))
+		triggered_generation != ocq_catalog_generation(OCQ_REL_PROJECTION_STATE))
 		read_triggered();
 	return triggered[index];
 }

@@ -25,7 +25,7 @@
 
 PG_FUNCTION_INFO_V1(ocq_restore_project);
 
-/* How long those who append are waited for, and how often one looks. */
+/* The attempts to keep out other transactions that append, and the pause after each. */
 #define BARRIER_TRIES 100
 #define BARRIER_TRY_MS 10
 

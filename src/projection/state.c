@@ -2,9 +2,8 @@
  * state.c
  *	  projection_state: the mode, the checkpoint and the troubles of a projection.
  *
- * Whoever moves a checkpoint holds the row's lock from before it reads the
- * checkpoint until it commits, and so one process at a time works on a
- * projection.
+ * A process that moves a checkpoint holds the row's lock from before it reads the
+ * checkpoint until it commits, and so one process at a time works on a projection.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -64,7 +63,7 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, updated_at = cl
 			  " WHERE projection_name = $1",
 			  TEXTOID, TEXTOID);
 
-/* How far it was paused is not known before appenders have heard that it is no longer. */
+/* The end of the pause is not known before all appenders have heard of it. */
 static OcqStatement update_status =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = NULL,"
 			  " paused_to = CASE WHEN status = 'paused' AND mode = 'sync'"
@@ -75,7 +74,7 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = $2, last_error = 
 
 /*
  * Ranges of the audit that reach beyond are forgotten.  An async projection goes back to
- * the beginning of the first of them, so that what it counts from there on is whole.
+ * the beginning of the first of them, so that its counts from there on are whole.
  */
 static OcqStatement rewind_positions =
 OCQ_STATEMENT("WITH forgotten AS (DELETE FROM order_cqrs.projection_ledger WHERE to_position >= $1"
@@ -136,8 +135,8 @@ ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *s
 }
 
 /*
- * ocq_state_advance moves the checkpoint after success, and counts for the audit what
- * was handled.  Rows that were behind are counted as repaired, as something was wrong,
+ * ocq_state_advance moves the checkpoint after success, and counts the handled events for
+ * the audit.  Rows that were behind are counted as repaired, as something was wrong,
  * unless the projection was paused.
  */
 void
@@ -195,7 +194,7 @@ ocq_state_set_status(const OcqProjection *projection, const char *status)
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
 }
 
-/* ocq_state_reset has a projection begin anew, with what its read tables hold. */
+/* ocq_state_reset has a projection begin anew; its read tables keep their rows. */
 void
 ocq_state_reset(const OcqProjection *projection)
 {
@@ -223,7 +222,7 @@ ocq_state_rewind(int64 position)
 		rewound_in == GetCurrentSubTransactionId() && position > rewound_to)
 		return;
 
-	/* Against the row locks of those who move checkpoints; then look where they are. */
+	/* It conflicts with the row locks of processes that move checkpoints, which are read next. */
 	LockRelationOid(ocq_catalog_relation(OCQ_REL_PROJECTION_STATE), ExclusiveLock);
 	(void) ocq_statement_run_latest(&rewind_positions, values, NULL);
 	ocq_append_look_over_at_commit();

@@ -27,7 +27,7 @@ CREATE TABLE projection_state (
     counted_events bigint NOT NULL DEFAULT 0,
     counted_checksum bigint NOT NULL DEFAULT 0,
     counted_since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    -- What is written by hand does not make sums overflow in the worker.
+    -- So values that are written by hand cannot make sums overflow in the worker.
     CONSTRAINT projection_state_counts_check CHECK (isfinite(updated_at) AND attempts BETWEEN 0 AND 1000000000
         AND least(last_event_count, events_total, repaired_total, renewed_total, counted_events, counted_checksum) >= 0
         AND greatest(last_event_count, events_total, repaired_total, renewed_total, counted_events, counted_checksum) <= 4000000000000000000)

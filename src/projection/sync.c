@@ -17,8 +17,8 @@
  * process that waits for a stream holds no other, and so cannot deadlock with
  * commands.  The worker, which has more to do, comes back later.
  *
- * A batch that fails is tried again in halves, down to the event that fails.  One that
- * has waited for a lock for a while is given up until later.
+ * A batch that fails has further attempts in halves, down to the event that fails.  A
+ * batch that has waited for a lock for a while is given up until later.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -44,7 +44,7 @@
 /* Data of events that one transaction handles: it takes a few times that in memory. */
 #define MAX_BYTES (16 * 1024 * 1024)
 
-/* How long a process of ours waits for a lock that it needs for one projection. */
+/* How long one of the extension's processes waits for a lock that it needs for one projection. */
 #define LOCK_TIMEOUT "1s"
 
 int			ocq_batch_size;
@@ -95,7 +95,7 @@ typedef struct Batch
 	bool		appends_are_blocked;
 	bool		is_restored;	/* by the transaction that we are in; nothing was wrong */
 	bool		is_blocked;		/* by a command, for now */
-	bool		presumes_new;	/* that no read table knows the orders that begin in the batch */
+	bool		presumes_new;	/* that no read table has the orders that begin in the batch */
 	bool		met_rows;		/* the presumption was wrong */
 	int64		after;
 	int64		end;
@@ -190,8 +190,8 @@ find_behind(const Batch *batch)
 }
 
 /*
- * ocq_sync_lock_streams locks as many streams in a row as it can; with wait at
- * least the one at from.  It returns the end of what it has locked.
+ * ocq_sync_lock_streams locks as many streams in a row as it can; with wait at least the
+ * one at from.  It returns the end of the streams that it has locked.
  */
 int
 ocq_sync_lock_streams(const OcqStreams *streams, int from, bool wait)
@@ -221,7 +221,10 @@ lock_streams(Batch *batch, const OcqStreams *streams)
 	return locked;
 }
 
-/* states_behind is what there is to repair.  Under its lock a stream may be read to its end. */
+/*
+ * states_behind makes the batch of streams to repair.  Under its lock a stream may be
+ * read to its end.
+ */
 static OcqBatch
 states_behind(Batch *batch)
 {
@@ -231,7 +234,10 @@ states_behind(Batch *batch)
 	return ocq_batch_of_streams(&streams, count, PG_INT64_MAX);
 }
 
-/* states_touched is all that the batch's events touch, which ends where they fill the memory. */
+/*
+ * states_touched makes the batch of all streams that its events touch; it ends where they
+ * fill the memory.
+ */
 static OcqBatch
 states_touched(Batch *batch)
 {
@@ -247,9 +253,9 @@ states_touched(Batch *batch)
 }
 
 /*
- * take_names takes the changes of names out of a batch.  That a rename does not reach
- * all rows is nothing wrong: the trigger cannot see an order that is being written, or
- * is younger than the snapshot of the rename.
+ * take_names takes the changes of names out of a batch.  A rename that does not reach all
+ * rows is not a fault: the trigger cannot see an order that is being written, or is
+ * younger than the snapshot of the rename.
  */
 static OcqBatch
 take_names(const OcqProjection *projection, OcqBatch *states)
@@ -326,10 +332,10 @@ try_once(Batch *batch)
 }
 
 /*
- * try_batch tries a second time where rows stand in the way that nobody expected.
- * The rows of an async projection are written once, from its checkpoint on, so an
- * order that begins after that is new and is inserted without a look, unless
- * somebody has set the checkpoint back, or written to the table by hand.
+ * try_batch makes a second attempt where rows that were not expected stand in the way.
+ * The rows of an async projection are written once, from its checkpoint on, so an order
+ * that begins after that is new and is inserted without a look, unless the administrator
+ * has set the checkpoint back, or written to the table by hand.
  */
 static char *
 try_batch(Batch *batch)
@@ -384,7 +390,10 @@ step_from(const OcqProjection *projection, const OcqProjectionState *state, int6
 	}
 }
 
-/* ocq_sync_require_read_committed is for all that reads what others have just committed. */
+/*
+ * ocq_sync_require_read_committed is for functions that read rows which others have just
+ * committed.
+ */
 void
 ocq_sync_require_read_committed(void)
 {

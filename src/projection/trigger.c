@@ -6,13 +6,13 @@
  * The read tables change in the transaction that appends; of the events of one
  * command the last stands for all.
  *
- * An event that no command appends (COPY, a restore, an INSERT by the owner) has
- * a position that was not drawn under the sequence's lock, perhaps below a
- * checkpoint.  For such events the checkpoints are set back and held there until
- * the transaction ends, so that the worker handles them; many of them are handled in
- * batches at its end (restored.c).  They also mark that a restore may be under way
- * (store/restore.c).  Their versions are checked here: a CHECK of the table's would be read anew for each append of a command, which
- * counts from 1.
+ * An event that no command appends (COPY, a restore, an INSERT by the owner) has a
+ * position that was not drawn under the sequence's lock, perhaps below a checkpoint.  For
+ * such events the checkpoints are set back and held there until the transaction ends, so
+ * that the worker handles them; many of them are handled in batches at its end
+ * (restored.c).  They also mark that a restore may be under way (store/restore.c).  Their
+ * versions are checked here: a CHECK of the table's would be read anew for each append of
+ * a command, whose versions count from 1.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -47,7 +47,10 @@ void
 ocq_criterion_append(StringInfo sql, int criterion, const char *column, bool is_list, int param)
 {
 	static const char *const operators[] = {
-		[OCQ_IS] = "=", [OCQ_AT_LEAST] = ">=", [OCQ_AT_MOST] = "<=", [OCQ_LESS] = "<"
+		[OCQ_IS] = "=",
+		[OCQ_AT_LEAST] = ">=",
+		[OCQ_AT_MOST] = "<=",
+		[OCQ_LESS] = "<"
 	};
 
 	if (ocq_criteria[criterion].comparison == OCQ_CONTAINS)

@@ -181,7 +181,7 @@ ocq_order_as_of(PG_FUNCTION_ARGS)
 						 events.count == 0 ? NULL : timestamptz_to_str(at));
 	ocq_stream_check_complete(events.items, count);
 	state = ocq_order_fold(events.items, count);
-	(void) ocq_order_items_of_state(&state);	/* they are well formed, or an error says whose are not */
+	(void) ocq_order_items_of_state(&state);	/* an error if they are malformed */
 	result = state_row(fcinfo, &state, at);
 	ocq_scope_leave(&scope);
 	PG_RETURN_DATUM(result);

@@ -208,7 +208,7 @@ keep(OcqReferenceKind kind, const OcqReference *reference)
 	if (hash_search(kept, key, HASH_FIND, NULL) != NULL)
 		return;
 
-	/* Copied first, as an entry must be complete whatever fails. */
+	/* Copied first, as an entry must be complete even if a step fails. */
 	old = MemoryContextSwitchTo(kept_context);
 	name = ocq_text_copy(reference->name);
 	attribute = ocq_text_copy(reference->attribute);
@@ -218,7 +218,7 @@ keep(OcqReferenceKind kind, const OcqReference *reference)
 	entry->attribute = attribute;
 }
 
-/* read_missing reads those that are not found yet, with one statement. */
+/* read_missing reads the references that are not found yet, with one statement. */
 static void
 read_missing(OcqReferenceKind kind, OcqReference *references, int count)
 {

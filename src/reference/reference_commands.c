@@ -2,10 +2,9 @@
  * reference_commands.c
  *	  customer_put and product_put.
  *
- * A customer or product is an aggregate of its own: each change is an event, so
- * that read tables follow names in the order of the log as they follow orders,
- * and a dump of the events holds them too.  A customer or product that is there
- * already, just so, appends no event.
+ * A customer or product is an aggregate of its own: each change is an event, so that read
+ * tables follow names in the order of the log as they follow orders, and a dump of the
+ * events holds them too.  A command that would change nothing appends no event.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -75,7 +74,7 @@ put(FunctionCallInfo fcinfo, OcqSignature signature, OcqReferenceKind kind,
 		{
 			ocq_command_append(&command, NULL, version, last.occurred_at, &event, 1);
 			version++;
-			/* No session can have kept anything of a new one. */
+			/* No session can have a copy of a new one. */
 			if (changes && version > 1)
 				ocq_notify_change(&command.stream, id_name, NULL, version, event.type);
 		}

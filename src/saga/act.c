@@ -273,7 +273,7 @@ ocq_saga_advance(OcqSagaRecord *record)
 	}
 	rest.attempts = 0;
 	if (record->step != OCQ_SAGA_COMPENSATE)
-		rest.last_error = NULL;	/* the cause of a compensation remains */
+		rest.last_error = NULL; /* the cause of a compensation remains */
 	rest.version = order.version;
 	rest.has_next = rest.step == OCQ_SAGA_AWAIT_PAYMENT;
 	if (rest.has_next)

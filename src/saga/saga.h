@@ -71,6 +71,7 @@ extern bool ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_a
 extern void ocq_saga_report_lost_checkpoint(int level);
 extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
+
 /* The types of events that the saga reacts to, as a list in SQL. */
 #define OCQ_SAGA_EVENT_TYPES \
 	"'" OCQ_EVENT_ORDER_CREATED "', '" OCQ_EVENT_ORDER_CANCELLED "', '" OCQ_EVENT_ORDER_COMPLETED "'," \

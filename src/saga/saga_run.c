@@ -193,7 +193,10 @@ note_error(OcqSagaRecord *record, const ErrorData *error)
 	return true;
 }
 
-/* An order's steps: the record is moved on by each, and rest is what is left to do after the last. */
+/*
+ * An order's steps: the record is moved on by each, and rest is the work that is left
+ * after the last.
+ */
 typedef struct Steps
 {
 	OcqSagaRecord *record;
@@ -208,7 +211,10 @@ advance(void *argument)
 	steps->rest = ocq_saga_advance(steps->record);
 }
 
-/* try_advance runs the steps; the record says what became of it.  It returns false if it has lost a race. */
+/*
+ * try_advance runs the steps; the record has the outcome.  It returns false if it has
+ * lost a race.
+ */
 static bool
 try_advance(OcqSagaRecord *record, bool is_patient)
 {
@@ -393,8 +399,8 @@ collect_by_hand(void)
 /*
  * saga_run()
  *
- * It ends when there is nothing to do by now: an order that waits, or whose next attempt
- * is yet to come, is for another call.
+ * It ends when no step is due: an order that waits, or whose next attempt is yet to come,
+ * is for another call.
  */
 Datum
 ocq_saga_run(PG_FUNCTION_ARGS)

@@ -2,20 +2,19 @@
  * stock.c
  *	  The stock of products, and claiming it for orders.
  *
- * Claiming locks the rows of "inventory" of all its products, in the order of
- * their ids, and keeps them locked until the transaction ends.  So orders that
- * share products queue up and never deadlock; what is counted as available
- * stays so until the reservation is written; and under REPEATABLE READ and
- * SERIALIZABLE a row that has changed since the snapshot ends in SQLSTATE 40001.
- * (One that was made since does not: for that snapshot the product is unlimited,
- * the order reserves nothing, and comes before the stock.)
- * Rows change by the projection "inventory" alone, in the transaction that
- * appends the event.
+ * Claiming locks the rows of "inventory" of all its products, in the order of their ids,
+ * and keeps them locked until the transaction ends.  So orders that share products queue
+ * up and never deadlock; stock that is counted as available stays so until the
+ * reservation is written; and under REPEATABLE READ and SERIALIZABLE a row that has
+ * changed since the snapshot ends in SQLSTATE 40001.  (A row that was inserted since
+ * does not: for that snapshot the product is unlimited, the order reserves nothing, and
+ * comes before the stock.)  Rows change by the projection "inventory" alone, in the
+ * transaction that appends the event.
  *
- * A product of which no stock was ever received has no row, and no limit.  A
- * session remembers the tenants that have no rows at all, so that those who do
- * without inventory do not pay for it; the writer of "inventory" announces
- * (catalog.h) when that may have changed.
+ * A product of which no stock was ever received has no row, and no limit.  A session
+ * remembers the tenants that have no rows at all, so that tenants without inventory do
+ * not pay for it; the writer of "inventory" announces (catalog.h) when that may have
+ * changed.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -104,7 +103,7 @@ has_stock(text *tenant_id)
 	if (ocq_statement_run_latest(&select_any_stock, values, NULL) > 0)
 		return true;
 
-	/* What was announced while we read may not be in what we read. */
+	/* The answer may lack a change that was announced during the read. */
 	if (generation == ocq_catalog_generation(OCQ_REL_INVENTORY))
 		(void) hash_search(unstocked, key, HASH_ENTER, NULL);
 	return false;
@@ -117,7 +116,7 @@ ocq_stock_changed(void)
 	ocq_catalog_announce(OCQ_REL_INVENTORY);
 }
 
-/* lock_products locks those of both lists, as what is given back is written too. */
+/* lock_products locks the products of both lists, as stock that is given back is written, too. */
 static uint64
 lock_products(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines *held)
 {
@@ -135,9 +134,9 @@ lock_products(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines 
 }
 
 /*
- * ocq_stock_claim locks the stock of the wanted products and says what can be
- * reserved of it, or what is short.  What the order holds already counts as
- * available to it.  The caller appends the event that makes the claim true.
+ * ocq_stock_claim locks the stock of the wanted products and returns the lines that can
+ * be reserved, or the shortages.  Stock that the order holds already counts as available
+ * to it.  The caller appends the event that makes the claim true.
  */
 OcqClaim
 ocq_stock_claim(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines *held)

@@ -52,7 +52,7 @@ typedef enum OcqReserveOn
 /* GUC order_cqrs.reserve_on, an OcqReserveOn */
 extern int	ocq_reserve_on;
 
-/* What a product lacks for a reservation. */
+/* A product of which less is available than a reservation needs. */
 typedef struct OcqShortage
 {
 	text	   *product_id;
@@ -62,7 +62,7 @@ typedef struct OcqShortage
 
 typedef struct OcqClaim
 {
-	OcqStockLines reserved;		/* of what is wanted, the products that are stocked */
+	OcqStockLines reserved;		/* of the wanted lines, those of stocked products */
 	OcqShortage *shortages;
 	int			nshortages;
 } OcqClaim;

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * stock_commands.c
- *	  What there is of a product: stock_receive, stock_adjust.
+ *	  The commands on the stock of a product: stock_receive, stock_adjust.
  *
  * Both append to the product's Inventory stream, whose last event holds the sums of
  * all.  stock_adjust takes away no more than is available: it locks the product's
@@ -58,7 +58,7 @@ check_product(text *tenant_id, text *product_id)
 	ocq_reference_require(OCQ_REFERENCE_PRODUCT, &reference, 1, NULL);
 }
 
-/* make_data without totals is what follows from the arguments. */
+/* make_data without totals makes the data that follow from the arguments. */
 static Jsonb *
 make_data(const StockChange *change, const OcqStockTotals *totals)
 {
@@ -79,8 +79,9 @@ make_data(const StockChange *change, const OcqStockTotals *totals)
 static int64
 read_total(const OcqEvent *event, const char *key)
 {
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(
-		ocq_event_value(event, key, jbvNumeric).val.numeric)));
+	Numeric		total = ocq_event_value(event, key, jbvNumeric).val.numeric;
+
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(total)));
 }
 
 /* ocq_stock_totals is for the last event of a product's stream, which holds the sums of all. */
@@ -105,7 +106,10 @@ report_unlimited(const OcqCommand *command, const StockChange *change)
 			 errhint("Call stock_receive with what there is; from then on the product is limited.")));
 }
 
-/* check_available keeps the product's row locked, so that what it finds stays true. */
+/*
+ * check_available keeps the product's row locked, so that the stock that it finds stays
+ * available.
+ */
 static void
 check_available(const OcqCommand *command, const StockChange *change)
 {

@@ -35,7 +35,7 @@ COMMENT ON COLUMN events.command_id IS 'Id that the caller gave the command, if 
 COMMENT ON COLUMN events.correlation_id IS 'The key correlation_id of metadata, if any';
 COMMENT ON COLUMN events.causation_id IS 'The key causation_id of metadata, if any';
 COMMENT ON COLUMN events.session_role IS 'Session user that sent the command';
-COMMENT ON COLUMN events.actor IS 'On whose behalf, as the application says by order_cqrs.actor; else the session user';
+COMMENT ON COLUMN events.actor IS 'Actor that the application names by order_cqrs.actor; else the session user';
 COMMENT ON COLUMN events.metadata IS 'JSON object that the caller added to the command, or NULL';
 COMMENT ON COLUMN events.occurred_at IS 'When the event was appended; never decreases within a stream';
 

@@ -44,7 +44,7 @@ CREATE TRIGGER restore_arrive BEFORE INSERT ON bus_registration
 CREATE TRIGGER restore_arrive BEFORE INSERT ON bus_future
     FOR EACH ROW EXECUTE FUNCTION restore_arrive();
 
--- That they do not fire always any more tells of ALTER TABLE ... ENABLE TRIGGER ALL, and so of a restore without triggers.
+-- If they do not fire always any more, ALTER TABLE ... ENABLE TRIGGER ALL was run, as by a restore without triggers.
 ALTER TABLE bus_future ENABLE ALWAYS TRIGGER restore_arrive;
 ALTER TABLE order_saga ENABLE ALWAYS TRIGGER saga_restore;
 
@@ -59,4 +59,4 @@ CREATE CONSTRAINT TRIGGER restore_project AFTER INSERT ON restore_state
 CREATE PROCEDURE restore_end()
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_restore_end';
 COMMENT ON PROCEDURE restore_end()
-    IS 'Have the saga and futures go on at once that wait for the end of a restore, as after an INSERT into events by hand';
+    IS 'End the wait of the saga and of futures for the end of a restore, as after an INSERT into events by hand';

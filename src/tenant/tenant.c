@@ -18,9 +18,9 @@
 char	   *ocq_tenant_id = NULL;
 
 /*
- * A value that was set before the library was loaded is checked while the setting
- * is defined.  Refused there, it would give way to the default with no more than
- * a warning; so it is let in, and refused when it is used.
+ * A value that was set before the library was loaded is checked while the setting is
+ * defined.  A refusal there would put the default in its place with only a warning; so
+ * the value is accepted there, and refused when it is used.
  */
 static bool is_being_defined = false;
 

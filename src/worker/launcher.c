@@ -106,8 +106,10 @@ is_listed_name(List *names, const char *name)
 	ListCell   *cell;
 
 	foreach(cell, names)
+	{
 		if (strcmp(lfirst(cell), name) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -181,7 +183,7 @@ is_running(SupervisedProcess *process)
 	pfree(process->handle);
 	process->handle = NULL;
 	process->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 RESTART_SECONDS * 1000);
+													  RESTART_SECONDS * 1000);
 	return false;
 }
 

@@ -159,8 +159,10 @@ start_each(List *roles)
 	ListCell   *cell;
 
 	foreach(cell, roles)
+	{
 		if (!start_worker(lfirst_oid(cell)))
 			return false;
+	}
 	return true;
 }
 
