@@ -136,15 +136,15 @@ OCQ_TABLE_STATEMENT(&ocq_stream_table,
 					" SELECT FROM order_cqrs.inventory i WHERE (i.tenant_id, i.product_id) IN ("
 					" SELECT k.tenant_id, x.product_id FROM streams k JOIN order_cqrs.reservations r"
 					" ON r.tenant_id = k.tenant_id AND r.order_id = k.aggregate_id,"
-					" jsonb_to_recordset(r.items) AS x (product_id text) WHERE k.aggregate_type = 'Order'"
+					" jsonb_to_recordset(r.items) AS x (product_id text) WHERE k.aggregate_type = '" OCQ_AGGREGATE_ORDER "'"
 					" UNION ALL SELECT k.tenant_id, x.item ->> 'product_id' FROM streams k"
 					" JOIN order_cqrs.events e ON e.tenant_id = k.tenant_id"
-					" AND e.aggregate_type = 'Order' AND e.aggregate_id = k.aggregate_id,"
+					" AND e.aggregate_type = '" OCQ_AGGREGATE_ORDER "' AND e.aggregate_id = k.aggregate_id,"
 					" jsonb_array_elements(CASE jsonb_typeof(e.data -> 'items') WHEN 'array'"
-					" THEN e.data -> 'items' ELSE '[]' END) AS x (item) WHERE k.aggregate_type = 'Order'"
-					" AND e.event_type IN ('InventoryReserved', 'ReservationChanged')"
+					" THEN e.data -> 'items' ELSE '[]' END) AS x (item) WHERE k.aggregate_type = '" OCQ_AGGREGATE_ORDER "'"
+					" AND e.event_type IN ('" OCQ_EVENT_INVENTORY_RESERVED "', '" OCQ_EVENT_RESERVATION_CHANGED "')"
 					" UNION ALL SELECT k.tenant_id, k.aggregate_id FROM streams k"
-					" WHERE k.aggregate_type = 'Inventory')"
+					" WHERE k.aggregate_type = '" OCQ_AGGREGATE_INVENTORY "')"
 					" ORDER BY i.tenant_id, i.product_id FOR NO KEY UPDATE OF i",
 					RECORDARRAYOID);
 

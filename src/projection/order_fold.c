@@ -24,7 +24,7 @@ PG_FUNCTION_INFO_V1(ocq_order_fold_all);
 
 static OcqStatement select_orders =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS " FROM order_cqrs.events"
-			  " WHERE aggregate_type = 'Order' AND position <= $1"
+			  " WHERE aggregate_type = '" OCQ_AGGREGATE_ORDER "' AND position <= $1"
 			  " ORDER BY tenant_id, aggregate_type, aggregate_id, version",
 			  INT8OID);
 

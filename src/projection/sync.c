@@ -75,7 +75,7 @@ static OcqStatement select_renamed_to =
 OCQ_STATEMENT("SELECT coalesce(max(e.position), 0)"
 			  " FROM (SELECT min(last_position) AS position FROM order_cqrs.projection_state"
 			  " WHERE mode = 'sync' AND status = 'running') AS s,"
-			  " unnest('{Customer,Product}'::text[]) AS t (aggregate_type),"
+			  " unnest('{" OCQ_AGGREGATE_CUSTOMER "," OCQ_AGGREGATE_PRODUCT "}'::text[]) AS t (aggregate_type),"
 			  " LATERAL (SELECT position FROM order_cqrs.events"
 			  " WHERE aggregate_type = t.aggregate_type AND position > s.position AND position <= $1"
 			  " ORDER BY position DESC LIMIT 1) AS e",

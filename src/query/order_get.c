@@ -34,7 +34,7 @@ OCQ_TABLE_STATEMENT(&ocq_order_view,
 static OcqStatement select_history =
 OCQ_STATEMENT("SELECT version, event_type, data, occurred_at, session_role, actor, command_id, metadata,"
 			  " position FROM order_cqrs.events"
-			  " WHERE tenant_id = $1 AND aggregate_type = 'Order' AND aggregate_id = $2"
+			  " WHERE tenant_id = $1 AND aggregate_type = '" OCQ_AGGREGATE_ORDER "' AND aggregate_id = $2"
 			  " ORDER BY version",
 			  TEXTOID, TEXTOID);
 

@@ -51,8 +51,8 @@ OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET audited_position = $1, missed_to
 /* The first orders of a part that were missed, by position. */
 static OcqStatement select_missed =
 OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position FROM order_cqrs.events e"
-			  " WHERE (e.aggregate_type, e.position) > ('Order', $1)"
-			  " AND (e.aggregate_type, e.position) <= ('Order', $2)"
+			  " WHERE (e.aggregate_type, e.position) > ('" OCQ_AGGREGATE_ORDER "', $1)"
+			  " AND (e.aggregate_type, e.position) <= ('" OCQ_AGGREGATE_ORDER "', $2)"
 			  " AND e.event_type IN (" OCQ_SAGA_EVENT_TYPES ")"
 			  " AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id"
 			  " AND s.order_id = e.aggregate_id AND (s.version >= e.version OR s.next_attempt_at IS NOT NULL))"
