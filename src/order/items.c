@@ -112,7 +112,7 @@ is_decimal(const char *string)
 
 /*
  * parse_price computes with integers, which have room for all digits that a price may
- * have, at a fraction of what numeric_in and comparisons of numerics cost.
+ * have, at a fraction of the cost of numeric_in and of comparisons of numerics.
  */
 static Numeric
 parse_price(const JsonbValue *value, const ItemPlace *place)
