@@ -150,15 +150,21 @@ GRANT USAGE ON SCHEMA order_cqrs TO PUBLIC;
 CREATE EXTENSION order_cqrs CASCADE;
 DROP EXTENSION order_cqrs;
 DROP SCHEMA order_cqrs;
--- One of the database's owner is taken over: its owner could put another schema in its place.
+-- So is one of the database's owner, who could put another schema in its place.
 SELECT format('ALTER DATABASE %I OWNER TO regress_order_squatter', current_database()) AS give, format('ALTER DATABASE %I OWNER TO CURRENT_USER', current_database()) AS take \gset
 :give;
 CREATE SCHEMA order_cqrs AUTHORIZATION regress_order_squatter;
-CREATE EXTENSION order_cqrs CASCADE;
-SELECT nspowner::regrole = CURRENT_USER::regrole AS is_ours FROM pg_namespace WHERE nspname = 'order_cqrs';
-DROP EXTENSION order_cqrs;
+SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');
 DROP SCHEMA order_cqrs;
 :take;
+-- Functions in the schema of pg_trgm are not called, however well they match.
+SELECT extnamespace::regnamespace AS trgm FROM pg_extension WHERE extname = 'pg_trgm' \gset
+CREATE FUNCTION :trgm.pg_extension_config_dump(text, text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'called'; END $$;
+CREATE FUNCTION :trgm.unnest(text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN RAISE 'called'; END $$;
+CREATE EXTENSION order_cqrs;
+DROP FUNCTION :trgm.pg_extension_config_dump(text, text), :trgm.unnest(text[]);
+DROP EXTENSION order_cqrs;
+DROP SCHEMA order_cqrs;
 -- The schema of the functions is always made anew.
 CREATE SCHEMA order_api AUTHORIZATION regress_order_squatter;
 SELECT tools.outcome('CREATE EXTENSION order_cqrs CASCADE');

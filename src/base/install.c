@@ -6,8 +6,9 @@
  * could drop every table in it, plant overloads of functions, or rename the schema and put
  * another one in its place, whose tables and triggers our statements would use with the
  * rights of the extension's owner.  So the owner, and every role with CREATE on it, must be
- * the installing role or a superuser.  Of the database's owner the schema is accepted, as
- * a restore creates it first, and taken over.  Objects of other roles in it are refused.
+ * the installing role or a superuser.  To take the schema over would not do: its former owner
+ * may have a transaction under way whose objects are not visible yet.  Objects of other roles
+ * in it are refused.  A restore, which creates the schema first, passes.
  *
  * The schema order_api is a member of the extension and made by its script.  CREATE SCHEMA
  * would refuse an existing one; the check here gives the reason, and comes first.
@@ -44,9 +45,6 @@ OCQ_STATEMENT("SELECT o.name FROM (" OBJECTS("pg_proc", "pro", "regprocedure")
 			  ") AS o JOIN pg_roles AS r ON r.oid = o.owner"
 			  " WHERE NOT r.rolsuper AND r.rolname <> current_user LIMIT 1",
 			  OIDOID);
-
-static OcqStatement take_over =
-OCQ_STATEMENT_NOARGS("ALTER SCHEMA order_cqrs OWNER TO CURRENT_USER");
 
 static bool
 is_trusted(Oid role)
@@ -115,16 +113,14 @@ ocq_check_schema(PG_FUNCTION_ARGS)
 	bool		isnull;
 	Datum		acl = SysCacheGetAttr(NAMESPACEOID, tuple, Anum_pg_namespace_nspacl, &isnull);
 
-	if (!is_trusted(owner) && !ocq_owns_database(MyDatabaseId, owner))
-		report_untrusted(owner, "owns it, and is neither a superuser nor the owner of the database");
+	if (!is_trusted(owner))
+		report_untrusted(owner, "owns it, and is no superuser");
 	if (!isnull)
 		check_grants(DatumGetAclP(acl), owner);
 	ReleaseSysCache(tuple);
 	check_api_schema();
 	SPI_connect();
 	check_objects(schema);
-	if (!is_trusted(owner))
-		(void) ocq_statement_run(&take_over, NULL, NULL);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -5,3 +5,7 @@ CREATE FUNCTION check_schema() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_check_schema';
 SELECT check_schema();
 DROP FUNCTION check_schema();
+
+-- In the schema of pg_trgm, which CREATE EXTENSION puts into the path, other roles may have made overloads of functions
+-- of pg_catalog, and PostgreSQL may prefer those.
+SELECT pg_catalog.set_config('search_path', 'order_cqrs, pg_temp', true);

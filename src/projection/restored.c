@@ -111,6 +111,7 @@ ocq_restore_project(PG_FUNCTION_ARGS)
 	ocq_scope_enter(&scope);
 	if (keep_out_appends())
 		project();
+	ocq_restore_mark("events"); /* that took its time */
 	begin_anew();
 	ocq_scope_leave(&scope);
 	return PointerGetDatum(NULL);

@@ -63,6 +63,9 @@ PG_FUNCTION_INFO_V1(ocq_restore_end);
 #define WARN_AFTER_MS 60000
 #define WARN_EVERY_MS 60000
 
+/* How often a transaction marks what it brings. */
+#define MARK_MS 1000
+
 static int	ocq_restore_timeout;
 
 void
@@ -102,7 +105,16 @@ OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arriv
 
 static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMIT 1");
 
-/* Whether parts are expected, all of them have arrived, and their rows have ended. */
+/* No session that began to write at an earlier time is still at it: its rows and marks are not visible yet. */
+#define NO_WRITER_FROM_BEFORE(time) \
+	" NOT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)" \
+	" WHERE l.locktype = 'relation' AND l.database = a.datid AND l.granted" \
+	" AND l.relation IN ('order_cqrs.events'::regclass, 'order_cqrs.order_saga'::regclass," \
+	" 'order_cqrs.bus_future'::regclass, 'order_cqrs.bus_registration'::regclass)" \
+	" AND l.mode = 'RowExclusiveLock' AND a.backend_type = 'client backend'" \
+	" AND a.xact_start < " time ")"
+
+/* Whether parts are expected, all of them have arrived, and no mark is of the last seconds. */
 #define IS_COMPLETE \
 	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'expected' AND NOT EXISTS" \
@@ -110,6 +122,9 @@ static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMI
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'arrived' AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
 
 static OcqStatement select_is_complete = OCQ_STATEMENT_ON_ALL("SELECT " IS_COMPLETE);
+
+static OcqStatement select_no_long_writer =
+OCQ_STATEMENT_NOARGS("SELECT" NO_WRITER_FROM_BEFORE("clock_timestamp() - interval '2 seconds'"));
 
 /* $1: an end of the log */
 static OcqStatement select_is_projected =
@@ -168,11 +183,7 @@ OCQ_STATEMENT("WITH last AS MATERIALIZED (SELECT max(marked_at) + make_interval(
 			  " FROM order_cqrs.restore_state WHERE holds)"
 			  " UPDATE order_cqrs.restore_state AS r SET holds = false FROM last"
 			  " WHERE holds AND last.time < clock_timestamp()"
-			  " AND NOT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
-			  " WHERE l.locktype = 'relation' AND l.database = a.datid AND l.granted"
-			  " AND l.relation IN ('order_cqrs.events'::regclass, 'order_cqrs.order_saga'::regclass)"
-			  " AND l.mode = 'RowExclusiveLock' AND a.backend_type = 'client backend'"
-			  " AND a.xact_start < last.time)",
+			  " AND" NO_WRITER_FROM_BEFORE("last.time"),
 			  FLOAT8OID);
 
 static OcqStatement delete_expired =
@@ -218,17 +229,20 @@ ocq_restore_mark(const char *part)
 {
 	static SubTransactionId marked_in = InvalidSubTransactionId;
 	static TransactionId marked_by = InvalidTransactionId;
+	static TimestampTz marked_at = 0;
 	static char marked_part[NAMEDATALEN];
 	Datum		values[1];
 
+	/* A long transaction marks again, so that its last mark is young when it commits. */
 	if (marked_by == GetTopTransactionIdIfAny() && marked_in == GetCurrentSubTransactionId() &&
-		strcmp(marked_part, part) == 0)
+		strcmp(marked_part, part) == 0 && !TimestampDifferenceExceeds(marked_at, GetCurrentTimestamp(), MARK_MS))
 		return;
 	values[0] = CStringGetTextDatum(part);
 	(void) ocq_statement_run_latest(&insert_mark, values, NULL);
 	ocq_append_wake_at_commit();
 	marked_by = GetTopTransactionId();
 	marked_in = GetCurrentSubTransactionId();
+	marked_at = GetCurrentTimestamp();
 	strlcpy(marked_part, part, sizeof(marked_part));
 }
 
@@ -390,11 +404,19 @@ is_projected(bool has_arrived)
 	return is_true(&select_is_projected, &value);
 }
 
+/* is_complete looks at the marks again after the writers: one may have committed in between. */
+static bool
+is_complete(void)
+{
+	return is_true(&select_is_complete, NULL) && is_true(&select_no_long_writer, NULL) &&
+		is_true(&select_is_complete, NULL);
+}
+
 /* finish ends a restore whose parts have all arrived, and returns whether there was one. */
 static bool
 finish(void)
 {
-	bool		is_marked = is_true(&select_is_complete, NULL);
+	bool		is_marked = is_complete();
 	bool		is_doubled = !ocq_guards_are_disabled() /* COPY is under way */ && is_true(&select_is_doubled, NULL);
 
 	if (!is_projected(is_marked || is_doubled))
