@@ -145,6 +145,18 @@ ocq_table_values(const OcqTable *table, const void *const *sources, Datum *value
 		values[i] = value_of(&table->columns[i], sources[table->columns[i].source], &nulls[i]);
 }
 
+/* ocq_table_check_width raises an error if a function is not declared with the columns that it returns. */
+void
+ocq_table_check_width(int ncolumns, TupleDesc declared)
+{
+	if (declared->natts != ncolumns)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a function of order_cqrs returns %d columns and is declared with %d", ncolumns, declared->natts),
+				 errdetail("The library and the SQL objects of the extension are of different versions."),
+				 errhint("Run ALTER EXTENSION order_cqrs UPDATE, and begin a new session.")));
+}
+
 /* ocq_source_itself gets a value that is a source, and not a field of one. */
 Datum
 ocq_source_itself(const void *source, bool *isnull)

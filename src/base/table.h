@@ -85,6 +85,7 @@ typedef struct OcqRows
 	}
 
 extern char *ocq_table_sql(const OcqTable *table, const char *template);
+extern void ocq_table_check_width(int ncolumns, TupleDesc declared);
 extern void ocq_table_values(const OcqTable *table, const void *const *sources, Datum *values,
 							 bool *nulls);
 extern Oid	ocq_table_relation(OcqTable *table);

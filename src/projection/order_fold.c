@@ -66,7 +66,7 @@ put_state(ReturnSetInfo *result, const OcqOrderState *state)
 	Datum		values[lengthof(columns)];
 	bool		nulls[lengthof(columns)];
 
-	Assert(result->setDesc->natts == lengthof(columns));
+	ocq_table_check_width(lengthof(columns), result->setDesc);
 	ocq_table_values(&states, OCQ_SOURCES(state, state->payment.status == OCQ_PAYMENT_NONE ? NULL : state,
 										  state->reservation.items == NULL ? NULL : state),
 					 values, nulls);

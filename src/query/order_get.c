@@ -153,7 +153,7 @@ state_row(FunctionCallInfo fcinfo, const OcqOrderState *state, TimestampTz at)
 	ocq_table_values(&ocq_order_view,
 					 OCQ_SOURCES(state, &customer, DatumGetJsonbP(ocq_row_datum(0, 3))), values, nulls);
 	(void) get_call_result_type(fcinfo, NULL, &row);
-	Assert(row->natts == ocq_order_view.ncolumns);
+	ocq_table_check_width(ocq_order_view.ncolumns, row);
 	return PointerGetDatum(SPI_returntuple(heap_form_tuple(row, values, nulls), BlessTupleDesc(row)));
 }
 

@@ -94,7 +94,7 @@ ocq_page_return(FunctionCallInfo fcinfo, const OcqCursorKind *kind, int key_colu
 	Datum	   *values = palloc_array(Datum, ncolumns + 1);
 	bool	   *nulls = palloc_array(bool, ncolumns + 1);
 
-	Assert(result->setDesc->natts == ncolumns + 1);
+	ocq_table_check_width(ncolumns + 1, result->setDesc);
 	check_types(SPI_tuptable->tupdesc, result->setDesc);
 	nulls[ncolumns] = false;
 	for (uint64 row = 0; row < rows; row++)
