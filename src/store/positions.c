@@ -70,8 +70,8 @@
 
 #define GENERATION INT64CONST(1000000000)
 
-/* A log moves on by so many generations at most, and ten thousand times at least. */
-#define MAX_GENERATIONS 100000
+/* A log moves on by so many generations at most, so that it can do so 900,000 times at least. */
+#define MAX_GENERATIONS 10000
 
 /* A log that ends beyond it has no room for another gap. */
 #define LAST_END (PG_INT64_MAX - 3 * GENERATION)
