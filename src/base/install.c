@@ -61,7 +61,7 @@ report_untrusted(Oid role, const char *problem)
 			 errdetail("%s %s.",
 					   OidIsValid(role) ? psprintf("Role \"%s\"", GetUserNameFromId(role, false)) : "Every role",
 					   problem),
-			 errhint("Drop the schema, or change its owner, revoke CREATE on it and look at its content.")));
+			 errhint("Drop the schema, so that CREATE EXTENSION makes it.")));
 }
 
 /* check_grants looks for roles but the owner that may create in the schema. */
@@ -86,7 +86,7 @@ check_objects(Oid schema)
 				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
 				 errmsg("schema \"%s\" is not safe to install into", OCQ_SCHEMA),
 				 errdetail("Another role has made %s in it.", TextDatumGetCString(ocq_row_datum(0, 1))),
-				 errhint("Drop it, or move it to another schema.")));
+				 errhint("Drop the schema, so that CREATE EXTENSION makes it.")));
 }
 
 /* check_api_schema is for any owner: an application's schema of that name is not to be mixed with ours. */

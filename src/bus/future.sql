@@ -58,8 +58,8 @@ COMMENT ON COLUMN bus_future.started_at IS 'When it was last begun';
 COMMENT ON COLUMN bus_future.finished_at IS 'When it was done, failed or cancelled; it is kept for order_cqrs.result_retention from then on';
 COMMENT ON SEQUENCE bus_future_number_seq IS 'Numbers of futures';
 
-SELECT pg_extension_config_dump('bus_future', '');
-SELECT pg_extension_config_dump('bus_future_number_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('bus_future', '');
+SELECT pg_catalog.pg_extension_config_dump('bus_future_number_seq', '');
 
 CREATE FUNCTION command_send_async(command_type text, payload jsonb, command_id uuid DEFAULT NULL,
         tenant_id text DEFAULT NULL) RETURNS uuid

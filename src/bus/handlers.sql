@@ -17,7 +17,7 @@ COMMENT ON COLUMN bus_registration.owner IS 'Role that owned the function then; 
 COMMENT ON COLUMN bus_registration.registered_by IS 'Session user that registered it';
 COMMENT ON COLUMN bus_registration.registered_at IS 'When it was registered';
 
-SELECT pg_extension_config_dump('bus_registration', '');
+SELECT pg_catalog.pg_extension_config_dump('bus_registration', '');
 
 CREATE FUNCTION command_handler_register(command_type text, handler regprocedure) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_command_handler_register';

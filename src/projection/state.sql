@@ -70,4 +70,4 @@ COMMENT ON FUNCTION projection_state_restore()
 CREATE TRIGGER projection_state_restore BEFORE INSERT ON projection_state
     FOR EACH ROW EXECUTE FUNCTION projection_state_restore();
 
-SELECT pg_extension_config_dump('projection_state', '');
+SELECT pg_catalog.pg_extension_config_dump('projection_state', '');

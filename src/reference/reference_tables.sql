@@ -32,6 +32,6 @@ DO $$
 DECLARE
     trgm name := (SELECT n.nspname FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm');
 BEGIN
-    EXECUTE format('CREATE INDEX customers_name_idx ON customers USING gin (lower(name) %I.gin_trgm_ops) WITH (fastupdate = off)', trgm);
-    EXECUTE format('CREATE INDEX products_name_idx ON products USING gin (lower(name) %I.gin_trgm_ops) WITH (fastupdate = off)', trgm);
+    EXECUTE pg_catalog.format('CREATE INDEX customers_name_idx ON customers USING gin (lower(name) %I.gin_trgm_ops) WITH (fastupdate = off)', trgm);
+    EXECUTE pg_catalog.format('CREATE INDEX products_name_idx ON products USING gin (lower(name) %I.gin_trgm_ops) WITH (fastupdate = off)', trgm);
 END $$;

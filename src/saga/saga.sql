@@ -56,8 +56,8 @@ CREATE TRIGGER saga_restore BEFORE INSERT ON order_saga
     FOR EACH ROW EXECUTE FUNCTION saga_restore();
 
 -- Steps that the saga has taken must not be taken again after a restore.
-SELECT pg_extension_config_dump('saga_state', '');
-SELECT pg_extension_config_dump('order_saga', '');
+SELECT pg_catalog.pg_extension_config_dump('saga_state', '');
+SELECT pg_catalog.pg_extension_config_dump('order_saga', '');
 
 CREATE VIEW saga_status AS
     SELECT s.tenant_id, s.order_id, s.step,

@@ -51,5 +51,5 @@ CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
 ALTER TABLE events ENABLE ALWAYS TRIGGER events_append_only;
 
 -- The identity sequence is not covered by its table's entry.
-SELECT pg_extension_config_dump('events', '');
-SELECT pg_extension_config_dump('events_position_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('events', '');
+SELECT pg_catalog.pg_extension_config_dump('events_position_seq', '');

@@ -123,8 +123,11 @@ static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMI
 
 static OcqStatement select_is_complete = OCQ_STATEMENT_ON_ALL("SELECT " IS_COMPLETE);
 
-static OcqStatement select_no_long_writer =
-OCQ_STATEMENT_NOARGS("SELECT" NO_WRITER_FROM_BEFORE("clock_timestamp() - interval '2 seconds'"));
+/* pg_restore may pause between its statements for longer than marks are young. */
+static OcqStatement select_no_writer =
+OCQ_STATEMENT_NOARGS("SELECT NOT EXISTS (SELECT FROM pg_stat_activity"
+					 " WHERE datname = current_database() AND application_name = 'pg_restore')"
+					 " AND" NO_WRITER_FROM_BEFORE("clock_timestamp() - interval '2 seconds'"));
 
 /* $1: an end of the log */
 static OcqStatement select_is_projected =
@@ -408,7 +411,7 @@ is_projected(bool has_arrived)
 static bool
 is_complete(void)
 {
-	return is_true(&select_is_complete, NULL) && is_true(&select_no_long_writer, NULL) &&
+	return is_true(&select_is_complete, NULL) && is_true(&select_no_writer, NULL) &&
 		is_true(&select_is_complete, NULL);
 }
 

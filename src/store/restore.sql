@@ -19,9 +19,9 @@ COMMENT ON COLUMN restore_state.is_many IS 'Whether events came that are project
 
 -- The tables that a dump holds if they have rows: the condition is part of the query by which pg_dump reads restore_state.
 INSERT INTO restore_state (kind, part)
-SELECT 'content', unnest('{events,saga_state,order_saga,bus_registration,bus_future}'::text[]);
+SELECT 'content', pg_catalog.unnest('{events,saga_state,order_saga,bus_registration,bus_future}'::text[]);
 
-SELECT pg_extension_config_dump('restore_state', $$WHERE kind = 'content' AND CASE part
+SELECT pg_catalog.pg_extension_config_dump('restore_state', $$WHERE kind = 'content' AND CASE part
     WHEN 'events' THEN EXISTS (SELECT FROM order_cqrs.events)
     WHEN 'saga_state' THEN EXISTS (SELECT FROM order_cqrs.saga_state)
     WHEN 'order_saga' THEN EXISTS (SELECT FROM order_cqrs.order_saga)
