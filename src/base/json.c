@@ -113,3 +113,15 @@ ocq_json_pair(const char *key, JsonbValue value)
 {
 	return (JsonbPair) {.key = make_string(key, strlen(key)), .value = value};
 }
+
+/* ocq_json_of_container returns a copy of a part of a document as a value of its own. */
+Jsonb *
+ocq_json_of_container(JsonbContainer *container, int bytes)
+{
+	JsonbValue	value;
+
+	value.type = jbvBinary;
+	value.val.binary.data = container;
+	value.val.binary.len = bytes;
+	return JsonbValueToJsonb(&value);
+}

@@ -28,5 +28,6 @@ extern JsonbValue ocq_json_numeric(Numeric value);
 extern JsonbValue ocq_json_array(JsonbValue *elements, int count);
 extern JsonbValue ocq_json_object(JsonbPair *pairs, int count);
 extern JsonbPair ocq_json_pair(const char *key, JsonbValue value);
+extern Jsonb *ocq_json_of_container(JsonbContainer *container, int bytes);
 
 #endif							/* OCQ_BASE_JSON_H */

@@ -17,6 +17,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "base/statement.h"
 #include "order/order.h"
 #include "store/store.h"
@@ -328,10 +329,5 @@ ocq_order_fold(const OcqEvent *events, int count)
 Jsonb *
 ocq_order_items_jsonb(const OcqOrderState *state)
 {
-	JsonbValue	value;
-
-	value.type = jbvBinary;
-	value.val.binary.data = state->items;
-	value.val.binary.len = state->items_bytes;
-	return JsonbValueToJsonb(&value);
+	return ocq_json_of_container(state->items, state->items_bytes);
 }

@@ -98,12 +98,7 @@ ocq_reservation_held(const OcqReservation *reservation)
 Jsonb *
 ocq_reservation_items_jsonb(const OcqReservation *reservation)
 {
-	JsonbValue	value;
-
-	value.type = jbvBinary;
-	value.val.binary.data = reservation->items;
-	value.val.binary.len = reservation->items_bytes;
-	return JsonbValueToJsonb(&value);
+	return ocq_json_of_container(reservation->items, reservation->items_bytes);
 }
 
 static void
