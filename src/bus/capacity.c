@@ -20,6 +20,10 @@
  * capacity once more.  A transaction that has cancelled futures mends no bound: it does not
  * count those that wait again if it, or a subtransaction, is rolled back.
  *
+ * A count does not see the futures of prepared transactions, which may stay for long.  So
+ * PREPARE takes a lock whose tag holds their number, and counts add the tags of such locks:
+ * those last exactly as long as the transaction, also over a restart.
+ *
  * A user whose share was found full is refused without another count for twenty times as
  * long as that count took, unless the bounds fall meanwhile.  Thus senders that repeat
  * their call again and again take little time from the workers.
@@ -29,6 +33,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "base/errors.h"
 #include "bus/future.h"
@@ -36,6 +41,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/guc.h"
@@ -52,6 +58,9 @@
 #define UNKNOWN (PG_INT64_MAX / 2)
 
 #define REFUSAL_SHARE 20
+
+/* Its tag's other numbers are the session user and the number of futures. */
+#define PREPARED_LOCK_CLASS 0x4F44
 
 static int	ocq_queue_capacity;
 
@@ -87,6 +96,9 @@ typedef struct Change
 static Change changes[MAX_CHANGES];
 static int	change_count = 0;
 
+/* Futures that it has made wait, also those that a subtransaction has rolled back. */
+static int64 sent = 0;
+
 /* Whether it has taken futures from those that wait, perhaps in a subtransaction. */
 static bool has_released = false;
 
@@ -99,6 +111,14 @@ static bool has_released = false;
 
 static OcqStatement count_waiting = OCQ_STATEMENT(COUNT(""), INT8OID);
 static OcqStatement count_own = OCQ_STATEMENT(COUNT(" AND session_role = $2"), INT8OID, OIDOID);
+
+/* $1: session user; $2: class of locks.  pid is NULL in the locks of prepared transactions. */
+static OcqStatement select_prepared =
+OCQ_STATEMENT("SELECT coalesce(sum(objid::bigint), 0)::bigint,"
+			  " coalesce(sum(objid::bigint) FILTER (WHERE classid = $1), 0)::bigint"
+			  " FROM pg_locks WHERE locktype = 'advisory' AND objsubid = $2 AND pid IS NULL"
+			  " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+			  OIDOID, INT2OID);
 
 void
 ocq_capacity_request_shmem(void)
@@ -159,15 +179,28 @@ change_bound(Bound *bound, int64 change)
 		 /* another process has changed it */ ;
 }
 
+static void
+hold_prepared(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, GetSessionUserId(), (uint32) Min(sent, PG_UINT32_MAX),
+						 PREPARED_LOCK_CLASS);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
 /* end_transaction may not touch catalogs nor raise errors. */
 static void
 end_transaction(XactEvent event, void *arg)
 {
 	int			count = change_count;
 
+	if (event == XACT_EVENT_PRE_PREPARE && sent > 0)
+		hold_prepared();
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	change_count = 0;
+	sent = 0;
 	has_released = false;
 	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
 	{
@@ -234,6 +267,7 @@ void
 ocq_future_waiting_changed(Oid session_role, int64 change)
 {
 	has_released |= change < 0;
+	sent += Max(change, 0);
 	if (change < 0 && GetCurrentTransactionNestLevel() != 1)
 		return;
 	add_change(find_bound(InvalidOid), change);
@@ -278,32 +312,51 @@ is_full(Load load)
 	return load.own >= ocq_queue_capacity - load.all;
 }
 
+/* count_prepared is called before the rows are counted: what commits in between is counted twice. */
+static Load
+count_prepared(Oid role)
+{
+	Datum		values[] = {ObjectIdGetDatum(role), Int16GetDatum(PREPARED_LOCK_CLASS)};
+
+	if (max_prepared_xacts == 0)
+		return (Load) {0, 0};
+	(void) ocq_statement_run_latest(&select_prepared, values, NULL);
+	return (Load) {DatumGetInt64(ocq_row_datum(0, 1)), DatumGetInt64(ocq_row_datum(0, 2))};
+}
+
+/* run_count counts no further than it has to. */
 static int64
-run_count(OcqStatement *statement, Oid role, Bound *bound)
+run_count(OcqStatement *statement, Oid role)
 {
 	Datum		values[] = {Int64GetDatum(ocq_queue_capacity), ObjectIdGetDatum(role)};
-	int64		count;
 
 	/* All sessions share the bound: an old snapshot will not do. */
 	(void) ocq_statement_run_latest(statement, values, NULL);
-	count = DatumGetInt64(ocq_row_datum(0, 1));
-	if (bound != NULL && count >= ocq_queue_capacity)
-		raise_bound(bound, count);
-	else if (bound != NULL && !has_released)
-		mend_bound(bound, count);
-	return count;
+	return DatumGetInt64(ocq_row_datum(0, 1));
 }
 
-/* count counts no further than it has to.  The bounds may be NULL. */
+static void
+correct_bound(Bound *bound, int64 count)
+{
+	if (bound == NULL)
+		return;
+	if (count >= ocq_queue_capacity)
+		raise_bound(bound, count);
+	else if (!has_released)
+		mend_bound(bound, count);
+}
+
+/* The bounds may be NULL. */
 static Load
 count_load(Oid role, Bound *all, Bound *own)
 {
 	TimestampTz start = GetCurrentTimestamp();
-	Load		load = {
-		.all = run_count(&count_waiting, role, all),
-		.own = run_count(&count_own, role, own)
-	};
+	Load		load = count_prepared(role);
 
+	load.all += run_count(&count_waiting, role);
+	load.own += run_count(&count_own, role);
+	correct_bound(all, load.all);
+	correct_bound(own, load.own);
 	if (own != NULL && is_full(load))
 	{
 		TimestampTz end = GetCurrentTimestamp();

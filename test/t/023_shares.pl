@@ -260,12 +260,38 @@ sub test_rolled_back
 	return;
 }
 
+# Futures of prepared transactions, which no count of rows sees.
+sub test_prepared
+{
+	my $send = q(SELECT command_send_async('Who', '{}'));
+
+	set_and_reload($node, 'order_cqrs.queue_capacity' => 8);
+	wait_until(q(setting = '8' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'));
+	as('greedy', "BEGIN; $send; $send; PREPARE TRANSACTION '$_'") foreach qw(one two);
+	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy" .*\nDETAIL:  4 of its/,
+		'futures of prepared transactions are a part of the share');
+	as('other', "$send; $send");
+	like(refused_as('other', $send), qr/ERROR:  OC501: the share of role "other"/, 'and of all that wait');
+	$node->restart;
+	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy"/, 'after a restart as well');
+	as('greedy', "COMMIT PREPARED 'one'");
+	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy" .*\nDETAIL:  4 of its/, 'and after the commit of one');
+	as('greedy', "ROLLBACK PREPARED 'two'");
+	is(scalar(sent('greedy', 'Who', '{}')), 1, 'a rollback leaves room');
+	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy" .*\nDETAIL:  3 of its/, 'and no more than that');
+	set_workers(4, 'order_cqrs.queue_capacity' => 2000);
+	wait_until(q(NOT EXISTS (SELECT FROM order_cqrs.bus_future WHERE status IN ('waiting', 'running'))));
+	set_workers(0);
+	return;
+}
+
 test_places();
 test_lock_timeout();
 test_last_wait();
 test_put_off();
 test_shares();
 test_rolled_back();
+test_prepared();
 
 $node->stop;
 done_testing();
