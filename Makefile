@@ -11,6 +11,7 @@ OBJS = \
 	src/base/argument.o \
 	src/base/attempt.o \
 	src/base/catalog.o \
+	src/base/direct.o \
 	src/base/install.o \
 	src/base/json.o \
 	src/base/prepared.o \
