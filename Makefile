@@ -144,7 +144,8 @@ SQL_FRAGMENTS = \
 	src/store/restore.sql \
 	src/grants.sql \
 	src/catalogue/command_grants.sql \
-	src/catalogue/api.sql
+	src/catalogue/api.sql \
+	src/base/installed.sql
 
 CATALOGUE_SQL = $(filter src/catalogue/%,$(SQL_FRAGMENTS))
 WRITTEN_SQL   = $(filter-out src/catalogue/%,$(SQL_FRAGMENTS))
