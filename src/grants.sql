@@ -8,7 +8,6 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA order_cqrs FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA order_cqrs FROM PUBLIC;
 
--- The routines of the catalogue are granted in catalogue/command_grants.sql.
 GRANT EXECUTE ON PROCEDURE future_run(int) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     order_next_id(),
@@ -23,3 +22,4 @@ GRANT EXECUTE ON FUNCTION
     cache_counters(),
     projection_aggregate_types(text)
     TO PUBLIC;
+{command_grants}

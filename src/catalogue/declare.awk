@@ -1,11 +1,16 @@
-# declare.awk: writes the SQL of what commandlist.h names.
+# declare.awk: writes the install script. A name in braces in a fragment of it stands for SQL that is written from
+# the lists of C:
 #
-#   awk -f declare.awk -v part=PART commandlist.h [FRAGMENT...]
+#   awk -f declare.awk commandlist.h order_rows.c criteria.h FRAGMENT...
 #
-#   commands        each command as two procedures, with their comments
-#   command_grants  who may execute commands and queries
-#   api             the schema order_api: each command and each query as a function. The signature and the
-#                   comment of a query are those of its CREATE FUNCTION, in one of the fragments.
+#   {commands}              each command as two procedures, with their comments
+#   {command_grants}        who may execute commands and queries
+#   {api}                   each command and each query as a function. The signature and the comment of a query are
+#                           those of its CREATE FUNCTION, in an earlier fragment.
+#   {order_columns}         the columns that tables with a row for each order share
+#   {order_comments TABLE}  their comments
+#   {order_results}         the same columns as results of a query
+#   {criteria}              the criteria as arguments of a search
 
 BEGIN {
 	split("TEXTOID text TEXTARRAYOID text[] INT4OID int JSONBOID jsonb UUIDOID uuid NUMERICOID numeric" \
@@ -91,7 +96,48 @@ function take_string(text,    string) {
 	return string
 }
 
-# --- reading the fragments -----------------------------------------------------------------------------
+# --- reading lists of columns and criteria --------------------------------------------------------------
+
+/^\t(COLUMN|ROW)\("?[A-Za-z_]+"?, / && FILENAME ~ /\.[ch]$/ {
+	match($0, /"[a-z_]+", [A-Z0-9]+,/)
+	split(substr($0, RSTART, RLENGTH), fields, /[", ]+/)
+	if (!(fields[3] in sql_type))
+		fail(fields[2] " is of the unknown type " fields[3])
+	declared = fields[2] " " sql_type[fields[3]]
+	if (/^\tROW/)
+		criteria[++ncriteria] = declared " DEFAULT NULL"
+	else {
+		names[++ncolumns] = fields[2]
+		results[ncolumns] = "OUT " declared
+		columns[ncolumns] = declared " " take_string(substr($0, RSTART + RLENGTH))
+		sub(/ $/, "", columns[ncolumns])
+		column_comments[ncolumns] = take_string(rest)
+	}
+}
+
+# --- the fragments -------------------------------------------------------------------------------------
+
+FILENAME !~ /\.sql$/ {
+	next
+}
+
+FNR == 1 {
+	path = FILENAME
+	sub(/.*src\//, "src/", path)
+	printf "\n-- %s\n", path
+}
+
+# A part that is alone on its line is printed.
+$0 == "{commands}" { write_commands(); next }
+$0 == "{command_grants}" { write_grants(); next }
+$0 == "{api}" { write_api(); next }
+/^{order_comments / { write_order_comments(substr($0, 17, length($0) - 17)); next }
+
+/{order_columns}/ { put_in("order_columns", join(columns, ncolumns, 0)) }
+/{order_results}/ { put_in("order_results", join(results, ncolumns, 100)) }
+/{criteria}/ { put_in("criteria", join(criteria, ncriteria, 100)) }
+
+{ print }
 
 /^(CREATE|COMMENT ON) FUNCTION / {
 	name = $0
@@ -106,26 +152,29 @@ is_in {
 		is_in = 0
 }
 
-# --- writing -------------------------------------------------------------------------------------------
-
-END {
-	if (failed)
-		exit 1
-	print "-- Written by src/catalogue/declare.awk, from src/catalogue/commandlist.h."
-	if (part == "commands")
-		write_commands()
-	else if (part == "command_grants")
-		write_grants()
-	else if (part == "api")
-		write_api()
+function put_in(name, text) {
+	match($0, "{" name "}")
+	$0 = substr($0, 1, RSTART - 1) text substr($0, RSTART + RLENGTH)
 }
 
+# join returns the elements of a list, in lines of about that width and with the line's indentation.
+function join(list, n, width,    text, length_of_line, i) {
+	match($0, /^ */)
+	for (i = 1; i <= n; i++) {
+		text = text list[i] (i == n ? "" : ",")
+		length_of_line += length(list[i])
+		if (i < n && length_of_line + length(list[i + 1]) > width) {
+			text = text "\n" substr($0, 1, RLENGTH)
+			length_of_line = 0
+		} else if (i < n)
+			text = text " "
+	}
+	return text
+}
+
+# --- writing -------------------------------------------------------------------------------------------
+
 function write_commands(    i, name) {
-	print "--"
-	print "-- PL/pgSQL refuses a CALL that leaves out an INOUT argument. So each command is declared twice:"
-	print "-- as a procedure without \"version\", which every call that does not name version finds, and as one"
-	print "-- with it. The first parameter of the latter is of the domain identifier, and so a worse match for"
-	print "-- text, which settles which is meant."
 	for (i = 1; i <= ncommands; i++) {
 		name = commands[i]
 		printf "\n"
@@ -177,11 +226,6 @@ function write_grants(    i) {
 }
 
 function write_api(    i) {
-	print "--"
-	print "-- Commands and queries as functions, for clients that cannot CALL. USAGE on the schema is the one thing to"
-	print "-- grant to such a client, as it is on order_cqrs to others."
-	printf "\nCREATE SCHEMA order_api;\n"
-	print "COMMENT ON SCHEMA order_api IS 'The commands and queries of order_cqrs as functions, for clients that cannot CALL';"
 	for (i = 1; i <= ncommands; i++)
 		write_command_function(commands[i])
 	for (i = 1; i <= nqueries; i++)
@@ -208,8 +252,13 @@ function write_query_function(name,    text) {
 	printf "\n%s", text
 }
 
+function write_order_comments(table,    i) {
+	for (i = 1; i <= ncolumns; i++)
+		if (column_comments[i] != "")
+			printf "COMMENT ON COLUMN %s.%s IS '%s';\n", table, names[i], column_comments[i]
+}
+
 function fail(problem) {
 	print "declare.awk: " problem >"/dev/stderr"
-	failed = 1
 	exit 1
 }
