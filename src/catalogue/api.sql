@@ -4,3 +4,5 @@
 CREATE SCHEMA order_api;
 COMMENT ON SCHEMA order_api IS 'The commands and queries of order_cqrs as functions, for clients that cannot CALL';
 {api}
+
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA order_api TO PUBLIC;

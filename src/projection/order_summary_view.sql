@@ -23,7 +23,7 @@ CREATE INDEX order_summary_view_payment_idx ON order_summary_view (tenant_id, pa
 CREATE STATISTICS order_summary_view_customer_name ON lower(customer_name) FROM order_summary_view;
 
 COMMENT ON TABLE order_summary_view IS 'Read table: one narrow row for each order, for lists and searches';
-{order_comments order_summary_view}
+{order_comments}
 
 CREATE FUNCTION order_summary_view_difference(OUT tenant_id text, OUT aggregate_type text, OUT aggregate_id text,
         OUT key text, OUT expected jsonb, OUT actual jsonb) RETURNS SETOF record

@@ -9,7 +9,7 @@ CREATE TABLE order_view (
 CREATE INDEX order_view_customer_idx ON order_view (tenant_id, customer_id);
 
 COMMENT ON TABLE order_view IS 'Read table: one row for each order, with its items, for reading one order';
-{order_comments order_view}
+{order_comments}
 COMMENT ON COLUMN order_view.items IS 'The lines, as order_item_view has them: an array of objects with product_id, product_name, product_category, quantity, unit_price, total_price';
 
 CREATE TABLE order_item_view (
