@@ -19,7 +19,6 @@
 #include "projection/projection.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/rel.h"
 
 PG_FUNCTION_INFO_V1(ocq_projection_state_restore);
 
@@ -249,26 +248,13 @@ Datum
 ocq_projection_state_restore(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = ocq_argument_trigger(fcinfo, "projection_state_restore", TRIGGER_EVENT_BEFORE);
-	TupleDesc	descriptor;
-	Datum		values[6];
-	char		nulls[7] = "      ";
 	OcqScope	scope;
 	uint64		updated;
-	static const char *const columns[] = {
-		"projection_name", "mode", "status", "events_total", "repaired_total", "renewed_total"
-	};
 
 	ocq_scope_enter(&scope);
-	descriptor = RelationGetDescr(trigger->tg_relation);
-	for (int i = 0; i < (int) lengthof(columns); i++)
-	{
-		bool		isnull;
-
-		values[i] = SPI_getbinval(trigger->tg_trigtuple, descriptor,
-								  SPI_fnumber(descriptor, columns[i]), &isnull);
-		nulls[i] = isnull ? 'n' : ' ';
-	}
-	updated = ocq_statement_run(&restore_state, values, nulls);
+	updated = ocq_argument_run(trigger, &restore_state,
+							   OCQ_NAMES("projection_name", "mode", "status", "events_total", "repaired_total",
+										 "renewed_total"));
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
 	ocq_scope_leave(&scope);
 
