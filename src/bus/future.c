@@ -30,8 +30,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(ocq_command_send_async);
-PG_FUNCTION_INFO_V1(ocq_query_send_async);
 PG_FUNCTION_INFO_V1(ocq_future_get);
 PG_FUNCTION_INFO_V1(ocq_future_status);
 PG_FUNCTION_INFO_V1(ocq_future_cancel);
@@ -160,19 +158,11 @@ send_async(OcqBusKind kind, FunctionCallInfo fcinfo)
 	PG_RETURN_UUID_P(future.id);
 }
 
-/* command_send_async(command_type text, payload jsonb, command_id uuid, tenant_id text) */
-Datum
-ocq_command_send_async(PG_FUNCTION_ARGS)
-{
-	return send_async(OCQ_BUS_COMMAND, fcinfo);
-}
-
-/* query_send_async(query_type text, payload jsonb, tenant_id text) */
-Datum
-ocq_query_send_async(PG_FUNCTION_ARGS)
-{
-	return send_async(OCQ_BUS_QUERY, fcinfo);
-}
+/*
+ * command_send_async(command_type text, payload jsonb, command_id uuid, tenant_id text)
+ * query_send_async(query_type text, payload jsonb, tenant_id text)
+ */
+OCQ_BUS_FUNCTIONS(send_async, send_async);
 
 /*
  * Reading.

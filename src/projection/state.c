@@ -22,12 +22,18 @@
 
 PG_FUNCTION_INFO_V1(ocq_projection_state_restore);
 
-#define SELECT_STATE \
-	"SELECT mode = 'sync', status = 'paused', last_position" \
-	" FROM order_cqrs.projection_state WHERE projection_name = $1 FOR NO KEY UPDATE"
+static const OcqColumn state_columns[] = {
+	{"mode = 'sync'", BOOLOID, OCQ_FIELD(0, OcqProjectionState, is_sync)},
+	{"status = 'paused'", BOOLOID, OCQ_FIELD(0, OcqProjectionState, is_paused)},
+	{"last_position", INT8OID, OCQ_FIELD(0, OcqProjectionState, last_position)},
+};
 
-static OcqStatement lock_state = OCQ_STATEMENT(SELECT_STATE, TEXTOID);
-static OcqStatement try_lock_state = OCQ_STATEMENT(SELECT_STATE " SKIP LOCKED", TEXTOID);
+static const OcqTable states = OCQ_TABLE("projection_state", state_columns);
+
+#define SELECT_STATE "SELECT {columns} FROM {table} WHERE projection_name = $1 FOR NO KEY UPDATE"
+
+static OcqStatement lock_state = OCQ_TABLE_STATEMENT(&states, SELECT_STATE, TEXTOID);
+static OcqStatement try_lock_state = OCQ_TABLE_STATEMENT(&states, SELECT_STATE " SKIP LOCKED", TEXTOID);
 
 static OcqStatement update_position =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $2,"
@@ -127,9 +133,7 @@ ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *s
 				 errhint("Insert it again: INSERT INTO order_cqrs.projection_state (projection_name, mode) VALUES ('%s', 'sync').",
 						 projection->name)));
 	}
-	state->is_sync = DatumGetBool(ocq_row_datum(0, 1));
-	state->is_paused = DatumGetBool(ocq_row_datum(0, 2));
-	state->last_position = DatumGetInt64(ocq_row_datum(0, 3));
+	ocq_table_read(&states, 0, state);
 	return true;
 }
 

@@ -65,18 +65,6 @@ find_part(int delay, int64 *after, int64 *end)
 	return is_due && *end > *after;
 }
 
-/* take_up makes an order due at once. */
-static void
-take_up(const OcqStream *order)
-{
-	OcqSagaRecord record = {
-		.order = *order, .has_next = true, .next_attempt_at = GetCurrentTimestamp()
-	};
-
-	if (!ocq_saga_set_time(order, record.next_attempt_at))
-		ocq_saga_write(&record);
-}
-
 static void
 report(int64 after, int64 end, int count, const OcqStream *first)
 {
@@ -102,7 +90,7 @@ audit_part(int64 after, int64 end)
 	if (missed.count > 0)
 		report(after, end, missed.count, &missed.tasks[0].order);
 	for (int i = 0; i < missed.count; i++)
-		take_up(&missed.tasks[i].order);
+		ocq_saga_set_time(&missed.tasks[i].order, GetCurrentTimestamp());	/* due at once */
 	(void) ocq_statement_run(&end_part, values, NULL);
 	return end;
 }

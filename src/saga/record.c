@@ -156,17 +156,19 @@ ocq_saga_write(const OcqSagaRecord *record)
 
 /*
  * ocq_saga_set_time changes nothing else, as its callers have not locked the order's
- * stream.  It returns false if the order has no record.
+ * stream.  It makes a record for an order that has none.
  */
-bool
+void
 ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at)
 {
+	OcqSagaRecord record = {.order = *order, .has_next = true, .next_attempt_at = next_attempt_at};
 	Datum		values[] = {
 		PointerGetDatum(order->tenant_id), PointerGetDatum(order->aggregate_id),
 		TimestampTzGetDatum(next_attempt_at)
 	};
 
-	return ocq_statement_run(&update_time, values, NULL) > 0;
+	if (ocq_statement_run(&update_time, values, NULL) == 0)
+		ocq_saga_write(&record);
 }
 
 void

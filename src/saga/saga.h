@@ -68,7 +68,7 @@ typedef struct OcqSagaTasks
 
 extern OcqSagaRecord ocq_saga_read(const OcqStream *order);
 extern void ocq_saga_write(const OcqSagaRecord *record);
-extern bool ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at);
+extern void ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at);
 extern void ocq_saga_report_lost_checkpoint(int level);
 extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);

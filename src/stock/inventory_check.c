@@ -16,6 +16,7 @@
 #include "stock/stock.h"
 #include "funcapi.h"
 #include "tenant/tenant.h"
+#include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(ocq_inventory_check);
@@ -27,7 +28,7 @@ OCQ_STATEMENT("SELECT k.product_id, k.requested, i.available + coalesce(o.quanti
 			  " LEFT JOIN order_cqrs.inventory i ON i.tenant_id = $1 AND i.product_id = k.product_id"
 			  " LEFT JOIN (SELECT x.product_id, x.quantity FROM order_cqrs.reservations r,"
 			  " jsonb_to_recordset(r.items) AS x (product_id text, quantity bigint)"
-			  " WHERE r.tenant_id = $1 AND r.order_id = $4 AND r.status = 'HELD') o"
+			  " WHERE r.tenant_id = $1 AND r.order_id = nullif($4, '') AND r.status = 'HELD') o"
 			  " ON o.product_id = k.product_id"
 			  " ORDER BY k.number",
 			  TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TEXTOID);
@@ -41,7 +42,8 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 	OcqStockLines lines = ocq_stock_lines_parse(items);
 	Datum	   *products = palloc_array(Datum, lines.count);
 	Datum	   *quantities = palloc_array(Datum, lines.count);
-	Datum		values[4];
+	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 2);
+	text	   *order_id = PG_ARGISNULL(1) ? cstring_to_text("") : ocq_argument_id(fcinfo, 1, "order_id");
 	OcqScope	scope;
 	uint64		rows;
 
@@ -50,15 +52,12 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 		products[i] = PointerGetDatum(lines.lines[i].product_id);
 		quantities[i] = Int64GetDatum(lines.lines[i].quantity);
 	}
-	values[0] = PointerGetDatum(ocq_tenant_resolve(fcinfo, 2));
-	values[1] = ocq_array(products, NULL, lines.count, TEXTOID);
-	values[2] = ocq_array(quantities, NULL, lines.count, INT8OID);
-	values[3] = PG_ARGISNULL(1) ? (Datum) 0 :
-		PointerGetDatum(ocq_argument_id(fcinfo, 1, "order_id"));
-
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	rows = ocq_statement_run(&select_stock, values, PG_ARGISNULL(1) ? "   n" : NULL);
+	rows = ocq_statement_run(&select_stock, (Datum[]) {
+		PointerGetDatum(tenant_id), ocq_array(products, NULL, lines.count, TEXTOID),
+		ocq_array(quantities, NULL, lines.count, INT8OID), PointerGetDatum(order_id)
+	}, NULL);
 	for (uint64 row = 0; row < rows; row++)
 		tuplestore_puttuple(((ReturnSetInfo *) fcinfo->resultinfo)->setResult,
 							SPI_tuptable->vals[row]);
