@@ -33,6 +33,18 @@ OCQ_STATEMENT("SELECT k.product_id, k.requested, i.available + coalesce(o.quanti
 			  " ORDER BY k.number",
 			  TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TEXTOID);
 
+static void
+put_stock(text *tenant_id, Datum products, Datum quantities, text *order_id, ReturnSetInfo *result)
+{
+	Datum		values[] = {
+		PointerGetDatum(tenant_id), products, quantities, PointerGetDatum(order_id)
+	};
+	uint64		rows = ocq_statement_run(&select_stock, values, NULL);
+
+	for (uint64 row = 0; row < rows; row++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+}
+
 /* inventory_check(items jsonb, order_id text, tenant_id text) */
 Datum
 ocq_inventory_check(PG_FUNCTION_ARGS)
@@ -45,7 +57,6 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 2);
 	text	   *order_id = PG_ARGISNULL(1) ? cstring_to_text("") : ocq_argument_id(fcinfo, 1, "order_id");
 	OcqScope	scope;
-	uint64		rows;
 
 	for (int i = 0; i < lines.count; i++)
 	{
@@ -54,13 +65,8 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 	}
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	rows = ocq_statement_run(&select_stock, (Datum[]) {
-		PointerGetDatum(tenant_id), ocq_array(products, NULL, lines.count, TEXTOID),
-		ocq_array(quantities, NULL, lines.count, INT8OID), PointerGetDatum(order_id)
-	}, NULL);
-	for (uint64 row = 0; row < rows; row++)
-		tuplestore_puttuple(((ReturnSetInfo *) fcinfo->resultinfo)->setResult,
-							SPI_tuptable->vals[row]);
+	put_stock(tenant_id, ocq_array(products, NULL, lines.count, TEXTOID),
+			  ocq_array(quantities, NULL, lines.count, INT8OID), order_id, (ReturnSetInfo *) fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }
