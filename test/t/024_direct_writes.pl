@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Shop;
 use Test::More;
 
-my $node = new_server('direct', 'order_cqrs.sync_interval' => '1h', wal_level => 'logical');
+my $node = new_server('direct', 'order_cqrs.sync_interval' => '1h', 'order_cqrs.direct_writes' => 'on', wal_level => 'logical');
 $node->start;
 create_database($node, 'shop');
 open_shop($node, 'shop');
