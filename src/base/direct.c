@@ -92,7 +92,7 @@ is_described(const OcqTable *table, AttrNumber attnum)
 	return false;
 }
 
-/* takes_values tells whether SQL takes values for all columns that are described. */
+/* takes_values tells whether SQL takes values for all columns that are described, and as they are. */
 static bool
 takes_values(const OcqTable *table, TupleDesc descriptor)
 {
@@ -100,7 +100,7 @@ takes_values(const OcqTable *table, TupleDesc descriptor)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, table->attnums[i] - 1);
 
-		if (attribute->attgenerated != '\0' || attribute->attidentity != '\0')
+		if (attribute->attgenerated != '\0' || attribute->attidentity != '\0' || attribute->atttypmod != -1)
 			return false;
 	}
 	return true;
@@ -180,6 +180,17 @@ column_of_index(const OcqTable *table, Relation index, int number)
 	return -1;
 }
 
+static int
+count_keys(const OcqTable *table)
+{
+	int			count = 0;
+
+	for (int i = 0; i < table->ncolumns; i++)
+		if (table->columns[i].role == OCQ_KEY)
+			count++;
+	return count;
+}
+
 static bool
 is_text_key(const OcqTable *table, int column)
 {
@@ -209,8 +220,8 @@ find_key(OcqTable *table, Relation relation)
 			break;
 		direct->key_columns[direct->nkeys++] = column;
 	}
-	direct->has_key = direct->nkeys == ncolumns;
-	direct->has_versioned_key = direct->nkeys == ncolumns - 1 && direct->version_column >= 0 &&
+	direct->has_key = direct->nkeys == ncolumns && ncolumns == count_keys(table);
+	direct->has_versioned_key = direct->nkeys == ncolumns - 1 && ncolumns == count_keys(table) && direct->version_column >= 0 &&
 		column_of_index(table, index, direct->nkeys) == direct->version_column &&
 		(index->rd_indoption[direct->nkeys] & INDOPTION_DESC) == 0;
 	index_close(index, AccessShareLock);
@@ -513,29 +524,48 @@ fill_slot(const Write *write, TupleTableSlot *slot, const OcqRows *rows, int row
 }
 
 static void
-insert_slots(Write *write, TupleTableSlot **slots, int count, BulkInsertState bulk)
+insert_entries(Write *write, TupleTableSlot *slot)
 {
-	CommandId	command_id = write->estate->es_output_cid;
+	List	   *recheck = insert_index_entries(write, slot, false, false);
+
+	ExecARInsertTriggers(write->estate, write->result, slot, recheck, NULL);
+	list_free(recheck);
+}
+
+/* A CHECK sees the rows before its own. */
+static bool
+has_checks(const Write *write)
+{
+	const TupleConstr *constraints = RelationGetDescr(write->relation)->constr;
+
+	return constraints != NULL && constraints->num_check > 0;
+}
+
+static void
+insert_each(Write *write, TupleTableSlot **slots, int count, BulkInsertState bulk)
+{
+	for (int i = 0; i < count; i++)
+	{
+		check_row(write, slots[i], CMD_INSERT);
+		table_tuple_insert(write->relation, slots[i], write->estate->es_output_cid, 0, bulk);
+		insert_entries(write, slots[i]);
+	}
+}
+
+static void
+insert_together(Write *write, TupleTableSlot **slots, int count, BulkInsertState bulk)
+{
+	MemoryContext old;
 
 	for (int i = 0; i < count; i++)
 		check_row(write, slots[i], CMD_INSERT);
-	if (count == 1)
-		table_tuple_insert(write->relation, slots[0], command_id, 0, bulk);
-	else
-	{
-		/* It leaves copies of what it has compressed. */
-		MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(write->estate));
 
-		table_multi_insert(write->relation, slots, count, command_id, 0, bulk);
-		MemoryContextSwitchTo(old);
-	}
+	/* It leaves copies of the values that it has compressed. */
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(write->estate));
+	table_multi_insert(write->relation, slots, count, write->estate->es_output_cid, 0, bulk);
+	MemoryContextSwitchTo(old);
 	for (int i = 0; i < count; i++)
-	{
-		List	   *recheck = insert_index_entries(write, slots[i], false, false);
-
-		ExecARInsertTriggers(write->estate, write->result, slots[i], recheck, NULL);
-		list_free(recheck);
-	}
+		insert_entries(write, slots[i]);
 }
 
 /* ocq_direct_insert inserts the rows, or returns false if the statement has to do it. */
@@ -558,7 +588,10 @@ ocq_direct_insert(const OcqRows *rows)
 
 		for (int i = 0; i < count; i++)
 			fill_slot(&write, slots[i], rows, first + i);
-		insert_slots(&write, slots, count, bulk);
+		if (count == 1 || has_checks(&write))
+			insert_each(&write, slots, count, bulk);
+		else
+			insert_together(&write, slots, count, bulk);
 	}
 	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
@@ -597,13 +630,23 @@ name_columns(Write *write, const OcqRows *row)
 	ocq_init_range_table(write->estate, write->relation, columns);
 }
 
+/* is_version tells whether it is still the row with the key, and of the version. */
 static bool
-has_version(const OcqTable *table, TupleTableSlot *slot, int32 version)
+is_version(const OcqRows *row, TupleTableSlot *slot, int32 version)
 {
+	const OcqTable *table = row->table;
 	bool		isnull;
-	Datum		value = slot_getattr(slot, table->attnums[table->direct.version_column], &isnull);
 
-	return !isnull && DatumGetInt32(value) == version;
+	for (int i = 0; i < table->direct.nkeys; i++)
+	{
+		int			column = table->direct.key_columns[i];
+
+		if (!ocq_text_equal(DatumGetTextPP(slot_getattr(slot, table->attnums[column], &isnull)),
+							DatumGetTextPP(row->values[column])))
+			return false;
+	}
+	return DatumGetInt32(slot_getattr(slot, table->attnums[table->direct.version_column], &isnull)) == version &&
+		!isnull;
 }
 
 static void
@@ -655,7 +698,7 @@ update_row(Write *write, const OcqRows *row, int32 version_before, TupleTableSlo
 		return false;
 	do
 	{
-		if (!has_version(write->table, old, version_before))
+		if (!is_version(row, old, version_before))
 			return false;
 		change_row(write, new, old, row);
 		check_row(write, new, CMD_UPDATE);
@@ -665,7 +708,11 @@ update_row(Write *write, const OcqRows *row, int32 version_before, TupleTableSlo
 	if (result == TM_Updated || result == TM_Deleted)
 		return false;
 	if (result != TM_Ok)
-		elog(ERROR, "could not update a row of \"%s\": %d", write->table->name, result);
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("a row of \"%s\" was changed by a function that its own change has called", write->table->name),
+				 errdetail("Such a function may be called by a CHECK, a generated column or an index."),
+				 errhint("Change other rows in an AFTER trigger.")));
 	if (ocq_updates_indexes(indexes))
 		recheck = insert_index_entries(write, new, true, ocq_updates_summarizing_only(indexes));
 	ExecARUpdateTriggers(write->estate, write->result, NULL, NULL, &old->tts_tid, NULL, new, recheck, NULL, false);
