@@ -70,6 +70,7 @@ ocq_order_search(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	enter(&scope);
+	ocq_search_choose_source(&search);
 	ocq_search_find_page(&search);
 	leave(&scope);
 	return (Datum) 0;
@@ -105,6 +106,7 @@ ocq_order_search_count(PG_FUNCTION_ARGS)
 
 	search.purpose = exact ? OCQ_PURPOSE_COUNT : OCQ_PURPOSE_ESTIMATE;
 	enter(&scope);
+	ocq_search_choose_source(&search);
 	ocq_search_narrow(&search);
 	count = exact ? count_rows(&search) : estimate_rows(&search);
 	leave(&scope);

@@ -17,8 +17,8 @@
 #include "query/page.h"
 #include "query/search.h"
 
-/* shape_of gives each criterion one of three states: log3(2^64 / 240) is above 35. */
-StaticAssertDecl(OCQ_NUM_CRITERIA <= 35, "a shape has room for all criteria");
+/* shape_of gives each criterion one of three states: log3(2^64 / 1152) is above 33. */
+StaticAssertDecl(OCQ_NUM_CRITERIA <= 33, "a shape has room for all criteria");
 
 /* The number of the tenant's parameter. */
 #define TENANT (OCQ_PARAM_TENANT_ID + 1)
@@ -82,6 +82,31 @@ ocq_search_goes_by_product(const OcqSearch *search)
 		!ocq_search_has(search, OCQ_WHERE_CUSTOMER_ID);
 }
 
+/*
+ * append_source appends the table that is read, as v.  Of two tables, each row counts in
+ * one.  The planner pushes the condition down to the tables, where is_delta is known; the
+ * list of ids is hashed where a subquery gives it.  A criterion's ids are those in
+ * order_search_view; any order of the delta may meet it.
+ */
+static void
+append_source(StringInfo sql, const OcqSearch *search)
+{
+	const char *columns = ocq_table_sql(&ocq_order_summary_view, "{columns}");
+
+	if (search->source != OCQ_SOURCE_BOTH)
+		appendStringInfo(sql, "order_cqrs.%s v WHERE v.tenant_id = $%d",
+						 search->source == OCQ_SOURCE_SEARCH ? "order_search_view" : "order_summary_view", TENANT);
+	else
+		appendStringInfo(sql, "(SELECT %s, false AS is_delta FROM order_cqrs.order_search_view UNION ALL"
+						 " SELECT %s, true FROM order_cqrs.order_summary_view) v WHERE v.tenant_id = $%d"
+						 " AND (v.is_delta AND v.order_id = ANY ($%d)"
+						 " OR NOT v.is_delta AND v.order_id NOT IN (SELECT unnest($%d)))",
+						 columns, columns, TENANT, OCQ_PARAM_DELTA + 1, OCQ_PARAM_DELTA + 1);
+	if (search->method == OCQ_METHOD_OF_IDS)
+		appendStringInfo(sql, " AND (%sv.order_id = ANY ($%d))",
+						 search->source == OCQ_SOURCE_BOTH ? "v.is_delta OR " : "", OCQ_PARAM_ORDER_IDS + 1);
+}
+
 static void
 append_order(StringInfo sql, const OcqSearch *search, const char *expression, const char *alias)
 {
@@ -99,7 +124,10 @@ append_keyset(StringInfo sql, const OcqSearch *search, const char *expression, c
 						 OCQ_PARAM_KEY + 1, OCQ_PARAM_ORDER_ID + 1);
 }
 
-/* append_orders_of_product appends FROM and WHERE for the orders of one product, by time. */
+/*
+ * append_orders_of_product appends FROM and WHERE for the orders of one product, by time.
+ * Both tables are exact at commit.
+ */
 static void
 append_orders_of_product(StringInfo sql, const OcqSearch *search)
 {
@@ -129,9 +157,8 @@ append_items(StringInfo sql, const OcqSearch *search)
 static void
 append_orders(StringInfo sql, const OcqSearch *search)
 {
-	appendStringInfo(sql, " FROM order_cqrs.order_summary_view v WHERE v.tenant_id = $%d", TENANT);
-	if (search->method == OCQ_METHOD_OF_IDS)
-		appendStringInfo(sql, " AND v.order_id = ANY ($%d)", OCQ_PARAM_ORDER_IDS + 1);
+	appendStringInfoString(sql, " FROM ");
+	append_source(sql, search);
 	append_conditions(sql, search, false);
 	append_items(sql, search);
 	if (!wants_rows(search))
@@ -146,8 +173,8 @@ append_walk(StringInfo sql, const OcqSearch *search)
 {
 	const char *expression = ocq_sorts[search->sort].expression;
 
-	appendStringInfo(sql, " FROM (SELECT * FROM order_cqrs.order_summary_view v"
-					 " WHERE v.tenant_id = $%d", TENANT);
+	appendStringInfoString(sql, " FROM (SELECT * FROM ");
+	append_source(sql, search);
 	append_sort_conditions(sql, search, "v");
 	append_keyset(sql, search, expression, "v");
 	append_order(sql, search, expression, "v");
@@ -201,6 +228,7 @@ shape_of(const OcqSearch *search)
 {
 	uint64		shape = 2 * search->purpose + (search->begins_after ? 1 : 0);
 
+	shape = shape * OCQ_NUM_SOURCES + search->source;
 	shape = shape * OCQ_NUM_METHODS + search->method;
 	shape = shape * OCQ_NUM_SORTS + search->sort;
 	shape = shape * 2 + (search->is_descending ? 1 : 0);
@@ -218,7 +246,8 @@ make_statement(const OcqSearch *search)
 		[OCQ_PARAM_OFFSET] = INT8OID,
 		[OCQ_PARAM_KEY] = ocq_sorts[search->sort].type,
 		[OCQ_PARAM_ORDER_ID] = TEXTOID,
-		[OCQ_PARAM_ORDER_IDS] = TEXTARRAYOID
+		[OCQ_PARAM_ORDER_IDS] = TEXTARRAYOID,
+		[OCQ_PARAM_DELTA] = TEXTARRAYOID
 	};
 
 	for (int i = 0; i < OCQ_NUM_CRITERIA; i++)

@@ -301,6 +301,21 @@ audit(void)
 	return has_more ? Min(ocq_audit_delay, AUDIT_MS) : ocq_audit_delay;
 }
 
+/* take_over is a transaction of its own: a round's first one waits for appenders. */
+static void
+take_over(void)
+{
+	OcqScope	scope;
+
+	if (ocq_process_begin_transaction())
+	{
+		ocq_scope_enter(&scope);
+		ocq_sync_take_over();
+		ocq_scope_leave(&scope);
+	}
+	ocq_process_commit();
+}
+
 /* stay runs rounds until the process is ended. */
 static void
 stay(MemoryContext context)
@@ -321,6 +336,7 @@ stay(MemoryContext context)
 		{
 			interval_started = GetCurrentTimestamp();
 			look_over_to = LOOK_OVER_ALL;
+			take_over();
 		}
 		outcome = run_round(0, look_over_to, context);
 		audit_wait = audit();
