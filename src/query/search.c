@@ -92,7 +92,7 @@ estimate_rows(OcqSearch *search)
 	double		rows = linitial_node(PlannedStmt, portal->stmts)->planTree->plan_rows;
 
 	SPI_cursor_close(portal);
-	return (int64) rows;
+	return (int64) Max(rows, 1);
 }
 
 /* order_search_count(criteria, exact boolean, tenant_id text) returns bigint */
