@@ -11,6 +11,7 @@ OBJS = \
 	src/base/argument.o \
 	src/base/attempt.o \
 	src/base/catalog.o \
+	src/base/direct.o \
 	src/base/install.o \
 	src/base/json.o \
 	src/base/prepared.o \
@@ -145,7 +146,8 @@ SQL_FRAGMENTS = \
 	src/store/restore.sql \
 	src/grants.sql \
 	src/catalogue/command_grants.sql \
-	src/catalogue/api.sql
+	src/catalogue/api.sql \
+	src/base/installed.sql
 
 CATALOGUE_SQL = $(filter src/catalogue/%,$(SQL_FRAGMENTS))
 WRITTEN_SQL   = $(filter-out src/catalogue/%,$(SQL_FRAGMENTS))

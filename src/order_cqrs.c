@@ -8,6 +8,7 @@
 #include "base/argument.h"
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/direct.h"
 #include "base/prepared.h"
 #include "base/stamps.h"
 #include "base/statement.h"
@@ -41,6 +42,7 @@ static ProcessUtility_hook_type previous_process_utility_hook = NULL;
 static void
 define_settings(void)
 {
+	ocq_direct_define_settings();
 	ocq_tenant_define_settings();
 	ocq_append_define_settings();
 	ocq_notify_define_settings();

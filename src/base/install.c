@@ -8,7 +8,8 @@
  * rights of the extension's owner.  So the owner, and every role with CREATE on it, must be
  * the installing role or a superuser.  To take the schema over would not do: its former owner
  * may have a transaction under way whose objects are not visible yet.  Objects of other roles
- * in it are refused.  A restore, which creates the schema first, passes.
+ * in it are refused, at the beginning and at the end of the script.  A restore, which creates
+ * the schema first, passes.
  *
  * The schema order_api is a member of the extension and made by its script.  CREATE SCHEMA
  * would refuse an existing one; the check here gives the reason, and comes first.
@@ -21,9 +22,11 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/statement.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -95,7 +98,7 @@ check_api_schema(void)
 {
 	Oid			schema = get_namespace_oid(OCQ_API_SCHEMA, true);
 
-	if (OidIsValid(schema))
+	if (OidIsValid(schema) && getExtensionOfObject(NamespaceRelationId, schema) != CurrentExtensionObject)
 		ereport(ERROR,
 				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
 				 errmsg("schema \"%s\" exists already", OCQ_API_SCHEMA),

@@ -37,6 +37,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 /* The statement that was run last; it may be stale after an error, which does no harm. */
@@ -136,19 +137,17 @@ prepare(OcqStatement *statement)
 	statement->plan = plan;
 }
 
-static uint64
-run(OcqStatement *statement, Datum *values, const char *nulls, Snapshot snapshot)
+static void
+begin_statement(OcqStatement *statement)
 {
-	const OcqStatement *outer = current_statement;
-	int			result;
-
 	prepare(statement);
 	current_statement = statement->reads_whole_tables || statement->depends_on_values ?
 		NULL : statement;
-	result = snapshot == InvalidSnapshot ?
-		SPI_execute_plan(statement->plan, values, nulls, statement->shares_snapshot, 0) :
-		SPI_execute_snapshot(statement->plan, values, nulls, snapshot, InvalidSnapshot,
-							 false, true, 0);
+}
+
+static uint64
+end_statement(const OcqStatement *statement, const OcqStatement *outer, int result)
+{
 	current_statement = outer;
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s",
@@ -164,18 +163,34 @@ run(OcqStatement *statement, Datum *values, const char *nulls, Snapshot snapshot
 uint64
 ocq_statement_run(OcqStatement *statement, Datum *values, const char *nulls)
 {
-	return run(statement, values, nulls, InvalidSnapshot);
+	const OcqStatement *outer = current_statement;
+
+	begin_statement(statement);
+	return end_statement(statement, outer,
+						 SPI_execute_plan(statement->plan, values, nulls, statement->shares_snapshot, 0));
 }
 
 /*
  * ocq_statement_run_latest sees all that has been committed by now, also under
  * REPEATABLE READ and SERIALIZABLE.  For reading the log up to the
  * horizon, and for copies kept under a generation.
+ *
+ * The tables are locked before the snapshot is taken.  A transaction that rewrites one, and
+ * that the lock has waited for, leaves no row that an older snapshot shows.
  */
 uint64
 ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nulls)
 {
-	return run(statement, values, nulls, GetLatestSnapshot());
+	const OcqStatement *outer = current_statement;
+	CachedPlan *locked;
+	int			result;
+
+	begin_statement(statement);
+	locked = SPI_plan_get_cached_plan(statement->plan);
+	result = SPI_execute_snapshot(statement->plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
+								  false, true, 0);
+	ReleaseCachedPlan(locked, CurrentResourceOwner);
+	return end_statement(statement, outer, result);
 }
 
 /*

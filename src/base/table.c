@@ -18,6 +18,7 @@
 
 #include "access/htup_details.h"
 #include "base/catalog.h"
+#include "base/direct.h"
 #include "base/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -112,7 +113,7 @@ ocq_table_sql(const OcqTable *table, const char *template)
 	return sql.data;
 }
 
-/* --- one row --------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------- */
 
 /* value_of reads the field as the C type that the column's type has. */
 static Datum
@@ -164,53 +165,7 @@ ocq_source_itself(const void *source, bool *isnull)
 	return PointerGetDatum(source);
 }
 
-/* run_row runs a statement whose parameters are the columns and, at last, version_before. */
-static uint64
-run_row(OcqStatement *statement, OcqTable *table, const char *template,
-		const void *const *sources, int32 version_before)
-{
-	Datum		values[OCQ_TABLE_MAX_COLUMNS + 1];
-	bool		is_null[OCQ_TABLE_MAX_COLUMNS];
-	char		nulls[OCQ_TABLE_MAX_COLUMNS + 1];
-	int			ncolumns = table->ncolumns;
-
-	if (statement->template == NULL)
-	{
-		if (ncolumns > OCQ_TABLE_MAX_COLUMNS)
-			elog(ERROR, "more than %d columns are described of %s", OCQ_TABLE_MAX_COLUMNS, table->name);
-		statement->table = table;
-		for (int i = 0; i < ncolumns; i++)
-			statement->argtypes[i] = table->columns[i].type;
-		statement->argtypes[ncolumns] = INT4OID;
-		statement->nargs = ncolumns + 1;
-		statement->template = template;
-	}
-	ocq_table_values(table, sources, values, is_null);
-	for (int i = 0; i < ncolumns; i++)
-		nulls[i] = is_null[i] ? 'n' : ' ';
-	values[ncolumns] = Int32GetDatum(version_before);
-	nulls[ncolumns] = ' ';
-	return ocq_statement_run(statement, values, nulls);
-}
-
-/* ocq_table_insert_one inserts a row of which there is no version. */
-uint64
-ocq_table_insert_one(OcqTable *table, const void *const *sources)
-{
-	return run_row(&table->insert_one, table,
-				   "INSERT INTO {table} ({columns}) VALUES ({values})", sources, 0);
-}
-
-/* ocq_table_update_one changes a row that has the version before, and returns 0 if none has. */
-uint64
-ocq_table_update_one(OcqTable *table, const void *const *sources, int32 version_before)
-{
-	return run_row(&table->update_one, table,
-				   "UPDATE {table} SET {changes}{and_changes} WHERE {is_key} AND version = {before}",
-				   sources, version_before);
-}
-
-/* --- many rows ------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------ */
 
 /* ocq_rows_make returns no rows yet, and room for some. */
 OcqRows
@@ -229,6 +184,72 @@ ocq_rows_add(OcqRows *rows, const void *const *sources)
 	int			first = rows->count++ * rows->table->ncolumns;
 
 	ocq_table_values(rows->table, sources, &rows->values[first], &rows->nulls[first]);
+}
+
+/*
+ * ocq_rows_run_one runs a statement, made of the template at the first use, for a single row:
+ * its parameters are the columns and, at last, version_before.
+ */
+uint64
+ocq_rows_run_one(const OcqRows *row, OcqStatement *statement, const char *template, int32 version_before)
+{
+	Datum		values[OCQ_TABLE_MAX_COLUMNS + 1];
+	char		nulls[OCQ_TABLE_MAX_COLUMNS + 1];
+	OcqTable   *table = row->table;
+	int			ncolumns = table->ncolumns;
+
+	if (statement->template == NULL)
+	{
+		if (ncolumns > OCQ_TABLE_MAX_COLUMNS)
+			elog(ERROR, "more than %d columns are described of %s", OCQ_TABLE_MAX_COLUMNS, table->name);
+		statement->table = table;
+		for (int i = 0; i < ncolumns; i++)
+			statement->argtypes[i] = table->columns[i].type;
+		statement->argtypes[ncolumns] = INT4OID;
+		statement->nargs = ncolumns + 1;
+		statement->template = template;
+	}
+	for (int i = 0; i < ncolumns; i++)
+	{
+		values[i] = row->values[i];
+		nulls[i] = row->nulls[i] ? 'n' : ' ';
+	}
+	values[ncolumns] = Int32GetDatum(version_before);
+	nulls[ncolumns] = ' ';
+	return ocq_statement_run(statement, values, nulls);
+}
+
+static OcqRows
+make_row(OcqTable *table, const void *const *sources)
+{
+	OcqRows		row = ocq_rows_make(table, 1);
+
+	ocq_rows_add(&row, sources);
+	return row;
+}
+
+/* ocq_table_insert_one inserts a row of which there is no version. */
+uint64
+ocq_table_insert_one(OcqTable *table, const void *const *sources)
+{
+	OcqRows		row = make_row(table, sources);
+
+	return ocq_direct_insert(&row) ? 1 :
+		ocq_rows_run_one(&row, &table->insert_one, OCQ_INSERT_ONE, 0);
+}
+
+/* ocq_table_update_one changes a row that has the version before, and returns 0 if none has. */
+uint64
+ocq_table_update_one(OcqTable *table, const void *const *sources, int32 version_before)
+{
+	OcqRows		row = make_row(table, sources);
+	bool		updated;
+
+	if (ocq_direct_update(&row, version_before, &updated))
+		return updated ? 1 : 0;
+	return ocq_rows_run_one(&row, &table->update_one,
+							"UPDATE {table} SET {changes}{and_changes} WHERE {is_key} AND version = {before}",
+							version_before);
 }
 
 /* record_of returns the type of the table's records, made once: its columns' types are built in. */
@@ -275,8 +296,6 @@ ocq_rows_run(const OcqRows *rows, OcqStatement *statement)
 	return ocq_statement_run(statement, &records, NULL);
 }
 
-#define INSERT_MANY "INSERT INTO {table} AS v ({columns}) SELECT * FROM " OCQ_RECORDS
-
 /* run_template makes the statement at the first use. */
 static uint64
 run_template(OcqStatement *statement, const OcqRows *rows, const char *template,
@@ -293,7 +312,9 @@ run_template(OcqStatement *statement, const OcqRows *rows, const char *template,
 uint64
 ocq_rows_insert(const OcqRows *rows)
 {
-	return run_template(&rows->table->insert_many, rows, INSERT_MANY, INSERT_MANY " RETURNING {key}");
+	if (ocq_direct_insert(rows))
+		return rows->count;
+	return run_template(&rows->table->insert_many, rows, OCQ_INSERT_MANY, OCQ_INSERT_MANY " RETURNING {key}");
 }
 
 /* ocq_rows_upsert inserts or replaces rows where there is no version, or an older one. */
@@ -301,7 +322,7 @@ uint64
 ocq_rows_upsert(const OcqRows *rows)
 {
 	return run_template(&rows->table->upsert_many, rows,
-						INSERT_MANY OCQ_UPSERT, INSERT_MANY OCQ_UPSERT " RETURNING {key}");
+						OCQ_INSERT_MANY OCQ_UPSERT, OCQ_INSERT_MANY OCQ_UPSERT " RETURNING {key}");
 }
 
 /* --- the catalogue --------------------------------------------------------------------- */
@@ -328,38 +349,49 @@ know_table(OcqTable *table)
 	known_tables = table;
 }
 
-static AttrNumber
-look_up_column(const OcqTable *table, const OcqColumn *column)
+/* look_up_columns returns NULL, or the first column that is not as it is described. */
+static const OcqColumn *
+look_up_columns(OcqTable *table)
 {
-	AttrNumber	attnum = get_attnum(table->relation, column->name);
-
-	if (attnum == InvalidAttrNumber || get_atttype(table->relation, attnum) != column->type)
-		elog(ERROR, "column \"%s\" of table \"%s\" is not as it was created",
-			 column->name, table->name);
-	return attnum;
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		table->attnums[i] = get_attnum(table->relation, table->columns[i].name);
+		if (table->attnums[i] == InvalidAttrNumber ||
+			get_atttype(table->relation, table->attnums[i]) != table->columns[i].type)
+			return &table->columns[i];
+	}
+	return NULL;
 }
 
-/* resolve looks again after each invalidation, also after one that arrives while it looks. */
-static void
-resolve(OcqTable *table)
+/* ocq_table_is_as_described looks again after each invalidation, also after one that arrives while it looks. */
+bool
+ocq_table_is_as_described(OcqTable *table)
 {
 	uint64		current;
 
 	know_table(table);
 	current = table->invalidations;
 	if (table->resolved == current)
-		return;
+		return table->is_as_described;
 	table->relation = get_relname_relid(table->name, get_namespace_oid(OCQ_SCHEMA, false));
-	for (int i = 0; i < table->ncolumns; i++)
-		table->attnums[i] = look_up_column(table, &table->columns[i]);
+	table->is_as_described = look_up_columns(table) == NULL;
 	table->resolved = current;
+	return table->is_as_described;
+}
+
+static void
+require_as_described(OcqTable *table)
+{
+	if (!ocq_table_is_as_described(table))
+		elog(ERROR, "column \"%s\" of table \"%s\" is not as it was created",
+			 look_up_columns(table)->name, table->name);
 }
 
 /* ocq_table_relation returns the table's OID.  Hold a lock on it to rely on the columns. */
 Oid
 ocq_table_relation(OcqTable *table)
 {
-	resolve(table);
+	require_as_described(table);
 	return table->relation;
 }
 
@@ -367,6 +399,6 @@ ocq_table_relation(OcqTable *table)
 AttrNumber
 ocq_table_attnum(OcqTable *table, int column)
 {
-	resolve(table);
+	require_as_described(table);
 	return table->attnums[column];
 }

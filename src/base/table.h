@@ -10,6 +10,7 @@
 #include "base/statement.h"
 
 #define OCQ_TABLE_MAX_COLUMNS 24
+#define OCQ_TABLE_MAX_KEYS 4
 
 typedef enum OcqColumnRole
 {
@@ -35,6 +36,20 @@ typedef struct OcqColumn
 
 #define OCQ_FIELD(number, type, field) .source = (number), .offset = offsetof(type, field)
 
+/* What a table is fit for, and what is needed for it (direct.c). */
+typedef struct OcqDirect
+{
+	uint64		examined;		/* the value of resolved when it was looked up */
+	bool		takes_inserts;
+	bool		takes_updates;
+	AttrNumber	identity;		/* a column that draws its values from the sequence */
+	Oid			sequence;
+	Oid			key_index;
+	int			nkeys;
+	int			key_columns[OCQ_TABLE_MAX_KEYS];
+	int			version_column;
+} OcqDirect;
+
 /*
  * A table is a static variable, defined by its first fields; the others are filled in at
  * the first use.  A table without a name describes only the records of an array.
@@ -57,14 +72,18 @@ typedef struct OcqTable
 	AttrNumber	attnums[OCQ_TABLE_MAX_COLUMNS];
 	uint64		invalidations;	/* from 1; 0: the table is not in the list of those that hear of them */
 	uint64		resolved;		/* how many there had been when the two were looked up */
+	bool		is_as_described;
+	OcqDirect	direct;
 	struct OcqTable *next;
 } OcqTable;
 
 #define OCQ_TABLE(table_name, table_columns) \
 	{ .name = (table_name), .columns = (table_columns), .ncolumns = lengthof(table_columns) }
 
-/* In templates: the records that are the first parameter; and replacing a row by a newer one. */
+/* In templates: the records that are the first parameter; inserts; and replacing a row by a newer one. */
 #define OCQ_RECORDS "unnest($1) AS n ({types})"
+#define OCQ_INSERT_ONE "INSERT INTO {table} ({columns}) VALUES ({values})"
+#define OCQ_INSERT_MANY "INSERT INTO {table} AS v ({columns}) SELECT * FROM " OCQ_RECORDS
 #define OCQ_UPSERT " ON CONFLICT ({key}) DO UPDATE SET {excluded} WHERE v.version < excluded.version"
 
 #define OCQ_SOURCES(...) ((const void *const[]){__VA_ARGS__})
@@ -88,6 +107,7 @@ extern char *ocq_table_sql(const OcqTable *table, const char *template);
 extern void ocq_table_check_width(int ncolumns, TupleDesc declared);
 extern void ocq_table_values(const OcqTable *table, const void *const *sources, Datum *values,
 							 bool *nulls);
+extern bool ocq_table_is_as_described(OcqTable *table);
 extern Oid	ocq_table_relation(OcqTable *table);
 extern AttrNumber ocq_table_attnum(OcqTable *table, int column);
 
@@ -97,6 +117,8 @@ extern uint64 ocq_table_update_one(OcqTable *table, const void *const *sources, 
 extern OcqRows ocq_rows_make(OcqTable *table, int room);
 extern void ocq_rows_add(OcqRows *rows, const void *const *sources);
 extern Datum ocq_rows_records(const OcqRows *rows);
+extern uint64 ocq_rows_run_one(const OcqRows *row, OcqStatement *statement, const char *template,
+							   int32 version_before);
 extern uint64 ocq_rows_run(const OcqRows *rows, OcqStatement *statement);
 extern uint64 ocq_rows_insert(const OcqRows *rows);
 extern uint64 ocq_rows_upsert(const OcqRows *rows);

@@ -21,8 +21,9 @@
  * count those that wait again if it, or a subtransaction, is rolled back.
  *
  * A count does not see the futures of prepared transactions, which may stay for long.  So
- * PREPARE takes a lock whose tag holds their number, and counts add the tags of such locks:
- * those last exactly as long as the transaction, also over a restart.
+ * PREPARE takes a lock for each session user whose tag holds their number, and counts add the
+ * tags of such locks: those last exactly as long as the transaction, also over a restart.  It
+ * refuses a transaction that has cancelled futures as well, which the others go on to see.
  *
  * A user whose share was found full is refused without another count for twenty times as
  * long as that count took, unless the bounds fall meanwhile.  Thus senders that repeat
@@ -36,6 +37,7 @@
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "base/errors.h"
+#include "base/scope.h"
 #include "bus/future.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -96,8 +98,8 @@ typedef struct Change
 static Change changes[MAX_CHANGES];
 static int	change_count = 0;
 
-/* Futures that it has made wait, also those that a subtransaction has rolled back. */
-static int64 sent = 0;
+/* Whether it has made futures wait, perhaps in a subtransaction. */
+static bool has_sent = false;
 
 /* Whether it has taken futures from those that wait, perhaps in a subtransaction. */
 static bool has_released = false;
@@ -111,6 +113,10 @@ static bool has_released = false;
 
 static OcqStatement count_waiting = OCQ_STATEMENT(COUNT(""), INT8OID);
 static OcqStatement count_own = OCQ_STATEMENT(COUNT(" AND session_role = $2"), INT8OID, OIDOID);
+
+static OcqStatement select_waiting =
+OCQ_STATEMENT_NOARGS("SELECT session_role, xmin FROM order_cqrs.bus_future WHERE status = 'waiting'"
+					 " ORDER BY session_role::oid");
 
 /* $1: session user; $2: class of locks.  pid is NULL in the locks of prepared transactions. */
 static OcqStatement select_prepared =
@@ -179,28 +185,69 @@ change_bound(Bound *bound, int64 change)
 		 /* another process has changed it */ ;
 }
 
+pg_noreturn static void
+report_released(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot PREPARE a transaction that has both sent and cancelled futures"),
+			 errdetail("Other sessions would count both until the transaction ends."),
+			 errhint("Cancel them in a transaction of its own.")));
+}
+
 static void
-hold_prepared(void)
+hold_number(Oid role, uint32 number)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, GetSessionUserId(), (uint32) Min(sent, PG_UINT32_MAX),
-						 PREPARED_LOCK_CLASS);
+	if (number == 0)
+		return;
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, role, number, PREPARED_LOCK_CLASS);
 	(void) LockAcquire(&tag, ShareLock, false, false);
 }
 
-/* end_transaction may not touch catalogs nor raise errors. */
+/* hold_prepared counts the futures that the transaction would make wait. */
+static void
+hold_prepared(void)
+{
+	OcqScope	scope;
+	Oid			role = InvalidOid;
+	uint32		number = 0;
+	uint64		rows;
+
+	ocq_scope_enter(&scope);
+	rows = ocq_statement_run_latest(&select_waiting, NULL, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		Oid			next = DatumGetObjectId(ocq_row_datum(row, 1));
+
+		if (next != role)
+		{
+			hold_number(role, number);
+			role = next;
+			number = 0;
+		}
+		if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(row, 2))))
+			number++;
+	}
+	hold_number(role, number);
+	ocq_scope_leave(&scope);
+}
+
+/* end_transaction may not touch catalogs nor raise errors, unless the end is still to come. */
 static void
 end_transaction(XactEvent event, void *arg)
 {
 	int			count = change_count;
 
-	if (event == XACT_EVENT_PRE_PREPARE && sent > 0)
+	if (event == XACT_EVENT_PRE_PREPARE && has_sent && has_released)
+		report_released();
+	if (event == XACT_EVENT_PRE_PREPARE && has_sent)
 		hold_prepared();
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	change_count = 0;
-	sent = 0;
+	has_sent = false;
 	has_released = false;
 	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
 	{
@@ -267,7 +314,7 @@ void
 ocq_future_waiting_changed(Oid session_role, int64 change)
 {
 	has_released |= change < 0;
-	sent += Max(change, 0);
+	has_sent |= change > 0;
 	if (change < 0 && GetCurrentTransactionNestLevel() != 1)
 		return;
 	add_change(find_bound(InvalidOid), change);

@@ -47,7 +47,7 @@ CREATE VIEW projection_status AS
            (SELECT pg_catalog.format('events is filled by a subscription (%s): read tables are not made from it',
                        pg_catalog.string_agg(b.subname, ', ' ORDER BY b.subname))
               FROM pg_catalog.pg_subscription_rel r JOIN pg_catalog.pg_subscription b ON b.oid = r.srsubid
-             WHERE r.srrelid = 'order_cqrs.events'::regclass HAVING pg_catalog.count(*) > 0) AS problem
+             WHERE r.srrelid = 'order_cqrs.events'::regclass::oid HAVING pg_catalog.count(*) > 0) AS problem
       FROM order_cqrs.projection_state s,
            LATERAL (SELECT s.mode = 'sync' AND s.status = 'running' AS is_checked) AS p,
            LATERAL (SELECT pg_catalog.count(*) AS events,

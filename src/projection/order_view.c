@@ -26,7 +26,6 @@
 #define PRODUCT(field) OCQ_FIELD(2, OcqReference, field)
 #define LINE 3
 
-/* First those of the whole order. */
 static const OcqColumn line_columns[] = {
 	{"tenant_id", TEXTOID, OCQ_KEY, ORDER(tenant_id)},
 	{"order_id", TEXTOID, OCQ_KEY, ORDER(order_id)},
@@ -40,9 +39,6 @@ static const OcqColumn line_columns[] = {
 	{"unit_price", NUMERICOID, ITEM(unit_price)},
 	{"total_price", NUMERICOID, ITEM(total_price)},
 };
-
-#define NSHARED 4
-#define NOWN ((int) lengthof(line_columns) - NSHARED)
 
 static OcqTable order_item_view = OCQ_TABLE("order_item_view", line_columns);
 
@@ -124,12 +120,6 @@ OCQ_STATEMENT("UPDATE order_cqrs.order_view v SET items = n.items"
 			  " GROUP BY i.tenant_id, i.order_id) n"
 			  " WHERE v.tenant_id = n.tenant_id AND v.order_id = n.order_id",
 			  TEXTARRAYOID, TEXTARRAYOID);
-
-/* The most lines that one statement with VALUES inserts. */
-#define MAX_VALUES 8
-
-StaticAssertDecl(NSHARED + MAX_VALUES * NOWN <= OCQ_STATEMENT_MAX_ARGS,
-				 "each value is an argument");
 
 /* The lines of some orders, in their order. */
 typedef struct Lines
@@ -214,65 +204,6 @@ items_of(const Lines *lines, int first, int count)
 	return JsonbValueToJsonb(&items);
 }
 
-static void
-put_parameters(StringInfo sql, OcqStatement *statement, int from, int to)
-{
-	for (int column = from; column < to; column++)
-	{
-		statement->argtypes[statement->nargs++] = line_columns[column].type;
-		appendStringInfo(sql, "%s$%d", column > from ? ", " : "", statement->nargs);
-	}
-}
-
-/*
- * insert_of returns the INSERT of some lines of one order; its first parameters are the
- * columns that they share, the others those of each line.  It is for the order that a
- * command is appending to: its own row has kept others away, so there is nothing to
- * conflict with, and for a few rows VALUES are much cheaper than arrays, each of which
- * fills a store of its own.
- */
-static OcqStatement *
-insert_of(int nlines)
-{
-	static OcqStatement statements[MAX_VALUES + 1];
-	OcqStatement *statement = &statements[nlines];
-	StringInfoData sql;
-
-	if (statement->sql != NULL)
-		return statement;
-
-	statement->nargs = 0;
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, ocq_table_sql(&order_item_view, "INSERT INTO {table} ({columns}) SELECT "));
-	put_parameters(&sql, statement, 0, NSHARED);
-	for (int line = 0; line < nlines; line++)
-	{
-		appendStringInfoString(&sql, line == 0 ? ", l.* FROM (VALUES (" : "), (");
-		put_parameters(&sql, statement, NSHARED, NSHARED + NOWN);
-	}
-	appendStringInfoString(&sql, ")) AS l");
-	statement->sql = MemoryContextStrdup(TopMemoryContext, sql.data);
-	return statement;
-}
-
-static void
-insert_some(const OcqRows *lines, int first, int nlines)
-{
-	Datum		values[OCQ_STATEMENT_MAX_ARGS];
-	char		nulls[OCQ_STATEMENT_MAX_ARGS];
-	int			nvalues = 0;
-
-	for (int line = first; line < first + nlines; line++)
-		for (int column = line == first ? 0 : NSHARED; column < NSHARED + NOWN; column++)
-		{
-			int			number = line * (NSHARED + NOWN) + column;
-
-			nulls[nvalues] = lines->nulls[number] ? 'n' : ' ';
-			values[nvalues++] = lines->values[number];
-		}
-	(void) ocq_statement_run(insert_of(nlines), values, nulls);
-}
-
 /* replace_appended is for the lines of the order that a command is appending to. */
 static void
 replace_appended(const OcqOrderState *order, const Lines *lines, bool is_new)
@@ -285,8 +216,7 @@ replace_appended(const OcqOrderState *order, const Lines *lines, bool is_new)
 
 	if (!is_new)
 		(void) ocq_statement_run(&delete_appended, values, NULL);
-	for (int first = 0; first < rows.count; first += MAX_VALUES)
-		insert_some(&rows, first, Min(rows.count - first, MAX_VALUES));
+	(void) ocq_rows_insert(&rows);
 }
 
 /* delete_old_lines_of deletes the lines of those orders that are written. */

@@ -3,16 +3,16 @@
  *	  Appending events to a stream.
  *
  * The caller holds the stream's lock and knows its version.  The events go in
- * with one statement.  A version that another transaction has taken meanwhile
- * (possible only for a create, which reads nothing, or under REPEATABLE READ)
- * is found by the primary key: under READ COMMITTED the append returns false, and
- * under the stricter levels PostgreSQL raises 40001.  A caller under READ COMMITTED
- * that says how to report it is spared the price of ON CONFLICT, which looks into the
- * index before it writes.
+ * at once.  A version that another transaction has taken meanwhile (possible only for a
+ * create, which reads nothing, or under REPEATABLE READ) is found by the primary key:
+ * under READ COMMITTED the append returns false, and under the stricter levels PostgreSQL
+ * raises 40001.  A caller under READ COMMITTED that says how to report it is spared the
+ * price of ON CONFLICT, which looks into the index before it writes, and of a statement
+ * (base/direct.c).
  *
- * While the statement runs, ocq_append_current() tells the row trigger on events
- * that the row is a command's, and hands over the facts that the command knows already.
- * Rows that arrive in another way (COPY, a restore) find it NULL.
+ * Meanwhile ocq_append_current() tells the row trigger on events that the row is a
+ * command's, and hands over the facts that the command knows already.  Rows that arrive in
+ * another way (COPY, a restore) find it NULL.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "base/argument.h"
 #include "base/catalog.h"
+#include "base/direct.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "catalog/pg_type.h"
@@ -37,35 +38,62 @@ static const OcqAppend *current_append = NULL;
 static bool wake_at_commit = false;
 static bool look_over_at_commit = false;
 
-#define INSERT_ONE(on_conflict) \
-	OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version," \
-				  " event_type, data, command_id, correlation_id, causation_id, session_role, actor," \
-				  " metadata, occurred_at)" \
-				  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)" on_conflict, \
-				  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, UUIDOID, UUIDOID, \
-				  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID)
+static Datum
+get_schema_version(const void *source, bool *isnull)
+{
+	return Int32GetDatum(1);
+}
 
-static OcqStatement insert_one = INSERT_ONE("");
-static OcqStatement insert_one_unless_taken =
-INSERT_ONE(" ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING");
+/* The facts that an event has of neither its stream, its command nor itself. */
+typedef struct Facts
+{
+	int32		version;
+	text	   *session_role;
+	text	   *actor;
+	TimestampTz occurred_at;
+} Facts;
+
+#define STREAM(field) OCQ_FIELD(0, OcqStream, field)
+#define EVENT(field) OCQ_FIELD(1, OcqNewEvent, field)
+#define ENVELOPE(field) OCQ_FIELD(2, OcqEnvelope, field)
+#define FACTS(field) OCQ_FIELD(3, Facts, field)
+
+/* The position is the identity column. */
+static const OcqColumn columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, STREAM(tenant_id)},
+	{"aggregate_type", TEXTOID, OCQ_KEY, STREAM(aggregate_type)},
+	{"aggregate_id", TEXTOID, OCQ_KEY, STREAM(aggregate_id)},
+	{"version", INT4OID, OCQ_KEY, FACTS(version)},
+	{"event_type", TEXTOID, EVENT(type)},
+	{"schema_version", INT4OID, .get = get_schema_version},
+	{"data", JSONBOID, EVENT(data)},
+	{"command_id", UUIDOID, ENVELOPE(command_id)},
+	{"correlation_id", UUIDOID, ENVELOPE(correlation_id)},
+	{"causation_id", UUIDOID, ENVELOPE(causation_id)},
+	{"session_role", TEXTOID, FACTS(session_role)},
+	{"actor", TEXTOID, FACTS(actor)},
+	{"metadata", JSONBOID, ENVELOPE(metadata)},
+	{"occurred_at", TIMESTAMPTZOID, FACTS(occurred_at)},
+};
+
+static OcqTable events_table = OCQ_TABLE("events", columns);
+
+#define UNLESS_TAKEN " ON CONFLICT ({key}) DO NOTHING"
+
+static OcqStatement insert_one;
+static OcqStatement insert_one_unless_taken;
 
 /*
- * The order of unnest is the order in which nextval() is called.  It is all of them
- * or none: a stream that has the first of these versions may not have the others.
+ * $2: the first version.  The order of unnest is the order in which nextval() is called.  It
+ * is all of them or none: a stream that has the first of these versions may not have the
+ * others.
  */
-static OcqStatement insert_many =
-OCQ_STATEMENT("INSERT INTO order_cqrs.events (tenant_id, aggregate_type, aggregate_id, version,"
-			  " event_type, data, command_id, correlation_id, causation_id, session_role, actor,"
-			  " metadata, occurred_at)"
-			  " SELECT $1, $2, $3, $4 + (n.ordinality::pg_catalog.int4 - 1), n.event_type, n.data,"
-			  " $7, $8, $9, $10, $11, $12, $13"
-			  " FROM ROWS FROM (pg_catalog.unnest($5), pg_catalog.unnest($6)) WITH ORDINALITY"
-			  " AS n (event_type, data, ordinality)"
-			  " WHERE NOT EXISTS (SELECT 1 FROM order_cqrs.events WHERE tenant_id = $1"
-			  " AND aggregate_type = $2 AND aggregate_id = $3 AND version = $4)"
-			  " ON CONFLICT (tenant_id, aggregate_type, aggregate_id, version) DO NOTHING",
-			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, JSONBARRAYOID, UUIDOID, UUIDOID,
-			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID);
+static OcqStatement insert_many_unless_taken =
+OCQ_TABLE_STATEMENT(&events_table,
+					OCQ_INSERT_MANY " WHERE NOT EXISTS (SELECT FROM {table} AS e WHERE e.tenant_id = n.tenant_id"
+					" AND e.aggregate_type = n.aggregate_type AND e.aggregate_id = n.aggregate_id"
+					" AND e.version = $2)" UNLESS_TAKEN,
+					RECORDARRAYOID, INT4OID);
 
 char	   *ocq_actor;
 int			ocq_max_event_size;
@@ -152,30 +180,6 @@ ocq_append_look_over_at_commit(void)
 	look_over_at_commit = true;
 }
 
-static void
-set_types_and_data(Datum *values, const OcqNewEvent *events, int count)
-{
-	Datum	   *types;
-	Datum	   *data;
-
-	if (count == 1)
-	{
-		values[0] = PointerGetDatum(events[0].type);
-		values[1] = PointerGetDatum(events[0].data);
-		return;
-	}
-
-	types = palloc_array(Datum, count);
-	data = palloc_array(Datum, count);
-	for (int i = 0; i < count; i++)
-	{
-		types[i] = PointerGetDatum(events[i].type);
-		data[i] = PointerGetDatum(events[i].data);
-	}
-	values[0] = ocq_array(types, NULL, count, TEXTOID);
-	values[1] = ocq_array(data, NULL, count, JSONBOID);
-}
-
 static bool
 is_about(const ErrorData *error, const char *constraint)
 {
@@ -217,8 +221,32 @@ report_if_taken(const OcqAppend *append, bool may_report_version, MemoryContext 
 	report_position_taken(append);
 }
 
+/* May an append that finds its first version taken raise its error? */
+static bool
+may_report_taken(const OcqAppend *append)
+{
+	return append->report_taken != NULL && !IsolationUsesXactSnapshot();
+}
+
 static uint64
-insert_events(const OcqAppend *append, OcqStatement *statement, Datum *values, const char *nulls)
+insert_rows(const OcqAppend *append, const OcqRows *rows)
+{
+	bool		may_fail = may_report_taken(append);
+	Datum		values[2];
+
+	if (may_fail && ocq_direct_insert(rows))
+		return rows->count;
+	if (rows->count == 1 && may_fail)
+		return ocq_rows_run_one(rows, &insert_one, OCQ_INSERT_ONE, 0);
+	if (rows->count == 1)
+		return ocq_rows_run_one(rows, &insert_one_unless_taken, OCQ_INSERT_ONE UNLESS_TAKEN, 0);
+	values[0] = ocq_rows_records(rows);
+	values[1] = Int32GetDatum(append->after_version + 1);
+	return ocq_statement_run(&insert_many_unless_taken, values, NULL);
+}
+
+static uint64
+insert_events(const OcqAppend *append, const OcqRows *rows)
 {
 	uint64		inserted = 0;
 	const OcqAppend *outer = current_append;
@@ -227,26 +255,17 @@ insert_events(const OcqAppend *append, OcqStatement *statement, Datum *values, c
 	current_append = append;
 	PG_TRY();
 	{
-		inserted = ocq_statement_run(statement, values, nulls);
+		inserted = insert_rows(append, rows);
 	}
 	PG_CATCH();
 	{
 		current_append = outer;
-		report_if_taken(append, statement == &insert_one, context);
+		report_if_taken(append, may_report_taken(append), context);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	current_append = outer;
 	return inserted;
-}
-
-static OcqStatement *
-statement_for(const OcqAppend *append)
-{
-	if (append->count > 1)
-		return &insert_many;
-	return append->report_taken == NULL || IsolationUsesXactSnapshot() ?
-		&insert_one_unless_taken : &insert_one;
 }
 
 /* ocq_append_report_lost raises the error of an append that did not take place. */
@@ -302,6 +321,26 @@ check_sizes(const OcqAppend *append, const OcqEnvelope *envelope)
 							 VARSIZE(append->events[i].data), append->stream);
 }
 
+static OcqRows
+rows_of(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *envelope)
+{
+	OcqRows		rows = ocq_rows_make(&events_table, append->count);
+	text	   *session_role = cstring_to_text(GetUserNameFromId(GetSessionUserId(), false));
+	TimestampTz now = GetCurrentTimestamp();
+	Facts		facts = {
+		.session_role = session_role,
+		.actor = ocq_actor[0] == '\0' ? session_role : cstring_to_text(ocq_actor_verified()),
+		.occurred_at = Max(now, not_before)
+	};
+
+	for (int i = 0; i < append->count; i++)
+	{
+		facts.version = append->after_version + 1 + i;
+		ocq_rows_add(&rows, OCQ_SOURCES(append->stream, &append->events[i], envelope, &facts));
+	}
+	return rows;
+}
+
 /*
  * ocq_append appends the events and returns true.  If their first version has been
  * taken it does nothing and returns false, or, if it may, calls report_taken.  The
@@ -311,41 +350,18 @@ check_sizes(const OcqAppend *append, const OcqEnvelope *envelope)
 bool
 ocq_append(const OcqAppend *append, TimestampTz not_before, const OcqEnvelope *envelope)
 {
-	const OcqStream *stream = append->stream;
-	int			count = append->count;
-	Datum		values[13];
-	char		nulls[14] = "             ";
+	OcqRows		rows;
 	uint64		inserted;
 
 	check_room(append);
 	check_sizes(append, envelope);
-	values[0] = PointerGetDatum(stream->tenant_id);
-	values[1] = PointerGetDatum(stream->aggregate_type);
-	values[2] = PointerGetDatum(stream->aggregate_id);
-	values[3] = Int32GetDatum(append->after_version + 1);
-	set_types_and_data(&values[4], append->events, count);
-	values[6] = UUIDPGetDatum(envelope->command_id);
-	values[7] = UUIDPGetDatum(envelope->correlation_id);
-	values[8] = UUIDPGetDatum(envelope->causation_id);
-	values[9] = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
-	values[10] = ocq_actor[0] == '\0' ? values[9] : CStringGetTextDatum(ocq_actor_verified());
-	values[11] = PointerGetDatum(envelope->metadata);
-	values[12] = TimestampTzGetDatum(Max(GetCurrentTimestamp(), not_before));
-	if (envelope->command_id == NULL)
-		nulls[6] = 'n';
-	if (envelope->correlation_id == NULL)
-		nulls[7] = 'n';
-	if (envelope->causation_id == NULL)
-		nulls[8] = 'n';
-	if (envelope->metadata == NULL)
-		nulls[11] = 'n';
-
+	rows = rows_of(append, not_before, envelope);
 	ocq_positions_prepare();
-	inserted = insert_events(append, statement_for(append), values, nulls);
+	inserted = insert_events(append, &rows);
 	if (inserted == 0)
 		return false;
-	if (inserted != (uint64) count)
-		ocq_append_report_lost(stream, count, (int) inserted);
+	if (inserted != (uint64) append->count)
+		ocq_append_report_lost(append->stream, append->count, (int) inserted);
 	ocq_append_wake_at_commit();
 	return true;
 }

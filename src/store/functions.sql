@@ -39,7 +39,7 @@ CREATE VIEW event_horizon_wait AS
             AND t.virtualtransaction = l.virtualtransaction
       LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = t.transactionid
      WHERE l.locktype = 'relation'
-       AND l.relation = 'order_cqrs.events_position_seq'::regclass
+       AND l.relation = 'order_cqrs.events_position_seq'::regclass::oid
        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
        AND l.mode = 'RowExclusiveLock' AND l.granted
      ORDER BY since;

@@ -17,9 +17,8 @@
  * seconds: a COPY is one transaction, but the rows of pg_dump --inserts are one each.  A
  * script that psql runs may pause for longer, but pg_dump puts restore_state behind the tables
  * of the log and of futures.  Then the sync read tables are made true before the hold ends.
- *
- * The expected parts stay, without holding, and count as arrived: rows that come still
- * later, as in a script whose tables were put into another order, end in the same way.
+ * Rows that come later still, as in a script whose tables were put into another order, hold
+ * for the longer time below.
  *
  * Foreign keys would not do: pg_dump orders the rows of an extension's tables by
  * them, but does not tell pg_restore, which then restores them side by side.
@@ -106,10 +105,6 @@ OCQ_STATEMENT("INSERT INTO order_cqrs.restore_state (kind, part, holds, marked_a
 static OcqStatement delete_marks =
 OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected')");
 
-static OcqStatement finish_marks =
-OCQ_STATEMENT_NOARGS("WITH arrived AS (DELETE FROM order_cqrs.restore_state WHERE kind = 'arrived')"
-					 " UPDATE order_cqrs.restore_state SET holds = false WHERE kind = 'expected' AND holds");
-
 #define MARKS " FROM order_cqrs.restore_state AS r WHERE r.kind IN ('arrived', 'expected') AND r.holds"
 
 static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMIT 1");
@@ -123,10 +118,9 @@ static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMI
 	" AND l.mode = 'RowExclusiveLock' AND a.backend_type = 'client backend'" \
 	" AND a.xact_start < " time ")"
 
-/* Whether marks hold, parts were expected, all of them have arrived, and no mark is of the last seconds. */
+/* Whether parts are expected, all of them have arrived, and no mark is of the last seconds. */
 #define IS_COMPLETE \
-	"(EXISTS (SELECT" MARKS ")" \
-	" AND EXISTS (SELECT FROM order_cqrs.restore_state WHERE kind = 'expected')" \
+	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'expected' AND NOT EXISTS" \
 	" (SELECT FROM order_cqrs.restore_state AS a WHERE a.kind = 'arrived' AND a.part = r.part AND a.holds))" \
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'arrived' AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
@@ -203,7 +197,7 @@ static OcqStatement delete_expired =
 OCQ_STATEMENT_NOARGS("DELETE FROM order_cqrs.restore_state WHERE kind IN ('arrived', 'expected') AND NOT holds");
 
 static OcqStatement select_expected =
-OCQ_STATEMENT_NOARGS("SELECT FROM order_cqrs.restore_state WHERE kind = 'expected' AND holds LIMIT 1");
+OCQ_STATEMENT_NOARGS("SELECT FROM order_cqrs.restore_state WHERE kind = 'expected' LIMIT 1");
 
 static bool own_rows = false;
 
@@ -435,7 +429,7 @@ finish(void)
 	if (!is_projected(is_marked || is_doubled))
 		return false;
 	if (is_marked)
-		(void) ocq_statement_run_latest(&finish_marks, NULL, NULL);
+		(void) ocq_statement_run_latest(&delete_marks, NULL, NULL);
 	if (is_doubled)
 	{
 		(void) ocq_statement_run_latest(&delete_doubles, NULL, NULL);

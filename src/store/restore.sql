@@ -10,7 +10,7 @@ CREATE TABLE restore_state (
 );
 COMMENT ON TABLE restore_state IS 'Parts of a dump, and signs that one is being restored: while they hold, the saga and futures wait';
 COMMENT ON COLUMN restore_state.kind
-    IS 'content: a table that a dump of this database names if it has rows; expected: the same of a dump that is being restored, or, if it does not hold, was restored; arrived: rows came past the commands; sign: another sign of a restore';
+    IS 'content: a table that a dump of this database names if it has rows; expected: the same of a dump that is being restored; arrived: rows came past the commands; sign: another sign of a restore';
 COMMENT ON COLUMN restore_state.part
     IS 'Name of a table; of a sign triggers (they do not fire always) or sequence (it is behind the events)';
 COMMENT ON COLUMN restore_state.holds IS 'Whether the saga and futures wait because of it';

@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * ocq_test.c
- *	  Functions for the tests: a sequence whose tuple is torn, and a reader of it.
+ *	  Functions for the tests: a sequence whose tuple is torn, and a reader of it; and a
+ *	  count of the statements that write the extension's tables.
  *
  * nextval() writes the value of its WAL record, up to 32 ahead of what was drawn, into
  * the sequence's tuple, inserts the record, and writes the true value.  All the while it
@@ -13,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "commands/sequence.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -26,6 +28,9 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(ocq_test_tear);
 PG_FUNCTION_INFO_V1(ocq_test_overshoot);
+PG_FUNCTION_INFO_V1(ocq_test_writes);
+
+extern void _PG_init(void);
 
 /* What nextval() logs ahead: SEQ_LOG_VALS in sequence.c. */
 #define VALUES_AHEAD 32
@@ -137,4 +142,50 @@ ocq_test_overshoot(PG_FUNCTION_ARGS)
 		PG_RETURN_TEXT_P(cstring_to_text("exact"));
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%lld of %lld reads were ahead, by up to %lld",
 											  (long long) wrong, (long long) reads, (long long) furthest)));
+}
+
+static ExecutorRun_hook_type previous_hook = NULL;
+static int32 writes = 0;
+
+#if PG_VERSION_NUM < 180000
+#define EXECUTE_ONCE_PARAMETER , bool execute_once
+#define EXECUTE_ONCE , execute_once
+#else
+#define EXECUTE_ONCE_PARAMETER
+#define EXECUTE_ONCE
+#endif
+
+static void
+count_writes(QueryDesc *query, ScanDirection direction, uint64 count EXECUTE_ONCE_PARAMETER)
+{
+	if (query->operation != CMD_SELECT &&
+		(strstr(query->sourceText, "INSERT INTO order_cqrs.") != NULL ||
+		 strstr(query->sourceText, "UPDATE order_cqrs.") != NULL))
+		writes++;
+	if (previous_hook != NULL)
+		previous_hook(query, direction, count EXECUTE_ONCE);
+	else
+		standard_ExecutorRun(query, direction, count EXECUTE_ONCE);
+}
+
+void
+_PG_init(void)
+{
+	previous_hook = ExecutorRun_hook;
+	ExecutorRun_hook = count_writes;
+}
+
+/*
+ * ocq_test_writes() returns int
+ *
+ * The number of statements of this session that have written the extension's tables since the
+ * last call.
+ */
+Datum
+ocq_test_writes(PG_FUNCTION_ARGS)
+{
+	int32		result = writes;
+
+	writes = 0;
+	PG_RETURN_INT32(result);
 }

@@ -1,0 +1,529 @@
+/*-------------------------------------------------------------------------
+ * direct.c
+ *	  Writing rows of described tables past the executor.
+ *
+ * A command writes four tables, one row or a few each.  To start the executor for each of
+ * them costs more than the rows.  So the rows go to the table and its indexes, and the
+ * AFTER ROW triggers are queued and fired, as COPY does it.  Each caller has the same write
+ * as SQL, which goes on wherever this file returns false.
+ *
+ * Whether a table is fit is known again after each invalidation of its relation: no
+ * session can change it while we hold its lock.  Fit are ordinary heap tables of the
+ * current user, that is of the extension's owner, whose rights are not looked up.  Of what
+ * the executor does for them,
+ *
+ * - indexes, NOT NULL and CHECK, stored generated columns, foreign keys and other AFTER ROW
+ *   triggers, TOAST, counters of statistics, replica identity and command ids are served by
+ *   the functions that the executor calls as well;
+ * - the identity column of events is served here, by the function behind nextval(), whose
+ *   lock is the horizon's;
+ * - defaults of columns that are not described, BEFORE ROW and statement triggers, rules,
+ *   policies that bind the owner, children and other access methods make a table unfit;
+ * - read-only transactions and parallel mode are refused with the executor's errors;
+ * - under REPEATABLE READ and SERIALIZABLE the statements run: a lost race is 40001 there,
+ *   and reads take part in SSI;
+ * - modules that hook into the executor, such as pgaudit, do not see these writes: the
+ *   setting makes all of them statements.
+ *
+ * An update reads the row by its primary key in a new snapshot.  Another transaction may
+ * have changed it since, such as a change of names, which does not take the stream's lock.
+ * Then the new row is made of the latest version, once that is locked.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "base/direct.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* Rows that are inserted at once. */
+#define MAX_SLOTS 200
+
+static bool ocq_direct_writes;
+
+void
+ocq_direct_define_settings(void)
+{
+	DefineCustomBoolVariable("order_cqrs.direct_writes",
+							 "Write events and read tables without SQL statements, where that has the same effect.",
+							 "Modules such as pgaudit see the statements only.",
+							 &ocq_direct_writes, true, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+/* --- what tables are fit for ----------------------------------------------------------- */
+
+static bool
+is_plain(Relation relation)
+{
+	Form_pg_class form = relation->rd_rel;
+
+	return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID &&
+		!form->relispartition && !form->relhassubclass && !form->relforcerowsecurity &&
+		relation->rd_rules == NULL;
+}
+
+static bool
+is_described(const OcqTable *table, AttrNumber attnum)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (table->attnums[i] == attnum)
+			return true;
+	return false;
+}
+
+/* lacks_value tells whether SQL would give a column that is not described another value than NULL. */
+static bool
+lacks_value(const OcqTable *table, Form_pg_attribute attribute)
+{
+	if (attribute->attisdropped || attribute->attgenerated != '\0' ||
+		attribute->attnum == table->direct.identity || is_described(table, attribute->attnum))
+		return false;
+	return attribute->atthasdef || attribute->attidentity != '\0' ||
+		get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN || get_typdefault(attribute->atttypid) != NULL;
+}
+
+static bool
+serves_all_columns(const OcqTable *table, TupleDesc descriptor)
+{
+	for (int i = 0; i < descriptor->natts; i++)
+		if (lacks_value(table, TupleDescAttr(descriptor, i)))
+			return false;
+	return true;
+}
+
+static bool
+serves_insert_triggers(const TriggerDesc *triggers)
+{
+	return triggers == NULL ||
+		!(triggers->trig_insert_before_row || triggers->trig_insert_before_statement ||
+		  triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
+}
+
+static bool
+serves_update_triggers(const TriggerDesc *triggers)
+{
+	return triggers == NULL ||
+		!(triggers->trig_update_before_row || triggers->trig_update_before_statement ||
+		  triggers->trig_update_after_statement || triggers->trig_update_new_table ||
+		  triggers->trig_update_old_table);
+}
+
+/* find_identity finds the column that draws its values from a sequence. */
+static void
+find_identity(OcqTable *table, Relation relation)
+{
+	TupleDesc	descriptor = RelationGetDescr(relation);
+
+	table->direct.identity = InvalidAttrNumber;
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (attribute->attidentity == '\0' || attribute->attisdropped || attribute->atttypid != INT8OID)
+			continue;
+		table->direct.identity = attribute->attnum;
+		table->direct.sequence = ocq_identity_sequence(relation, attribute->attnum);
+	}
+}
+
+/* column_of_key returns the number of the described key column that an index column is, or -1. */
+static int
+column_of_key(const OcqTable *table, Relation index, int number)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (table->attnums[i] == index->rd_index->indkey.values[number] &&
+			table->columns[i].role == OCQ_KEY && table->columns[i].type == TEXTOID)
+			return i;
+	return -1;
+}
+
+/* find_key returns whether a row is found by its primary key alone, which are texts. */
+static bool
+find_key(OcqTable *table, Relation relation)
+{
+	Oid			oid = ocq_primary_key(relation);
+	Relation	index;
+	int			nkeys;
+
+	if (!OidIsValid(oid))
+		return false;
+	index = index_open(oid, AccessShareLock);
+	nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	table->direct.key_index = oid;
+	table->direct.nkeys = Min(nkeys, OCQ_TABLE_MAX_KEYS);
+	for (int i = 0; i < table->direct.nkeys; i++)
+		table->direct.key_columns[i] = column_of_key(table, index, i);
+	index_close(index, AccessShareLock);
+	for (int i = 0; i < table->direct.nkeys; i++)
+		if (table->direct.key_columns[i] < 0)
+			return false;
+	return table->direct.nkeys == nkeys;
+}
+
+static int
+find_column(const OcqTable *table, const char *name)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (strcmp(table->columns[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+static void
+examine(OcqTable *table, Relation relation)
+{
+	bool		plain = is_plain(relation);
+
+	find_identity(table, relation);
+	table->direct.takes_inserts = plain && serves_all_columns(table, RelationGetDescr(relation)) &&
+		serves_insert_triggers(relation->trigdesc);
+	table->direct.version_column = find_column(table, "version");
+	table->direct.takes_updates = plain && serves_update_triggers(relation->trigdesc) &&
+		table->direct.version_column >= 0 && find_key(table, relation);
+	table->direct.examined = table->resolved;
+}
+
+/* open_table locks the table, and knows it as it is then; NULL if it is not as described. */
+static Relation
+open_table(OcqTable *table)
+{
+	while (ocq_table_is_as_described(table))
+	{
+		Relation	relation = try_table_open(table->relation, RowExclusiveLock);
+
+		if (relation == NULL)
+			break;
+		if (ocq_table_is_as_described(table) && table->relation == RelationGetRelid(relation))
+		{
+			if (table->direct.examined != table->resolved)
+				examine(table, relation);
+			if (table->direct.examined == table->invalidations)
+				return relation;
+		}
+		table_close(relation, RowExclusiveLock);
+	}
+	return NULL;
+}
+
+/* --- a write --------------------------------------------------------------------------- */
+
+typedef struct Write
+{
+	OcqTable   *table;
+	Relation	relation;
+	EState	   *estate;
+	ResultRelInfo *result;
+	MemoryContext outer;
+	bool		has_triggers;
+	bool		opened_indexes;
+} Write;
+
+/* begin returns false if the statement has to do it. */
+static bool
+begin(Write *write, OcqTable *table, CmdType command)
+{
+	bool		is_insert = command == CMD_INSERT;
+	Relation	relation;
+
+	if (!ocq_direct_writes || IsolationUsesXactSnapshot())
+		return false;
+	PreventCommandIfReadOnly(is_insert ? "INSERT" : "UPDATE");
+	PreventCommandIfParallelMode(is_insert ? "INSERT" : "UPDATE");
+	relation = open_table(table);
+	if (relation == NULL)
+		return false;
+	if (!(is_insert ? table->direct.takes_inserts : table->direct.takes_updates) ||
+		relation->rd_rel->relowner != GetUserId())
+	{
+		table_close(relation, NoLock);
+		return false;
+	}
+	CheckCmdReplicaIdentity(relation, command);
+
+	*write = (Write) {.table = table, .relation = relation, .has_triggers = relation->trigdesc != NULL};
+	write->estate = CreateExecutorState();
+	write->outer = MemoryContextSwitchTo(write->estate->es_query_cxt);
+	write->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(write->result, relation, is_insert ? 0 : 1, NULL, 0);
+	write->estate->es_opened_result_relations = list_make1(write->result);
+	write->estate->es_output_cid = GetCurrentCommandId(true);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (write->has_triggers)
+		AfterTriggerBeginQuery();
+	return true;
+}
+
+static void
+end(Write *write)
+{
+	MemoryContextSwitchTo(write->outer);
+	if (write->has_triggers)
+		AfterTriggerEndQuery(write->estate);
+	PopActiveSnapshot();
+	ExecResetTupleTable(write->estate->es_tupleTable, false);
+	ExecCloseResultRelations(write->estate);
+	FreeExecutorState(write->estate);
+	table_close(write->relation, NoLock);
+	CommandCounterIncrement();
+}
+
+static TupleTableSlot *
+make_slot(const Write *write)
+{
+	return MakeSingleTupleTableSlot(RelationGetDescr(write->relation), table_slot_callbacks(write->relation));
+}
+
+static void
+check(Write *write, TupleTableSlot *slot, CmdType command)
+{
+	const TupleConstr *constraints = RelationGetDescr(write->relation)->constr;
+
+	if (constraints == NULL)
+		return;
+	if (constraints->has_generated_stored)
+		ExecComputeStoredGenerated(write->result, write->estate, slot, command);
+	ExecConstraints(write->result, slot, write->estate);
+}
+
+static List *
+insert_index_entries(Write *write, TupleTableSlot *slot, bool is_update, bool only_summarizing)
+{
+	List	   *recheck = NIL;
+
+	if (!write->opened_indexes)
+		ExecOpenIndices(write->result, false);
+	write->opened_indexes = true;
+	if (write->result->ri_NumIndices > 0)
+		recheck = ocq_insert_index_tuples(write->result, slot, write->estate, is_update, only_summarizing);
+	ResetPerTupleExprContext(write->estate);
+	return recheck;
+}
+
+/* --- inserts --------------------------------------------------------------------------- */
+
+static void
+fill(TupleTableSlot *slot, const OcqRows *rows, int row)
+{
+	const OcqTable *table = rows->table;
+	int			first = row * table->ncolumns;
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		slot->tts_values[table->attnums[i] - 1] = rows->values[first + i];
+		slot->tts_isnull[table->attnums[i] - 1] = rows->nulls[first + i];
+	}
+	if (table->direct.identity != InvalidAttrNumber)
+	{
+		slot->tts_values[table->direct.identity - 1] = Int64GetDatum(nextval_internal(table->direct.sequence, false));
+		slot->tts_isnull[table->direct.identity - 1] = false;
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+static void
+insert_slots(Write *write, TupleTableSlot **slots, int count, BulkInsertState bulk)
+{
+	CommandId	command_id = write->estate->es_output_cid;
+
+	for (int i = 0; i < count; i++)
+		check(write, slots[i], CMD_INSERT);
+	if (count == 1)
+		table_tuple_insert(write->relation, slots[0], command_id, 0, bulk);
+	else
+		table_multi_insert(write->relation, slots, count, command_id, 0, bulk);
+	for (int i = 0; i < count; i++)
+	{
+		List	   *recheck = insert_index_entries(write, slots[i], false, false);
+
+		ExecARInsertTriggers(write->estate, write->result, slots[i], recheck, NULL);
+		list_free(recheck);
+	}
+}
+
+/* ocq_direct_insert inserts the rows, or returns false if the statement has to do it. */
+bool
+ocq_direct_insert(const OcqRows *rows)
+{
+	TupleTableSlot *slots[MAX_SLOTS];
+	int			nslots = Min(rows->count, MAX_SLOTS);
+	BulkInsertState bulk;
+	Write		write;
+
+	if (!begin(&write, rows->table, CMD_INSERT))
+		return false;
+	bulk = rows->count > MAX_SLOTS ? GetBulkInsertState() : NULL;
+	for (int i = 0; i < nslots; i++)
+		slots[i] = make_slot(&write);
+	for (int first = 0; first < rows->count; first += nslots)
+	{
+		int			count = Min(rows->count - first, nslots);
+
+		for (int i = 0; i < count; i++)
+			fill(slots[i], rows, first + i);
+		insert_slots(&write, slots, count, bulk);
+	}
+	for (int i = 0; i < nslots; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	if (bulk != NULL)
+		FreeBulkInsertState(bulk);
+	end(&write);
+	return true;
+}
+
+/* --- updates --------------------------------------------------------------------------- */
+
+/* is_set tells whether the update sets a column, as the statement does (table.c). */
+static bool
+is_set(const OcqRows *row, int column)
+{
+	OcqColumnRole role = row->table->columns[column].role;
+
+	return role == OCQ_CHANGES || (role == OCQ_LASTS_IF_NULL && !row->nulls[column]);
+}
+
+static void
+name_columns(Write *write, const OcqRows *row)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < row->table->ncolumns; i++)
+		if (is_set(row, i))
+			columns = bms_add_member(columns, row->table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
+	ocq_init_range_table(write->estate, write->relation, columns);
+}
+
+/* find_row puts the row that the snapshot shows into the slot. */
+static bool
+find_row(Write *write, const OcqRows *row, TupleTableSlot *slot)
+{
+	const OcqTable *table = write->table;
+	Relation	index = index_open(table->direct.key_index, RowExclusiveLock);
+	ScanKeyData keys[OCQ_TABLE_MAX_KEYS];
+	IndexScanDesc scan;
+	bool		found;
+
+	for (int i = 0; i < table->direct.nkeys; i++)
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
+							   index->rd_indcollation[i], F_TEXTEQ, row->values[table->direct.key_columns[i]]);
+	scan = ocq_index_beginscan(write->relation, index, GetActiveSnapshot(), table->direct.nkeys);
+	index_rescan(scan, keys, table->direct.nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	index_endscan(scan);
+	index_close(index, NoLock);
+	return found;
+}
+
+static bool
+has_version(const OcqTable *table, TupleTableSlot *slot, int32 version)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, table->attnums[table->direct.version_column], &isnull);
+
+	return !isnull && DatumGetInt32(value) == version;
+}
+
+static void
+change(TupleTableSlot *new, TupleTableSlot *old, const OcqRows *row)
+{
+	int			natts = old->tts_tupleDescriptor->natts;
+
+	slot_getallattrs(old);
+	ExecClearTuple(new);
+	memcpy(new->tts_values, old->tts_values, sizeof(Datum) * natts);
+	memcpy(new->tts_isnull, old->tts_isnull, sizeof(bool) * natts);
+	for (int i = 0; i < row->table->ncolumns; i++)
+	{
+		if (!is_set(row, i))
+			continue;
+		new->tts_values[row->table->attnums[i] - 1] = row->values[i];
+		new->tts_isnull[row->table->attnums[i] - 1] = row->nulls[i];
+	}
+	ExecStoreVirtualTuple(new);
+}
+
+/* lock_latest follows a row that was changed meanwhile, and returns false if it was deleted. */
+static bool
+lock_latest(Write *write, TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+	ItemPointerData tid = slot->tts_tid;
+	TM_Result	result = table_tuple_lock(write->relation, &tid, GetActiveSnapshot(), slot,
+										  write->estate->es_output_cid, LockTupleNoKeyExclusive, LockWaitBlock,
+										  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+
+	if (result != TM_Ok && result != TM_Deleted)
+		elog(ERROR, "could not lock a row of \"%s\": %d", write->table->name, result);
+	return result == TM_Ok;
+}
+
+/* update_row returns false if there is no row of that version. */
+static bool
+update_row(Write *write, const OcqRows *row, int32 version_before, TupleTableSlot *old, TupleTableSlot *new)
+{
+	TM_Result	result = TM_Deleted;
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	OcqIndexUpdate indexes;
+	List	   *recheck = NIL;
+
+	if (!find_row(write, row, old))
+		return false;
+	do
+	{
+		if (!has_version(write->table, old, version_before))
+			return false;
+		change(new, old, row);
+		check(write, new, CMD_UPDATE);
+		result = table_tuple_update(write->relation, &old->tts_tid, new, write->estate->es_output_cid,
+									GetActiveSnapshot(), InvalidSnapshot, true, &failure, &lock_mode, &indexes);
+	} while (result == TM_Updated && lock_latest(write, old));
+	if (result == TM_Updated || result == TM_Deleted)
+		return false;
+	if (result != TM_Ok)
+		elog(ERROR, "could not update a row of \"%s\": %d", write->table->name, result);
+	if (ocq_updates_indexes(indexes))
+		recheck = insert_index_entries(write, new, true, ocq_updates_summarizing_only(indexes));
+	ExecARUpdateTriggers(write->estate, write->result, NULL, NULL, &old->tts_tid, NULL, new, recheck, NULL, false);
+	return true;
+}
+
+/*
+ * ocq_direct_update changes the row that has the key and the version before, and tells whether
+ * there is one.  It returns false if the statement has to do it.
+ */
+bool
+ocq_direct_update(const OcqRows *row, int32 version_before, bool *updated)
+{
+	TupleTableSlot *old;
+	TupleTableSlot *new;
+	Write		write;
+
+	if (!begin(&write, row->table, CMD_UPDATE))
+		return false;
+	name_columns(&write, row);
+	old = make_slot(&write);
+	new = make_slot(&write);
+	*updated = update_row(&write, row, version_before, old, new);
+	ExecDropSingleTupleTableSlot(new);
+	ExecDropSingleTupleTableSlot(old);
+	end(&write);
+	return true;
+}
