@@ -114,7 +114,7 @@ OBJS = \
 	src/worker/wakeup.o \
 	src/order_cqrs.o
 
-# The install script is these fragments, in this order; those of src/catalogue are written by make.
+# The install script is these fragments, in this order; declare.awk fills them in from the lists of C.
 SQL_FRAGMENTS = \
 	src/base/install.sql \
 	src/base/role_ref.sql \
@@ -145,16 +145,14 @@ SQL_FRAGMENTS = \
 	src/saga/saga.sql \
 	src/store/restore.sql \
 	src/grants.sql \
-	src/catalogue/command_grants.sql \
 	src/catalogue/api.sql \
 	src/base/installed.sql
 
-CATALOGUE_SQL = $(filter src/catalogue/%,$(SQL_FRAGMENTS))
-WRITTEN_SQL   = $(filter-out src/catalogue/%,$(SQL_FRAGMENTS))
+SQL_LISTS = src/catalogue/commandlist.h src/projection/order_rows.c src/query/criteria.h
 
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
 DATA_built  = $(INSTALL_SQL)
-EXTRA_CLEAN = $(INSTALL_SQL) $(CATALOGUE_SQL)
+EXTRA_CLEAN = $(INSTALL_SQL)
 
 PG_CPPFLAGS = -I$(srcdir)/src
 
@@ -169,12 +167,9 @@ include $(PGXS)
 
 $(OBJS): $(wildcard $(srcdir)/src/*/*.h)
 
-$(CATALOGUE_SQL): src/catalogue/%.sql: src/catalogue/declare.awk src/catalogue/commandlist.h $(WRITTEN_SQL)
-	@mkdir -p $(@D) && awk -v part=$* -f $^ > $@.tmp && mv $@.tmp $@
-
-$(INSTALL_SQL): $(SQL_FRAGMENTS) Makefile
+$(INSTALL_SQL): src/catalogue/declare.awk $(SQL_LISTS) $(SQL_FRAGMENTS) Makefile
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
-	for f in $(SQL_FRAGMENTS); do printf '\n-- %s\n' "$$f"; cat "$$f" 2>/dev/null || cat "$(srcdir)/$$f"; done; } > $@.tmp && mv $@.tmp $@
+	awk -f $(filter-out %Makefile,$^); } > $@.tmp && mv $@.tmp $@
 
 print-%:
 	@echo $($*)

@@ -8,8 +8,10 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA order_cqrs FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA order_cqrs FROM PUBLIC;
 
--- The routines of the catalogue are granted in catalogue/command_grants.sql.
-GRANT EXECUTE ON PROCEDURE future_run(int) TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE
+    future_run(int),
+    {commands_granted}
+    TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     order_next_id(),
     command_send(text, jsonb, uuid, text),
@@ -21,5 +23,6 @@ GRANT EXECUTE ON FUNCTION
     future_cancel(uuid),
     bus_builtin_handlers(),
     cache_counters(),
-    projection_aggregate_types(text)
+    projection_aggregate_types(text),
+    {queries_granted}
     TO PUBLIC;

@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 
 #define CLIPPED_BYTES 60
 
@@ -91,4 +92,22 @@ ocq_argument_trigger(FunctionCallInfo fcinfo, const char *name, TriggerEvent tim
 				 errmsg("%s() must be called as %s INSERT row trigger", name,
 						timing == TRIGGER_EVENT_BEFORE ? "a BEFORE" : "an AFTER")));
 	return trigger;
+}
+
+/* ocq_argument_run runs a statement whose parameters are these columns of a trigger's row. */
+uint64
+ocq_argument_run(const TriggerData *trigger, OcqStatement *statement, const char *const *names)
+{
+	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
+	Datum		values[OCQ_STATEMENT_MAX_ARGS];
+	char		nulls[OCQ_STATEMENT_MAX_ARGS];
+
+	for (int i = 0; i < statement->nargs; i++)
+	{
+		bool		isnull;
+
+		values[i] = SPI_getbinval(trigger->tg_trigtuple, descriptor, SPI_fnumber(descriptor, names[i]), &isnull);
+		nulls[i] = isnull ? 'n' : ' ';
+	}
+	return ocq_statement_run(statement, values, nulls);
 }

@@ -56,14 +56,12 @@ is_trusted(Oid role)
 }
 
 pg_noreturn static void
-report_untrusted(Oid role, const char *problem)
+report_untrusted(const char *problem)
 {
 	ereport(ERROR,
 			(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
 			 errmsg("schema \"%s\" is not safe to install into", OCQ_SCHEMA),
-			 errdetail("%s %s.",
-					   OidIsValid(role) ? psprintf("Role \"%s\"", GetUserNameFromId(role, false)) : "Every role",
-					   problem),
+			 errdetail_internal("%s", problem),
 			 errhint("Drop the schema, so that CREATE EXTENSION makes it.")));
 }
 
@@ -76,7 +74,8 @@ check_grants(const Acl *acl, Oid owner)
 	for (int i = 0; i < ACL_NUM(acl); i++)
 		if ((ACLITEM_GET_PRIVS(items[i]) & ACL_CREATE) != 0 && items[i].ai_grantee != owner &&
 			(items[i].ai_grantee == ACL_ID_PUBLIC || !is_trusted(items[i].ai_grantee)))
-			report_untrusted(items[i].ai_grantee, "may create in it");
+			report_untrusted(items[i].ai_grantee == ACL_ID_PUBLIC ? "Every role may create in it." :
+							 psprintf("Role \"%s\" may create in it.", GetUserNameFromId(items[i].ai_grantee, false)));
 }
 
 static void
@@ -85,11 +84,7 @@ check_objects(Oid schema)
 	Datum		value = ObjectIdGetDatum(schema);
 
 	if (ocq_statement_run(&select_object, &value, NULL) > 0)
-		ereport(ERROR,
-				(errcode(OCQ_ERR_UNTRUSTED_SCHEMA),
-				 errmsg("schema \"%s\" is not safe to install into", OCQ_SCHEMA),
-				 errdetail("Another role has made %s in it.", TextDatumGetCString(ocq_row_datum(0, 1))),
-				 errhint("Drop the schema, so that CREATE EXTENSION makes it.")));
+		report_untrusted(psprintf("Another role has made %s in it.", TextDatumGetCString(ocq_row_datum(0, 1))));
 }
 
 /* check_api_schema is for any owner: an application's schema of that name is not to be mixed with ours. */
@@ -117,7 +112,7 @@ ocq_check_schema(PG_FUNCTION_ARGS)
 	Datum		acl = SysCacheGetAttr(NAMESPACEOID, tuple, Anum_pg_namespace_nspacl, &isnull);
 
 	if (!is_trusted(owner))
-		report_untrusted(owner, "owns it, and is no superuser");
+		report_untrusted(psprintf("Role \"%s\" owns it, and is no superuser.", GetUserNameFromId(owner, false)));
 	if (!isnull)
 		check_grants(DatumGetAclP(acl), owner);
 	ReleaseSysCache(tuple);

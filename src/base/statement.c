@@ -26,7 +26,6 @@
 
 #include "base/scope.h"
 #include "base/statement.h"
-#include "base/table.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -124,8 +123,7 @@ prepare(OcqStatement *statement)
 		return;
 
 	if (statement->sql == NULL)
-		statement->sql = MemoryContextStrdup(TopMemoryContext,
-											 ocq_table_sql(statement->table, statement->template));
+		statement->sql = MemoryContextStrdup(TopMemoryContext, statement->make(statement));
 	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->argtypes,
 							  statement->depends_on_values ?
 							  CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
@@ -233,11 +231,17 @@ ocq_check_own_deferred_constraints(void)
 
 /* Columns are numbered from 1. */
 Datum
+ocq_row_value(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+Datum
 ocq_row_datum(uint64 row, int column)
 {
 	bool		isnull;
 
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	return ocq_row_value(row, column, &isnull);
 }
 
 bool
@@ -245,7 +249,7 @@ ocq_row_is_null(uint64 row, int column)
 {
 	bool		isnull;
 
-	(void) SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	(void) ocq_row_value(row, column, &isnull);
 	return isnull;
 }
 

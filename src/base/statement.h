@@ -14,9 +14,10 @@
 /* Define one with OCQ_STATEMENT, as a static variable beside its only user. */
 typedef struct OcqStatement
 {
-	const char *sql;
-	const struct OcqTable *table;	/* NULL, or what the template is about ... */
-	const char *template;		/* ... of which the text is made at the first use (table.h) */
+	const char *sql;			/* NULL before the first use, if it is made then ... */
+	char	   *(*make) (struct OcqStatement *statement);	/* ... by this, which may fill in nargs, too, ... */
+	const void *subject;		/* ... from what the template is about, ... */
+	const char *template;		/* ... and from that */
 	int			nargs;
 	Oid			argtypes[OCQ_STATEMENT_MAX_ARGS];
 	bool		reads_whole_tables;
@@ -43,6 +44,7 @@ extern void ocq_check_own_deferred_constraints(void);
 extern bool ocq_process_is_own;
 
 /* Reading the rows of the last statement. */
+extern Datum ocq_row_value(uint64 row, int column, bool *isnull);
 extern Datum ocq_row_datum(uint64 row, int column);
 extern bool ocq_row_is_null(uint64 row, int column);
 

@@ -27,11 +27,19 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 /* The tables whose relation has ever been looked up. */
 static OcqTable *known_tables = NULL;
 
 /* --- SQL ------------------------------------------------------------------------------- */
+
+static Oid
+type_of(const OcqColumn *column)
+{
+	return column->type == CSTRINGOID ? TEXTOID : column->type;
+}
 
 #define ROLE(role) (1 << (role))
 #define ALL (~0)
@@ -63,7 +71,7 @@ put_column(StringInfo sql, const OcqTable *table, int number, const char *patter
 		if (*c == '@')
 			appendStringInfoString(sql, table->columns[number].name);
 		else if (*c == '~')
-			appendStringInfoString(sql, format_type_be(table->columns[number].type));
+			appendStringInfoString(sql, format_type_be(type_of(&table->columns[number])));
 		else if (*c == '#')
 			appendStringInfo(sql, "%d", number + 1);
 		else
@@ -113,7 +121,30 @@ ocq_table_sql(const OcqTable *table, const char *template)
 	return sql.data;
 }
 
-/* --- values --------------------------------------------------------------------------- */
+/* ocq_table_make makes a statement's text; without other parameters they are a row's. */
+char *
+ocq_table_make(OcqStatement *statement)
+{
+	const OcqTable *table = statement->subject;
+
+	if (statement->nargs == 0)
+	{
+		if (table->ncolumns > OCQ_TABLE_MAX_COLUMNS)
+			elog(ERROR, "more than %d columns are described of %s", OCQ_TABLE_MAX_COLUMNS, table->name);
+		for (int i = 0; i < table->ncolumns; i++)
+			statement->argtypes[i] = type_of(&table->columns[i]);
+		statement->argtypes[table->ncolumns] = INT4OID;
+		statement->nargs = table->ncolumns + 1;
+	}
+	return ocq_table_sql(table, statement->template);
+}
+
+StaticAssertDecl(OCQ_TABLE_MAX_COLUMNS < OCQ_STATEMENT_MAX_ARGS, "a row's columns and {before} are parameters");
+
+/* --- values ---------------------------------------------------------------------------- */
+
+StaticAssertDecl(sizeof(TimestampTz) == sizeof(int64) && sizeof(Oid) == sizeof(int32),
+				 "value_of and set_field take them for the same");
 
 /* value_of reads the field as the C type that the column's type has. */
 static Datum
@@ -133,9 +164,75 @@ value_of(const OcqColumn *column, const void *source, bool *isnull)
 		case INT8OID:
 		case TIMESTAMPTZOID:
 			return Int64GetDatum(*(const int64 *) field);
+		case BOOLOID:
+			return BoolGetDatum(*(const bool *) field);
+		case OIDOID:
+			return ObjectIdGetDatum(*(const Oid *) field);
 		default:
 			*isnull = *(void *const *) field == NULL;
-			return PointerGetDatum(*(void *const *) field);
+			return column->type == CSTRINGOID && !*isnull ? CStringGetTextDatum(*(char *const *) field) :
+				PointerGetDatum(*(void *const *) field);
+	}
+}
+
+static void *
+copy_pointer(Oid type, Datum value)
+{
+	if (type == CSTRINGOID)
+		return TextDatumGetCString(value);
+	if (type == UUIDOID)
+		return memcpy(palloc(UUID_LEN), DatumGetPointer(value), UUID_LEN);
+	return PG_DETOAST_DATUM_COPY(value);
+}
+
+/* set_field is value_of's reverse.  A pointer is to a copy in the current memory context; 0 and NULL stand for NULL. */
+static void
+set_field(const OcqColumn *column, void *target, Datum value, bool isnull)
+{
+	void	   *field = (char *) target + column->offset;
+
+	switch (column->type)
+	{
+		case INT4OID:
+		case OIDOID:
+		case XIDOID:
+			*(int32 *) field = isnull ? 0 : DatumGetInt32(value);
+			break;
+		case INT8OID:
+		case TIMESTAMPTZOID:
+			*(int64 *) field = isnull ? 0 : DatumGetInt64(value);
+			break;
+		case BOOLOID:
+			*(bool *) field = !isnull && DatumGetBool(value);
+			break;
+		default:
+			*(void **) field = isnull ? NULL : copy_pointer(column->type, value);
+	}
+}
+
+/* ocq_table_read fills in the columns' fields from a row of the last statement, which has selected {columns}. */
+void
+ocq_table_read(const OcqTable *table, uint64 row, void *target)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		bool		isnull;
+		Datum		value = ocq_row_value(row, i + 1, &isnull);
+
+		set_field(&table->columns[i], target, value, isnull);
+	}
+}
+
+/* ocq_table_read_slot does so from a row of the table. */
+void
+ocq_table_read_slot(OcqTable *table, TupleTableSlot *slot, void *target)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, ocq_table_attnum(table, i), &isnull);
+
+		set_field(&table->columns[i], target, value, isnull);
 	}
 }
 
@@ -163,6 +260,25 @@ Datum
 ocq_source_itself(const void *source, bool *isnull)
 {
 	return PointerGetDatum(source);
+}
+
+static void
+complete_parameters(const OcqTable *table, const bool *is_null, int32 version_before, OcqParameters *parameters)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		parameters->nulls[i] = is_null[i] ? 'n' : ' ';
+	parameters->values[table->ncolumns] = Int32GetDatum(version_before);
+	parameters->nulls[table->ncolumns] = ' ';
+}
+
+/* ocq_table_parameters makes those of an OCQ_ROW_STATEMENT; {before} is 0. */
+void
+ocq_table_parameters(const OcqTable *table, const void *const *sources, OcqParameters *parameters)
+{
+	bool		is_null[OCQ_TABLE_MAX_COLUMNS];
+
+	ocq_table_values(table, sources, parameters->values, is_null);
+	complete_parameters(table, is_null, 0, parameters);
 }
 
 /* --- rows ------------------------------------------------------------------------------ */
@@ -193,30 +309,13 @@ ocq_rows_add(OcqRows *rows, const void *const *sources)
 uint64
 ocq_rows_run_one(const OcqRows *row, OcqStatement *statement, const char *template, int32 version_before)
 {
-	Datum		values[OCQ_TABLE_MAX_COLUMNS + 1];
-	char		nulls[OCQ_TABLE_MAX_COLUMNS + 1];
-	OcqTable   *table = row->table;
-	int			ncolumns = table->ncolumns;
+	OcqParameters parameters;
 
 	if (statement->template == NULL)
-	{
-		if (ncolumns > OCQ_TABLE_MAX_COLUMNS)
-			elog(ERROR, "more than %d columns are described of %s", OCQ_TABLE_MAX_COLUMNS, table->name);
-		statement->table = table;
-		for (int i = 0; i < ncolumns; i++)
-			statement->argtypes[i] = table->columns[i].type;
-		statement->argtypes[ncolumns] = INT4OID;
-		statement->nargs = ncolumns + 1;
-		statement->template = template;
-	}
-	for (int i = 0; i < ncolumns; i++)
-	{
-		values[i] = row->values[i];
-		nulls[i] = row->nulls[i] ? 'n' : ' ';
-	}
-	values[ncolumns] = Int32GetDatum(version_before);
-	nulls[ncolumns] = ' ';
-	return ocq_statement_run(statement, values, nulls);
+		*statement = (OcqStatement) OCQ_ROW_STATEMENT(row->table, template);
+	memcpy(parameters.values, row->values, sizeof(Datum) * row->table->ncolumns);
+	complete_parameters(row->table, row->nulls, version_before, &parameters);
+	return ocq_statement_run(statement, parameters.values, parameters.nulls);
 }
 
 static OcqRows
@@ -357,7 +456,7 @@ look_up_columns(OcqTable *table)
 	{
 		table->attnums[i] = get_attnum(table->relation, table->columns[i].name);
 		if (table->attnums[i] == InvalidAttrNumber ||
-			get_atttype(table->relation, table->attnums[i]) != table->columns[i].type)
+			get_atttype(table->relation, table->attnums[i]) != type_of(&table->columns[i]))
 			return &table->columns[i];
 	}
 	return NULL;

@@ -8,6 +8,7 @@
 
 #include "access/attnum.h"
 #include "base/statement.h"
+#include "executor/tuptable.h"
 
 #define OCQ_TABLE_MAX_COLUMNS 24
 #define OCQ_TABLE_MAX_KEYS 4
@@ -33,6 +34,8 @@ typedef struct OcqColumn
 	size_t		offset;			/* of the field, which has the type's C type ... */
 	Datum		(*get) (const void *source, bool *isnull);	/* ... unless this makes the value */
 } OcqColumn;
+
+/* The C types of fields: a char * is a column of type text, and described as CSTRINGOID. */
 
 #define OCQ_FIELD(number, type, field) .source = (number), .offset = offsetof(type, field)
 
@@ -99,14 +102,28 @@ typedef struct OcqRows
 
 #define OCQ_TABLE_STATEMENT(of, text, ...) \
 	{ \
-		.table = (of), .template = (text), \
+		.make = ocq_table_make, .subject = (of), .template = (text), \
 		.nargs = lengthof(((Oid[]){__VA_ARGS__})), .argtypes = {__VA_ARGS__} \
 	}
 
+/* One whose parameters are a row's columns, and behind them {before}. */
+#define OCQ_ROW_STATEMENT(of, text) { .make = ocq_table_make, .subject = (of), .template = (text) }
+
+typedef struct OcqParameters
+{
+	Datum		values[OCQ_TABLE_MAX_COLUMNS + 1];
+	char		nulls[OCQ_TABLE_MAX_COLUMNS + 1];
+} OcqParameters;
+
+extern char *ocq_table_make(OcqStatement *statement);
 extern char *ocq_table_sql(const OcqTable *table, const char *template);
 extern void ocq_table_check_width(int ncolumns, TupleDesc declared);
 extern void ocq_table_values(const OcqTable *table, const void *const *sources, Datum *values,
 							 bool *nulls);
+extern void ocq_table_parameters(const OcqTable *table, const void *const *sources,
+								 OcqParameters *parameters);
+extern void ocq_table_read(const OcqTable *table, uint64 row, void *target);
+extern void ocq_table_read_slot(OcqTable *table, TupleTableSlot *slot, void *target);
 extern bool ocq_table_is_as_described(OcqTable *table);
 extern Oid	ocq_table_relation(OcqTable *table);
 extern AttrNumber ocq_table_attnum(OcqTable *table, int column);

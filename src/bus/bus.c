@@ -14,9 +14,6 @@
 #include "bus/bus.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(ocq_command_send);
-PG_FUNCTION_INFO_V1(ocq_query_send);
-
 /* add_context is the line of context that an error in a handler gains. */
 static void
 add_context(void *arg)
@@ -160,16 +157,8 @@ send_message(OcqBusKind kind, FunctionCallInfo fcinfo)
 	PG_RETURN_JSONB_P(answer);
 }
 
-/* command_send(command_type text, payload jsonb, command_id uuid, tenant_id text) */
-Datum
-ocq_command_send(PG_FUNCTION_ARGS)
-{
-	return send_message(OCQ_BUS_COMMAND, fcinfo);
-}
-
-/* query_send(query_type text, payload jsonb, tenant_id text) */
-Datum
-ocq_query_send(PG_FUNCTION_ARGS)
-{
-	return send_message(OCQ_BUS_QUERY, fcinfo);
-}
+/*
+ * command_send(command_type text, payload jsonb, command_id uuid, tenant_id text)
+ * query_send(query_type text, payload jsonb, tenant_id text)
+ */
+OCQ_BUS_FUNCTIONS(send, send_message);

@@ -37,6 +37,14 @@ typedef struct OcqMessage
 	text	   *tenant_id;		/* NULL: that of the setting */
 } OcqMessage;
 
+/* The C functions of one purpose, for commands and for queries. */
+#define OCQ_BUS_FUNCTIONS(purpose, function) \
+	PG_FUNCTION_INFO_V1(ocq_command_##purpose); \
+	Datum ocq_command_##purpose(PG_FUNCTION_ARGS) { return function(OCQ_BUS_COMMAND, fcinfo); } \
+	PG_FUNCTION_INFO_V1(ocq_query_##purpose); \
+	Datum ocq_query_##purpose(PG_FUNCTION_ARGS) { return function(OCQ_BUS_QUERY, fcinfo); } \
+	extern int	no_such_variable
+
 /* payload.c: the keys of payloads */
 #define OCQ_MAX_PARAMETERS 6
 #define OCQ_MAX_ARGUMENTS 24

@@ -33,6 +33,15 @@ const OcqBuiltin ocq_bus_commands[] = {
 #include "catalogue/commandlist.h"
 };
 
+/* What the answer repeats. */
+#define ID(name, type) + 1
+#define REQUIRED(name, type)
+#define OPTIONAL(name, type)
+#define NAMED(name, type)
+#define OCQ_COMMAND(routine, message, answer, comment, ...) \
+	StaticAssertDecl((0 __VA_ARGS__) == 1, #routine " has one id");
+#include "catalogue/commandlist.h"
+
 const int	ocq_bus_command_count = lengthof(ocq_bus_commands);
 
 /* The keys that the payload of every command may have besides. */

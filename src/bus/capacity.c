@@ -176,13 +176,16 @@ read_bound(Bound *bound)
 	return (int64) pg_atomic_read_u64(&bound->waiting);
 }
 
-static void
-change_bound(Bound *bound, int64 change)
+/* change_bound also keeps the bound between two numbers, and returns the one before. */
+static int64
+change_bound(Bound *bound, int64 change, int64 least, int64 most)
 {
 	uint64		old = pg_atomic_read_u64(&bound->waiting);
 
-	while (!pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) Max((int64) old + change, 0)))
+	while (!pg_atomic_compare_exchange_u64(&bound->waiting, &old,
+										   (uint64) Max(Min((int64) old + change, most), least)))
 		 /* another process has changed it */ ;
+	return (int64) old;
 }
 
 pg_noreturn static void
@@ -255,7 +258,7 @@ end_transaction(XactEvent event, void *arg)
 		if (event == XACT_EVENT_PREPARE)
 			changes[i].change = Max(changes[i].change, 0);
 		if (changes[i].change != 0)
-			change_bound(changes[i].bound, changes[i].change);
+			(void) change_bound(changes[i].bound, changes[i].change, 0, PG_INT64_MAX);
 	}
 }
 
@@ -287,7 +290,7 @@ static void
 change_at_once(Bound *bound, int64 change)
 {
 	if (change > 0)
-		change_bound(bound, change);
+		(void) change_bound(bound, change, 0, PG_INT64_MAX);
 }
 
 static void
@@ -319,31 +322,6 @@ ocq_future_waiting_changed(Oid session_role, int64 change)
 		return;
 	add_change(find_bound(InvalidOid), change);
 	add_change(find_bound(session_role), change);
-}
-
-/* raise_bound makes a bound no smaller than a count that has ended at the capacity. */
-static void
-raise_bound(Bound *bound, int64 count)
-{
-	uint64		old = pg_atomic_read_u64(&bound->waiting);
-
-	while ((int64) old < count &&
-		   !pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) count))
-		 /* another process has changed it */ ;
-}
-
-/* mend_bound makes the bound and the pending change together equal to a count. */
-static void
-mend_bound(Bound *bound, int64 count)
-{
-	uint64		old = pg_atomic_read_u64(&bound->waiting);
-	int64		rest;
-
-	while ((int64) old > count &&
-		   !pg_atomic_compare_exchange_u64(&bound->waiting, &old, (uint64) count))
-		 /* another process has changed it */ ;
-	rest = Max(count - (int64) old, 0);
-	add_change(bound, rest - pending(bound));
 }
 
 /* The number of futures that wait, at most. */
@@ -382,15 +360,19 @@ run_count(OcqStatement *statement, Oid role)
 	return DatumGetInt64(ocq_row_datum(0, 1));
 }
 
+/*
+ * correct_bound makes a bound no smaller than a count that has ended at the capacity.
+ * Otherwise the bound and the pending change together become equal to the count.
+ */
 static void
 correct_bound(Bound *bound, int64 count)
 {
 	if (bound == NULL)
 		return;
 	if (count >= ocq_queue_capacity)
-		raise_bound(bound, count);
+		(void) change_bound(bound, 0, count, PG_INT64_MAX);
 	else if (!has_released)
-		mend_bound(bound, count);
+		add_change(bound, Max(count - change_bound(bound, 0, 0, count), 0) - pending(bound));
 }
 
 /* The bounds may be NULL. */

@@ -59,58 +59,28 @@ OCQ_STATEMENT("WITH RECURSIVE lanes AS ("
  * Every condition is one of the index, and the order is that of the index.  So the
  * planner has no reason to read more than the first entry, whatever the statistics.
  */
+#define HAS_NEXT \
+	"(SELECT true FROM order_cqrs.bus_future AS o WHERE o.status = 'waiting' AND o.retry_at IS NULL" \
+	" AND o.session_role = $1 AND o.role = $2 AND o.number > f.number ORDER BY o.number LIMIT 1)"
+
+static const OcqColumn columns[] = {
+	OCQ_FUTURE_COLUMNS,
+	{"attempts", INT4OID, OCQ_FUTURE(attempts)},
+	{"lock_timeouts", INT4OID, OCQ_FUTURE(lock_timeouts)},
+	{"number", INT8OID, OCQ_FUTURE(number)},
+	{HAS_NEXT, BOOLOID, OCQ_FUTURE(has_next)},
+};
+
+static const OcqTable claimed = OCQ_TABLE("bus_future", columns);
+
 static OcqStatement claim_next =
-OCQ_STATEMENT("WITH next AS MATERIALIZED (SELECT id FROM order_cqrs.bus_future"
-			  " WHERE status = 'waiting' AND retry_at IS NULL AND session_role = $1 AND role = $2 AND number > $3"
-			  " ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)"
-			  " UPDATE order_cqrs.bus_future AS f SET status = 'running', attempts = attempts + 1,"
-			  " started_at = clock_timestamp()"
-			  " FROM next WHERE f.id = next.id"
-			  " RETURNING f.id, f.attempts, f.role, f.kind = 'command', f.type, f.payload,"
-			  " f.command_id, f.tenant_id, f.time_zone, f.date_style, f.interval_style, f.lock_timeouts, f.number,"
-			  " (SELECT true FROM order_cqrs.bus_future AS o WHERE o.status = 'waiting'"
-			  " AND o.retry_at IS NULL AND o.session_role = $1 AND o.role = $2 AND o.number > f.number ORDER BY o.number LIMIT 1),"
-			  " f.actor",
-			  OIDOID, OIDOID, INT8OID);
-
-static pg_uuid_t *
-copy_uuid(int column)
-{
-	pg_uuid_t  *copy;
-
-	if (ocq_row_is_null(0, column))
-		return NULL;
-	copy = palloc(sizeof(pg_uuid_t));
-	memcpy(copy, DatumGetUUIDP(ocq_row_datum(0, column)), sizeof(pg_uuid_t));
-	return copy;
-}
-
-static char *
-copy_string(int column)
-{
-	return ocq_row_is_null(0, column) ? NULL : TextDatumGetCString(ocq_row_datum(0, column));
-}
-
-static void
-read_claimed(Oid session_role, OcqFuture *future)
-{
-	future->session_role = session_role;
-	future->id = *copy_uuid(1);
-	future->attempts = DatumGetInt32(ocq_row_datum(0, 2));
-	future->role = DatumGetObjectId(ocq_row_datum(0, 3));
-	future->message = (OcqMessage) {
-		.kind = DatumGetBool(ocq_row_datum(0, 4)) ? OCQ_BUS_COMMAND : OCQ_BUS_QUERY,
-		.type = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 5))),
-		.payload = DatumGetJsonbPCopy(ocq_row_datum(0, 6)),
-		.id = copy_uuid(7),
-		.tenant_id = ocq_text_copy(DatumGetTextPP(ocq_row_datum(0, 8)))
-	};
-	future->actor = copy_string(15);
-	future->time_zone = copy_string(9);
-	future->date_style = copy_string(10);
-	future->interval_style = copy_string(11);
-	future->lock_timeouts = DatumGetInt32(ocq_row_datum(0, 12));
-}
+OCQ_TABLE_STATEMENT(&claimed,
+					"WITH next AS MATERIALIZED (SELECT id AS next_id FROM {table}"
+					" WHERE status = 'waiting' AND retry_at IS NULL AND session_role = $1 AND role = $2 AND number > $3"
+					" ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)"
+					" UPDATE {table} AS f SET status = 'running', attempts = attempts + 1, started_at = clock_timestamp()"
+					" FROM next WHERE id = next_id RETURNING {columns}",
+					OIDOID, OIDOID, INT8OID);
 
 static void
 add_lane(Oid role, int64 after)
@@ -167,28 +137,32 @@ can_go_on(Oid session_role, Oid role)
 		lanes_session_role == session_role && lanes_role == role;
 }
 
-/* claim_in_lane leaves the row for read_claimed. */
 static bool
-claim_in_lane(Oid session_role, Lane *lane)
+claim_in_lane(Lane *lane, MemoryContext caller, OcqFuture *future)
 {
+	MemoryContext spi = CurrentMemoryContext;
 	Datum		values[] = {
-		ObjectIdGetDatum(session_role), ObjectIdGetDatum(lane->role), Int64GetDatum(lane->after)
+		ObjectIdGetDatum(lanes_session_role), ObjectIdGetDatum(lane->role), Int64GetDatum(lane->after)
 	};
 
 	if (ocq_statement_run(&claim_next, values, NULL) == 0)
 		return false;
-	lane->after = DatumGetInt64(ocq_row_datum(0, 13));
+	MemoryContextSwitchTo(caller);
+	ocq_table_read(&claimed, 0, future);
+	MemoryContextSwitchTo(spi);
+	future->message.kind = strcmp(future->kind, "command") == 0 ? OCQ_BUS_COMMAND : OCQ_BUS_QUERY;
+	lane->after = future->number;
 	return true;
 }
 
 /* claim_in_turn drops the lanes in which it finds nothing, and has the one in which it does go last. */
 static bool
-claim_in_turn(Oid session_role)
+claim_in_turn(MemoryContext caller, OcqFuture *future)
 {
 	while (lanes != NIL)
 	{
 		Lane	   *lane = linitial(lanes);
-		bool		found = claim_in_lane(session_role, lane);
+		bool		found = claim_in_lane(lane, caller, future);
 		MemoryContext old = MemoryContextSwitchTo(lanes_context);
 
 		lanes = list_delete_first(lanes);
@@ -199,15 +173,6 @@ claim_in_turn(Oid session_role)
 			return true;
 	}
 	return false;
-}
-
-static bool
-claim(Oid session_role, Oid role)
-{
-	if (can_go_on(session_role, role) && claim_in_turn(session_role))
-		return true;
-	look_from_beginning(session_role, role);
-	return claim_in_turn(session_role);
 }
 
 /*
@@ -223,17 +188,18 @@ ocq_future_claim(Oid session_role, Oid role, OcqFuture *future)
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	found = claim(session_role, role);
+	found = can_go_on(session_role, role) && claim_in_turn(caller, future);
+	if (!found)
+	{
+		look_from_beginning(session_role, role);
+		found = claim_in_turn(caller, future);
+	}
 	if (found)
 	{
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-
-		read_claimed(session_role, future);
-		MemoryContextSwitchTo(spi);
 		ocq_future_waiting_changed(session_role, -1);
 
 		/* A sender wakes one worker, however much it sends: the call is passed on. */
-		if (!ocq_row_is_null(0, 14) || list_length(lanes) > 1)
+		if (future->has_next || list_length(lanes) > 1)
 			ocq_future_was_sent();
 	}
 	ocq_scope_leave(&scope);

@@ -30,22 +30,42 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(ocq_command_send_async);
-PG_FUNCTION_INFO_V1(ocq_query_send_async);
 PG_FUNCTION_INFO_V1(ocq_future_get);
 PG_FUNCTION_INFO_V1(ocq_future_status);
 PG_FUNCTION_INFO_V1(ocq_future_cancel);
 
+static const OcqColumn columns[] = {OCQ_FUTURE_COLUMNS};
+static const OcqTable bus_future = OCQ_TABLE("bus_future", columns);
+
 static OcqStatement insert_future =
-OCQ_STATEMENT("INSERT INTO order_cqrs.bus_future"
-			  " (id, kind, type, payload, command_id, tenant_id, session_role, role,"
-			  " actor, time_zone, date_style, interval_style)"
-			  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9, ''), $10, $11, $12)",
-			  UUIDOID, TEXTOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, OIDOID, OIDOID,
-			  TEXTOID, TEXTOID, TEXTOID, TEXTOID);
+OCQ_ROW_STATEMENT(&bus_future, "INSERT INTO {table} ({columns}) VALUES ({values})");
+
+/* A look at a future. */
+typedef struct FutureState
+{
+	char	   *status;
+	Oid			role;
+	Jsonb	   *result;			/* NULL unless done, and if the handler returned NULL */
+	Jsonb	   *error;			/* NULL unless failed */
+	TransactionId sender;		/* as long as it waits */
+	TransactionId locker;		/* the transaction that runs it, unless it has ended */
+} FutureState;
+
+#define STATE(field) OCQ_FIELD(0, FutureState, field)
+
+static const OcqColumn state_columns[] = {
+	{"status", CSTRINGOID, STATE(status)},
+	{"role", OIDOID, STATE(role)},
+	{"result", JSONBOID, STATE(result)},
+	{"error", JSONBOID, STATE(error)},
+	{"xmin", XIDOID, STATE(sender)},
+	{"xmax", XIDOID, STATE(locker)},
+};
+
+static const OcqTable states = OCQ_TABLE("bus_future", state_columns);
 
 static OcqStatement select_future =
-OCQ_STATEMENT("SELECT status, role, result, error, xmin, xmax FROM order_cqrs.bus_future WHERE id = $1", UUIDOID);
+OCQ_TABLE_STATEMENT(&states, "SELECT {columns} FROM {table} WHERE id = $1", UUIDOID);
 
 static OcqStatement cancel_future =
 OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = 'cancelled', finished_at = clock_timestamp()"
@@ -77,37 +97,17 @@ check_role(Oid session_user, Oid role)
 				 errhint("Send it outside of SECURITY DEFINER functions, or grant the role.")));
 }
 
-static Datum
-setting(const char *name)
-{
-	return CStringGetTextDatum(GetConfigOption(name, false, false));
-}
-
 static void
-insert(const OcqMessage *message, const pg_uuid_t *id, Oid session_user, Oid role)
+insert(const OcqFuture *future)
 {
-	bool		is_command = message->kind == OCQ_BUS_COMMAND;
-	Datum		values[] = {
-		UUIDPGetDatum(id),
-		CStringGetTextDatum(ocq_bus_kind_name(message->kind)),
-		PointerGetDatum(message->type),
-		JsonbPGetDatum(message->payload),
-		/* By the future's id a handler can tell that it has seen the command. */
-		UUIDPGetDatum(message->id == NULL ? id : message->id),
-		PointerGetDatum(ocq_tenant_of(message->tenant_id)),
-		ObjectIdGetDatum(session_user),
-		ObjectIdGetDatum(role),
-		CStringGetTextDatum(ocq_actor_verified()),
-		setting("TimeZone"),
-		setting("DateStyle"),
-		setting("IntervalStyle")
-	};
+	OcqParameters parameters;
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);
-	ocq_capacity_check(session_user);
-	(void) ocq_restore_run_own(&insert_future, values, is_command ? NULL : "    n       ");
-	ocq_future_waiting_changed(session_user, 1);
+	ocq_capacity_check(future->session_role);
+	ocq_table_parameters(&bus_future, OCQ_SOURCES(future), &parameters);
+	(void) ocq_restore_run_own(&insert_future, parameters.values, parameters.nulls);
+	ocq_future_waiting_changed(future->session_role, 1);
 	ocq_scope_leave(&scope);
 }
 
@@ -130,44 +130,43 @@ check_payload(const OcqMessage *message)
 static Datum
 send_async(OcqBusKind kind, FunctionCallInfo fcinfo)
 {
-	OcqMessage	message = ocq_bus_message(kind, fcinfo);
-	pg_uuid_t  *id = DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+	const char *actor;
+	OcqFuture	future = {
+		.id = DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0)),
+		.kind = ocq_bus_kind_name(kind),
+		.message = ocq_bus_message(kind, fcinfo),
+		.session_role = GetSessionUserId(),
+		.role = GetUserId(),
+		.time_zone = GetConfigOption("TimeZone", false, false),
+		.date_style = GetConfigOption("DateStyle", false, false),
+		.interval_style = GetConfigOption("IntervalStyle", false, false)
+	};
 
 	ocq_procedure_require_writable(kind == OCQ_BUS_COMMAND ? "command_send_async" : "query_send_async");
-	check_role(GetSessionUserId(), GetUserId());
-	ocq_bus_check(&message);
-	check_payload(&message);
-	insert(&message, id, GetSessionUserId(), GetUserId());
+	check_role(future.session_role, future.role);
+	ocq_bus_check(&future.message);
+	check_payload(&future.message);
+
+	/* By the future's id a handler can tell that it has seen the command. */
+	if (kind == OCQ_BUS_COMMAND && future.message.id == NULL)
+		future.message.id = future.id;
+	future.message.tenant_id = ocq_tenant_of(future.message.tenant_id);
+	actor = ocq_actor_verified();
+	future.actor = actor[0] == '\0' ? NULL : actor;
+	insert(&future);
 	ocq_future_was_sent();
-	PG_RETURN_UUID_P(id);
+	PG_RETURN_UUID_P(future.id);
 }
 
-/* command_send_async(command_type text, payload jsonb, command_id uuid, tenant_id text) */
-Datum
-ocq_command_send_async(PG_FUNCTION_ARGS)
-{
-	return send_async(OCQ_BUS_COMMAND, fcinfo);
-}
-
-/* query_send_async(query_type text, payload jsonb, tenant_id text) */
-Datum
-ocq_query_send_async(PG_FUNCTION_ARGS)
-{
-	return send_async(OCQ_BUS_QUERY, fcinfo);
-}
+/*
+ * command_send_async(command_type text, payload jsonb, command_id uuid, tenant_id text)
+ * query_send_async(query_type text, payload jsonb, tenant_id text)
+ */
+OCQ_BUS_FUNCTIONS(send_async, send_async);
 
 /*
  * Reading.
  */
-
-typedef struct FutureState
-{
-	char	   *status;
-	Jsonb	   *result;			/* NULL unless done, and if the handler returned NULL */
-	Jsonb	   *error;			/* NULL unless failed */
-	bool		is_own;			/* sent by this very transaction */
-	TransactionId locker;		/* the transaction that runs it, unless it has ended */
-} FutureState;
 
 static const pg_uuid_t *
 id_argument(FunctionCallInfo fcinfo)
@@ -188,25 +187,15 @@ may_see(Oid user, Oid role)
 		has_privs_of_role(user, ocq_catalog_owner());
 }
 
-static Jsonb *
-copy_jsonb(int column)
-{
-	return ocq_row_is_null(0, column) ? NULL : DatumGetJsonbPCopy(ocq_row_datum(0, column));
-}
-
 /* read_row copies into the caller's memory; it returns false if the user may not see the row. */
 static bool
 read_row(Oid user, MemoryContext caller, FutureState *state)
 {
 	MemoryContext spi = MemoryContextSwitchTo(caller);
 
-	state->status = TextDatumGetCString(ocq_row_datum(0, 1));
-	state->result = copy_jsonb(3);
-	state->error = copy_jsonb(4);
-	state->is_own = TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(0, 5)));
-	state->locker = DatumGetTransactionId(ocq_row_datum(0, 6));
+	ocq_table_read(&states, 0, state);
 	MemoryContextSwitchTo(spi);
-	return may_see(user, DatumGetObjectId(ocq_row_datum(0, 2)));
+	return may_see(user, state->role);
 }
 
 /* read_future sees all commits up to now, at every isolation level. */
@@ -283,7 +272,7 @@ timeout_argument(FunctionCallInfo fcinfo)
 static void
 check_can_wait(const pg_uuid_t *id, const FutureState *state)
 {
-	if (state->is_own && is_waiting(state))
+	if (is_waiting(state) && TransactionIdIsCurrentTransactionId(state->sender))
 		ereport(ERROR,
 				(errcode(OCQ_ERR_CANNOT_WAIT),
 				 errmsg("cannot wait for future %s: its sending has not been committed", uuid_string(id)),

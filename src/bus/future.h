@@ -6,26 +6,48 @@
 #ifndef OCQ_BUS_FUTURE_H
 #define OCQ_BUS_FUTURE_H
 
+#include "base/table.h"
 #include "bus/bus.h"
 #include "nodes/pg_list.h"
 
-/* A future that this process has claimed. */
+/* A future that this process sends, or has claimed. */
 typedef struct OcqFuture
 {
-	pg_uuid_t	id;
-	int32		attempts;		/* with this one */
-	int32		lock_timeouts;	/* so far */
+	pg_uuid_t  *id;
+	const char *kind;			/* of the message, in the table */
+	OcqMessage	message;
 	Oid			session_role;	/* session user of the sender */
 	Oid			role;			/* current role of the sender */
-	OcqMessage	message;
 
-	char	   *actor;			/* order_cqrs.actor of the sender; NULL if it was empty */
+	const char *actor;			/* order_cqrs.actor of the sender; NULL if it was empty */
 
 	/* Other settings of the sender; NULL: those of this session. */
-	char	   *time_zone;
-	char	   *date_style;
-	char	   *interval_style;
+	const char *time_zone;
+	const char *date_style;
+	const char *interval_style;
+
+	/* From here on only of one that was claimed. */
+	int32		attempts;		/* with this one */
+	int32		lock_timeouts;	/* so far */
+	int64		number;			/* in the order of sending */
+	bool		has_next;		/* another one waits in its lane */
 } OcqFuture;
+
+/* The columns of a future that is sent. */
+#define OCQ_FUTURE(field) OCQ_FIELD(0, OcqFuture, field)
+#define OCQ_FUTURE_COLUMNS \
+	{"id", UUIDOID, OCQ_KEY, OCQ_FUTURE(id)}, \
+	{"kind", CSTRINGOID, OCQ_FUTURE(kind)}, \
+	{"type", TEXTOID, OCQ_FUTURE(message.type)}, \
+	{"payload", JSONBOID, OCQ_FUTURE(message.payload)}, \
+	{"command_id", UUIDOID, OCQ_FUTURE(message.id)}, \
+	{"tenant_id", TEXTOID, OCQ_FUTURE(message.tenant_id)}, \
+	{"session_role", OIDOID, OCQ_FUTURE(session_role)}, \
+	{"role", OIDOID, OCQ_FUTURE(role)}, \
+	{"actor", CSTRINGOID, OCQ_FUTURE(actor)}, \
+	{"time_zone", CSTRINGOID, OCQ_FUTURE(time_zone)}, \
+	{"date_style", CSTRINGOID, OCQ_FUTURE(date_style)}, \
+	{"interval_style", CSTRINGOID, OCQ_FUTURE(interval_style)}
 
 /* The error of a future whose sender has been dropped. */
 #define OCQ_SENDER_GONE_MESSAGE "the role that has sent the future does not exist"

@@ -81,7 +81,7 @@ OCQ_STATEMENT("UPDATE order_cqrs.bus_future SET status = 'waiting', attempts = a
 static bool
 lock_row(const OcqFuture *future)
 {
-	Datum		values[] = {UUIDPGetDatum(&future->id), Int32GetDatum(future->attempts)};
+	Datum		values[] = {UUIDPGetDatum(future->id), Int32GetDatum(future->attempts)};
 	bool		locked;
 	OcqScope	scope;
 
@@ -96,7 +96,7 @@ static void
 finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 {
 	Datum		values[] = {
-		UUIDPGetDatum(&future->id), CStringGetTextDatum(status), JsonbPGetDatum(result), JsonbPGetDatum(error)
+		UUIDPGetDatum(future->id), CStringGetTextDatum(status), JsonbPGetDatum(result), JsonbPGetDatum(error)
 	};
 	char		nulls[] = {' ', ' ', result == NULL ? 'n' : ' ', error == NULL ? 'n' : ' ', '\0'};
 	OcqScope	scope;
@@ -107,7 +107,7 @@ finish(const OcqFuture *future, const char *status, Jsonb *result, Jsonb *error)
 	if (strcmp(status, "waiting") == 0)
 		ocq_future_was_put_back(future->session_role);
 	else
-		ocq_future_was_finished(&future->id);
+		ocq_future_was_finished(future->id);
 }
 
 /* put_off leaves the future to a later attempt. */
@@ -115,7 +115,7 @@ static void
 put_off(const OcqFuture *future)
 {
 	int			delay = future->lock_timeouts > 5 ? MAX_DELAY_SECONDS : 1 << future->lock_timeouts;
-	Datum		values[] = {UUIDPGetDatum(&future->id), Float8GetDatum(delay)};
+	Datum		values[] = {UUIDPGetDatum(future->id), Float8GetDatum(delay)};
 	OcqScope	scope;
 
 	ocq_scope_enter(&scope);

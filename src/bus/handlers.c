@@ -36,10 +36,6 @@
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
-PG_FUNCTION_INFO_V1(ocq_command_handler_register);
-PG_FUNCTION_INFO_V1(ocq_query_handler_register);
-PG_FUNCTION_INFO_V1(ocq_command_handler_unregister);
-PG_FUNCTION_INFO_V1(ocq_query_handler_unregister);
 PG_FUNCTION_INFO_V1(ocq_bus_builtin_handlers);
 
 static OcqStatement select_handler =
@@ -380,33 +376,17 @@ unregister_handler(OcqBusKind kind, FunctionCallInfo fcinfo)
 	PG_RETURN_VOID();
 }
 
-/* command_handler_register(command_type text, handler regprocedure) */
-Datum
-ocq_command_handler_register(PG_FUNCTION_ARGS)
-{
-	return register_handler(OCQ_BUS_COMMAND, fcinfo);
-}
+/*
+ * command_handler_register(command_type text, handler regprocedure)
+ * query_handler_register(query_type text, handler regprocedure)
+ */
+OCQ_BUS_FUNCTIONS(handler_register, register_handler);
 
-/* query_handler_register(query_type text, handler regprocedure) */
-Datum
-ocq_query_handler_register(PG_FUNCTION_ARGS)
-{
-	return register_handler(OCQ_BUS_QUERY, fcinfo);
-}
-
-/* command_handler_unregister(command_type text) */
-Datum
-ocq_command_handler_unregister(PG_FUNCTION_ARGS)
-{
-	return unregister_handler(OCQ_BUS_COMMAND, fcinfo);
-}
-
-/* query_handler_unregister(query_type text) */
-Datum
-ocq_query_handler_unregister(PG_FUNCTION_ARGS)
-{
-	return unregister_handler(OCQ_BUS_QUERY, fcinfo);
-}
+/*
+ * command_handler_unregister(command_type text)
+ * query_handler_unregister(query_type text)
+ */
+OCQ_BUS_FUNCTIONS(handler_unregister, unregister_handler);
 
 static void
 put_builtins(OcqBusKind kind, ReturnSetInfo *result)

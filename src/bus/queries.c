@@ -50,6 +50,11 @@ const OcqBuiltin ocq_bus_queries[] = {
 
 const int	ocq_bus_query_count = lengthof(ocq_bus_queries);
 
+/* A search has the most; a statement has the tenant besides. */
+StaticAssertDecl((lengthof(criteria_members) - 1) + (lengthof(sorted_page_members) - 1) <= OCQ_MAX_ARGUMENTS &&
+				 OCQ_MAX_ARGUMENTS + 1 <= OCQ_STATEMENT_MAX_ARGS,
+				 "there is room for the arguments of a search");
+
 static int
 read_payload(const OcqBuiltin *builtin, const OcqMessage *message, NullableDatum *arguments)
 {

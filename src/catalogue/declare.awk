@@ -1,11 +1,17 @@
-# declare.awk: writes the SQL of what commandlist.h names.
+# declare.awk: writes the install script. A name in braces in a fragment of it stands for SQL that is written from
+# the lists of C:
 #
-#   awk -f declare.awk -v part=PART commandlist.h [FRAGMENT...]
+#   awk -f declare.awk commandlist.h order_rows.c criteria.h FRAGMENT...
 #
-#   commands        each command as two procedures, with their comments
-#   command_grants  who may execute commands and queries
-#   api             the schema order_api: each command and each query as a function. The signature and the
-#                   comment of a query are those of its CREATE FUNCTION, in one of the fragments.
+#   {commands}          each command as two procedures, with their comments
+#   {commands_granted}  their signatures
+#   {queries_granted}   the names of the queries
+#   {api}               each command and each query as a function. The signature and the comment of a query are
+#                       those of its CREATE FUNCTION, in an earlier fragment.
+#   {order_columns}     the columns that tables with a row for each order share
+#   {order_comments}    their comments, for the last table that was created
+#   {order_results}     the same columns as results of a query
+#   {criteria}          the criteria as arguments of a search
 
 BEGIN {
 	split("TEXTOID text TEXTARRAYOID text[] INT4OID int JSONBOID jsonb UUIDOID uuid NUMERICOID numeric" \
@@ -14,7 +20,12 @@ BEGIN {
 		sql_type[words[i]] = words[i + 1]
 }
 
-# --- reading commandlist.h -----------------------------------------------------------------------------
+# append puts an item behind a list, which is what its name in braces stands for.
+function append(list, item, separator) {
+	lists[list] = (lists[list] == "" ? "" : lists[list] separator) item
+}
+
+# --- commandlist.h -------------------------------------------------------------------------------------
 
 FILENAME ~ /commandlist\.h$/ {
 	if (row == "" && $0 !~ /^OCQ_[A-Z_]+\(/)
@@ -40,8 +51,8 @@ function read_row(row,    kind) {
 	else if (kind ~ /COMMAND$/)
 		read_command(row, kind == "OCQ_ORDER_COMMAND")
 	else if (kind ~ /^OCQ_QUERY/) {
-		queries[++nqueries] = routine_of(row)
-		is_query[queries[nqueries]] = 1
+		append("queries_granted", routine_of(row), ",\n    ")
+		is_missing[routine_of(row)] = 1
 	}
 }
 
@@ -51,33 +62,39 @@ function routine_of(row) {
 	return row
 }
 
-function read_command(row, is_on_order,    name, answer) {
-	name = commands[++ncommands] = routine_of(row)
+function read_command(row, is_on_order,    name, answer, comment) {
+	name = routine_of(row)
 	row = read_parameters(name, row, "[A-Z]+\\(")
 	take_string(row)	# the message
 	answer = take_string(rest)	# or the verb
-	answers[name] = is_on_order ? "the order''s new version" : answer
-	comments[name] = take_string(rest)
+	if (is_on_order)
+		answer = "the order''s new version"
+	comment = take_string(rest)
+	append("commands", routine("PROCEDURE", name, 0, "", comment), "\n")
+	append("commands", routine("PROCEDURE", name, 1, "", "The same, and answer with " answer), "\n")
+	append("commands_granted", signature(name, 0) ",\n    " signature(name, 1), ",\n    ")
+	append("api", routine("FUNCTION", "order_api." name, 0, " RETURNS int", comment "; returns " answer), "\n")
 }
 
 # read_parameters keeps the parameters that have such a beginning, and returns the row without them.
-function read_parameters(name, row, beginning,    text, kind, fields) {
+function read_parameters(name, row, beginning,    text, kind, fields, list) {
 	while (match(row, beginning "\"[a-z0-9_]+\", [A-Z0-9]+\\)")) {
 		text = substr(row, RSTART, RLENGTH)
 		row = substr(row, 1, RSTART - 1) substr(row, RSTART + RLENGTH)
 		kind = substr(text, 1, index(text, "(") - 1)
 		sub(/^[^"]*/, "", text)
 		split(text, fields, /[", )]+/)
-		if (!(fields[3] in sql_type))
-			fail(name " has a parameter of the unknown type " fields[3])
-		if (kind == "NAMED")
-			name = name " named"
-		parameters[name, ++nparameters[name]] = fields[2] " " sql_type[fields[3]]
-		types[name, nparameters[name]] = sql_type[fields[3]]
-		if (kind != "ID" && kind != "REQUIRED")
-			parameters[name, nparameters[name]] = parameters[name, nparameters[name]] " DEFAULT NULL"
+		list = name (kind == "NAMED" ? " named" : "")
+		append(list, fields[2] " " type_of(fields[3]) (kind ~ /^(ID|REQUIRED)$/ ? "" : " DEFAULT NULL"), ", ")
+		append(list " types", sql_type[fields[3]], ", ")
 	}
 	return row
+}
+
+function type_of(oid) {
+	if (!(oid in sql_type))
+		fail("unknown type " oid)
+	return sql_type[oid]
 }
 
 # take_string returns the first string of a text, for SQL, and leaves in rest what is behind it.
@@ -91,125 +108,102 @@ function take_string(text,    string) {
 	return string
 }
 
-# --- reading the fragments -----------------------------------------------------------------------------
-
-/^(CREATE|COMMENT ON) FUNCTION / {
-	name = $0
-	sub(/^(CREATE|COMMENT ON) FUNCTION /, "", name)
-	sub(/[( ].*/, "", name)
-	is_in = name in is_query
+# routine returns the declaration and the comment of a command, whose name may have a schema.
+function routine(kind, name, with_version, returns, comment,    command, own) {
+	command = name
+	sub(/.*\./, "", command)
+	own = lists[command]
+	if (with_version)
+		sub(/ text/, " identifier", own)
+	return "\nCREATE " kind " " name "(" own ",\n        " lists["shared"] behind(command " named") \
+		(with_version ? ", INOUT version int DEFAULT NULL)" : ")") returns "\n    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_" \
+		command "';\nCOMMENT ON " kind " " name substr(signature(command, with_version), length(command) + 1) \
+		"\n    IS '" comment "';"
 }
 
+function signature(command, with_version,    own) {
+	own = lists[command " types"]
+	if (with_version)
+		sub(/^text/, "identifier", own)
+	return command "(" own ", " lists["shared types"] behind(command " named types") (with_version ? ", int)" : ")")
+}
+
+function behind(list) {
+	return lists[list] == "" ? "" : ", " lists[list]
+}
+
+# --- columns and criteria ------------------------------------------------------------------------------
+
+/^\t(COLUMN|ROW)\(/ && FILENAME ~ /\.[ch]$/ {
+	match($0, /"[a-z_]+", [A-Z0-9]+,/)
+	split(substr($0, RSTART, RLENGTH), fields, /[", ]+/)
+	declared = fields[2] " " type_of(fields[3])
+	separator = ++nfields[$1 ~ /^ROW/] % 3 == 1 ? ",\n        " : ", "
+	if ($1 ~ /^ROW/) {
+		append("criteria", declared " DEFAULT NULL", separator)
+		next
+	}
+	constraints = take_string(substr($0, RSTART + RLENGTH))
+	comment = take_string(rest)
+	append("order_results", "OUT " declared, separator)
+	append("order_columns", declared (constraints == "" ? "" : " " constraints), ",\n    ")
+	if (comment != "")
+		append("order_comments", "COMMENT ON COLUMN {table}." fields[2] " IS '" comment "';", "\n")
+}
+
+# --- the fragments -------------------------------------------------------------------------------------
+
+FILENAME !~ /\.sql$/ {
+	next
+}
+
+FNR == 1 {
+	path = FILENAME
+	sub(/.*src\//, "src/", path)
+	printf "\n-- %s\n", path
+}
+
+/^CREATE TABLE / {
+	lists["table"] = $3
+}
+
+{
+	while (match($0, /[{][a-z_]+[}]/)) {
+		name = substr($0, RSTART + 1, RLENGTH - 2)
+		if (lists[name] == "")
+			fail(FILENAME " names the unknown list " name)
+		$0 = substr($0, 1, RSTART - 1) lists[name] substr($0, RSTART + RLENGTH)
+	}
+	print
+}
+
+/^(CREATE|COMMENT ON) FUNCTION / {
+	name = $1 == "CREATE" ? $3 : $4
+	sub(/\(.*/, "", name)
+	is_in = name in is_missing
+	if (is_in && $1 == "COMMENT")
+		is_missing[name] = 0
+}
+
+# A client is to be able to call a query in a read-only transaction, which some begin for what is STABLE alone.
 is_in {
-	declarations[name] = declarations[name] $0 "\n"
+	text = $0
+	sub(/ VOLATILE /, " STABLE ", text)
+	if (sub(/^(CREATE|COMMENT ON) FUNCTION /, "&order_api.", text) && $1 == "CREATE")
+		text = "\n" text
+	append("api", text, "\n")
 	if (/;$/)
 		is_in = 0
 }
 
-# --- writing -------------------------------------------------------------------------------------------
-
 END {
-	if (failed)
-		exit 1
-	print "-- Written by src/catalogue/declare.awk, from src/catalogue/commandlist.h."
-	if (part == "commands")
-		write_commands()
-	else if (part == "command_grants")
-		write_grants()
-	else if (part == "api")
-		write_api()
-}
-
-function write_commands(    i, name) {
-	print "--"
-	print "-- PL/pgSQL refuses a CALL that leaves out an INOUT argument. So each command is declared twice:"
-	print "-- as a procedure without \"version\", which every call that does not name version finds, and as one"
-	print "-- with it. The first parameter of the latter is of the domain identifier, and so a worse match for"
-	print "-- text, which settles which is meant."
-	for (i = 1; i <= ncommands; i++) {
-		name = commands[i]
-		printf "\n"
-		write_procedure(name, 0)
-		write_procedure(name, 1)
-		printf "COMMENT ON PROCEDURE %s\n    IS '%s';\n", signature(name, 0), comments[name]
-		printf "COMMENT ON PROCEDURE %s\n    IS 'The same, and answer with %s';\n", signature(name, 1), answers[name]
-	}
-}
-
-function write_procedure(name, with_version) {
-	printf "CREATE PROCEDURE %s(%s)\n", name, declaration(name, with_version)
-	printf "    LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_%s';\n", name
-}
-
-# declaration returns the parameters of a command.
-function declaration(name, with_version,    list, i) {
-	list = parameters[name, 1]
-	if (with_version)
-		sub(/ text/, " identifier", list)
-	for (i = 2; i <= nparameters[name]; i++)
-		list = list ", " parameters[name, i]
-	for (i = 1; i <= nparameters["shared"]; i++)
-		list = list (i == 1 || i == 4 ? ",\n        " : ", ") parameters["shared", i]
-	for (i = 1; i <= nparameters[name " named"]; i++)
-		list = list ", " parameters[name " named", i]
-	return list (with_version ? ", INOUT version int DEFAULT NULL" : "")
-}
-
-function signature(name, with_version,    list, i) {
-	list = with_version ? "identifier" : types[name, 1]
-	for (i = 2; i <= nparameters[name]; i++)
-		list = list ", " types[name, i]
-	for (i = 1; i <= nparameters["shared"]; i++)
-		list = list ", " types["shared", i]
-	for (i = 1; i <= nparameters[name " named"]; i++)
-		list = list ", " types[name " named", i]
-	return name "(" list (with_version ? ", int" : "") ")"
-}
-
-function write_grants(    i) {
-	printf "\nGRANT EXECUTE ON PROCEDURE\n"
-	for (i = 1; i <= ncommands; i++)
-		printf "    %s,\n    %s%s\n", signature(commands[i], 0), signature(commands[i], 1), (i < ncommands ? "," : "")
-	printf "    TO PUBLIC;\n\nGRANT EXECUTE ON FUNCTION\n"
-	for (i = 1; i <= nqueries; i++)
-		printf "    %s%s\n", queries[i], (i < nqueries ? "," : "")
-	print "    TO PUBLIC;"
-}
-
-function write_api(    i) {
-	print "--"
-	print "-- Commands and queries as functions, for clients that cannot CALL. USAGE on the schema is the one thing to"
-	print "-- grant to such a client, as it is on order_cqrs to others."
-	printf "\nCREATE SCHEMA order_api;\n"
-	print "COMMENT ON SCHEMA order_api IS 'The commands and queries of order_cqrs as functions, for clients that cannot CALL';"
-	for (i = 1; i <= ncommands; i++)
-		write_command_function(commands[i])
-	for (i = 1; i <= nqueries; i++)
-		write_query_function(queries[i])
-	printf "\nGRANT EXECUTE ON FUNCTION\n"
-	for (i = 1; i <= ncommands; i++)
-		printf "    order_api.%s,\n", commands[i]
-	for (i = 1; i <= nqueries; i++)
-		printf "    order_api.%s%s\n", queries[i], (i < nqueries ? "," : "")
-	print "    TO PUBLIC;"
-}
-
-function write_command_function(name) {
-	printf "\nCREATE FUNCTION order_api.%s(%s) RETURNS int\n", name, declaration(name, 0)
-	printf "    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_%s';\n", name
-	printf "COMMENT ON FUNCTION order_api.%s\n    IS '%s; returns %s';\n", signature(name, 0), comments[name], answers[name]
-}
-
-# A client is to be able to call a query in a read-only transaction, which some begin for what is STABLE alone.
-function write_query_function(name,    text) {
-	text = declarations[name]
-	if (gsub(/(CREATE|COMMENT ON) FUNCTION /, "&order_api.", text) != 2 || sub(/ VOLATILE /, " STABLE ", text) != 1)
-		fail("no fragment declares and comments the query " name)
-	printf "\n%s", text
+	for (name in is_missing)
+		if (is_missing[name])
+			fail("no fragment declares and comments the query " name)
 }
 
 function fail(problem) {
 	print "declare.awk: " problem >"/dev/stderr"
-	failed = 1
+	split("", is_missing)
 	exit 1
 }

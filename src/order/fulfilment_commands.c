@@ -52,7 +52,7 @@ ocq_reservation_change(PG_FUNCTION_ARGS)
 	lines = ocq_stock_lines_parse(ocq_argument_items(fcinfo, 1, NULL, "They are what the order shall hold.",
 													 "Pass a JSON array of at least one item, or call inventory_release."));
 	request.stock = &lines;
-	request.event.data = ocq_reservation_requested_data(&lines);
+	request.event.data = ocq_reservation_data(NULL, &lines);
 	return handle(fcinfo, OCQ_SIGNATURE(reservation_change), &request);
 }
 
@@ -109,54 +109,46 @@ amount_argument(FunctionCallInfo fcinfo, int argno)
 }
 
 /*
- * handle_payment is for a command with an amount.  It gives the event only the data that
- * follow from the arguments; the amount is recorded even if it was left out.
+ * handle_payment is for a command with an amount.  remark is the name of argument 1, or
+ * NULL.  The event gets only the data that follow from the arguments; the amount is
+ * recorded even if it was left out.
  */
 static Datum
-handle_payment(FunctionCallInfo fcinfo, OcqSignature signature, OcqOrderRequest *request)
+handle_payment(FunctionCallInfo fcinfo, OcqSignature signature, OcqOrderCommandType type,
+			   const char *remark, int amount_argno)
 {
-	request->event.is_partial = true;
-	return handle(fcinfo, signature, request);
+	text	   *value = remark == NULL ? NULL : ocq_argument_text(fcinfo, 1, remark);
+	Numeric		amount = amount_argument(fcinfo, amount_argno);
+	OcqOrderRequest request = ocq_order_request(type, ocq_payment_data(remark, value, amount));
+
+	request.remark = value;
+	request.amount = amount;
+	request.event.is_partial = true;
+	return handle(fcinfo, signature, &request);
 }
 
 /* payment_complete(order_id text, reference text, ..., amount numeric) */
 Datum
 ocq_payment_complete(PG_FUNCTION_ARGS)
 {
-	text	   *reference = ocq_argument_text(fcinfo, 1, "reference");
-	Numeric		amount = amount_argument(fcinfo, OCQ_NAMED_ARG(payment_complete));
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_COMPLETE_PAYMENT,
-												ocq_payment_completed_data(reference, amount));
-
-	request.remark = reference;
-	request.amount = amount;
-	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_complete), &request);
+	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_complete), OCQ_ORDER_COMPLETE_PAYMENT,
+						  "reference", OCQ_NAMED_ARG(payment_complete));
 }
 
 /* payment_fail(order_id text, reason text, ..., amount numeric) */
 Datum
 ocq_payment_fail(PG_FUNCTION_ARGS)
 {
-	text	   *reason = ocq_argument_text(fcinfo, 1, "reason");
-	Numeric		amount = amount_argument(fcinfo, OCQ_NAMED_ARG(payment_fail));
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_FAIL_PAYMENT,
-												ocq_payment_failed_data(reason, amount));
-
-	request.remark = reason;
-	request.amount = amount;
-	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_fail), &request);
+	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_fail), OCQ_ORDER_FAIL_PAYMENT,
+						  "reason", OCQ_NAMED_ARG(payment_fail));
 }
 
 /* payment_refund(order_id text, ..., amount numeric) */
 Datum
 ocq_payment_refund(PG_FUNCTION_ARGS)
 {
-	Numeric		amount = amount_argument(fcinfo, OCQ_NAMED_ARG(payment_refund));
-	OcqOrderRequest request = ocq_order_request(OCQ_ORDER_REFUND_PAYMENT,
-												ocq_payment_amount_data(amount));
-
-	request.amount = amount;
-	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_refund), &request);
+	return handle_payment(fcinfo, OCQ_SIGNATURE(payment_refund), OCQ_ORDER_REFUND_PAYMENT,
+						  NULL, OCQ_NAMED_ARG(payment_refund));
 }
 
 /* shipping_start(order_id text, ...) */

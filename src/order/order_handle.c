@@ -102,7 +102,7 @@ request_payment(const OcqOrderState *state, const OcqOrderRequest *request)
 		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(amount),
 										 NumericGetDatum(state->payment.amount))))
 		return NULL;
-	return ocq_payment_amount_data(amount);
+	return ocq_payment_data(NULL, NULL, amount);
 }
 
 /* make_data returns NULL if the event is not needed after all. */
@@ -118,12 +118,12 @@ make_data(Draft *draft, OcqOrderEventType type, const OcqCommand *command,
 		case OCQ_ORDER_EVENT_PAYMENT_REQUESTED:
 			return request_payment(state, request);
 		case OCQ_ORDER_EVENT_PAYMENT_COMPLETED:
-			return ocq_payment_completed_data(request->remark, state->payment.amount);
+			return ocq_payment_data("reference", request->remark, state->payment.amount);
 		case OCQ_ORDER_EVENT_PAYMENT_FAILED:
-			return ocq_payment_failed_data(request->type == OCQ_ORDER_FAIL_PAYMENT ? request->remark :
-										   cstring_to_text(REASON_CANCELLED), state->payment.amount);
+			return ocq_payment_data("reason", request->type == OCQ_ORDER_FAIL_PAYMENT ? request->remark :
+									cstring_to_text(REASON_CANCELLED), state->payment.amount);
 		case OCQ_ORDER_EVENT_PAYMENT_REFUNDED:
-			return ocq_payment_amount_data(state->payment.amount);
+			return ocq_payment_data(NULL, NULL, state->payment.amount);
 		default:
 			return empty_data();
 	}

@@ -112,8 +112,12 @@ ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *eve
 	}
 }
 
-static Jsonb *
-make_data(const char *key, const text *value, Numeric amount)
+/*
+ * ocq_payment_data builds the data of an event: a report has a key, a request and a refund
+ * have not.  An amount that is NULL is left out.
+ */
+Jsonb *
+ocq_payment_data(const char *key, const text *value, Numeric amount)
 {
 	JsonbParseState *state = NULL;
 
@@ -123,24 +127,4 @@ make_data(const char *key, const text *value, Numeric amount)
 	if (amount != NULL)
 		ocq_json_push_numeric(&state, "amount", amount);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/* ocq_payment_amount_data builds the data of a request and of a refund. */
-Jsonb *
-ocq_payment_amount_data(Numeric amount)
-{
-	return make_data(NULL, NULL, amount);
-}
-
-/* These build the data of a report; an amount that is NULL is left out. */
-Jsonb *
-ocq_payment_completed_data(const text *reference, Numeric amount)
-{
-	return make_data("reference", reference, amount);
-}
-
-Jsonb *
-ocq_payment_failed_data(const text *reason, Numeric amount)
-{
-	return make_data("reason", reason, amount);
 }

@@ -34,8 +34,6 @@ extern bool ocq_payment_allows(OcqPaymentStatus from, OcqPaymentStatus to);
 extern bool ocq_payment_is_meant(const OcqPayment *payment, OcqPaymentStatus to, Numeric amount);
 extern void ocq_payment_evolve(OcqPayment *payment, OcqPaymentStatus to, const OcqEvent *event);
 extern const char *ocq_payment_status_name(OcqPaymentStatus status);
-extern Jsonb *ocq_payment_amount_data(Numeric amount);
-extern Jsonb *ocq_payment_completed_data(const text *reference, Numeric amount);
-extern Jsonb *ocq_payment_failed_data(const text *reason, Numeric amount);
+extern Jsonb *ocq_payment_data(const char *key, const text *value, Numeric amount);
 
 #endif							/* OCQ_ORDER_PAYMENT_H */

@@ -117,23 +117,10 @@ push_lines(JsonbParseState **state, const char *key, const OcqStockLines *lines)
 }
 
 /*
- * ocq_reservation_requested_data builds the data that follow from the arguments of
- * reservation_change.
- */
-Jsonb *
-ocq_reservation_requested_data(const OcqStockLines *requested)
-{
-	JsonbParseState *state = NULL;
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_lines(&state, "requested", requested);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/*
  * ocq_reservation_data builds the data of an event that makes or changes a reservation:
  * the lines that are held and, for reservation_change, the lines that were requested,
- * which may name products that are unlimited.
+ * which may name products that are unlimited.  Of the arguments of reservation_change
+ * alone follow the requested lines; held is NULL then.
  */
 Jsonb *
 ocq_reservation_data(const OcqStockLines *held, const OcqStockLines *requested)
@@ -141,7 +128,8 @@ ocq_reservation_data(const OcqStockLines *held, const OcqStockLines *requested)
 	JsonbParseState *state = NULL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_lines(&state, "items", held);
+	if (held != NULL)
+		push_lines(&state, "items", held);
 	if (requested != NULL)
 		push_lines(&state, "requested", requested);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));

@@ -30,7 +30,6 @@ extern void ocq_reservation_end(OcqReservation *reservation, OcqReservationStatu
 extern OcqStockLines ocq_reservation_lines(const OcqReservation *reservation);
 extern OcqStockLines ocq_reservation_held(const OcqReservation *reservation);
 extern Jsonb *ocq_reservation_items_jsonb(const OcqReservation *reservation);
-extern Jsonb *ocq_reservation_requested_data(const OcqStockLines *requested);
 extern Jsonb *ocq_reservation_data(const OcqStockLines *held, const OcqStockLines *requested);
 extern const char *ocq_reservation_status_name(OcqReservationStatus status);
 

@@ -245,21 +245,9 @@ read_part(const OcqProjection *projection, const Range *range, int64 limit, int6
 		Int64GetDatum(range->end), Int64GetDatum(limit)
 	};
 	uint64		rows = ocq_statement_run(&select_part, values, NULL);
-	OcqStreams	part = {
-		.streams = palloc_array(OcqStream, rows + 1),
-		.first_positions = palloc_array(int64, rows + 1),
-		.count = (int) rows
-	};
 
-	for (uint64 row = 0; row < rows; row++)
-	{
-		part.streams[row].tenant_id = DatumGetTextPP(ocq_row_datum(row, 1));
-		part.streams[row].aggregate_type = DatumGetTextPP(ocq_row_datum(row, 2));
-		part.streams[row].aggregate_id = DatumGetTextPP(ocq_row_datum(row, 3));
-		part.first_positions[row] = DatumGetInt64(ocq_row_datum(row, 4));
-	}
 	*end = rows == 0 ? range->end : DatumGetInt64(ocq_row_datum(0, 5));
-	return part;
+	return ocq_sync_read_streams(rows);
 }
 
 /* note_repaired makes the part a range of its own, and returns whether it was the last. */

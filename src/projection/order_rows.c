@@ -22,21 +22,28 @@
 #define CUSTOMER(field) OCQ_FIELD(1, OcqReference, field)
 #define ITEMS 2
 
-/* In the order in which queries return them. */
+/*
+ * The columns, in the order in which queries return them.  declare.awk reads the rows
+ * COLUMN(name, type, constraints, comment, ...), whose strings stand on one line.
+ */
+#define COLUMN(name, type, constraints, comment, ...) {name, type, __VA_ARGS__}
+
 static const OcqColumn columns[] = {
-	{"tenant_id", TEXTOID, OCQ_KEY, ORDER(tenant_id)},
-	{"order_id", TEXTOID, OCQ_KEY, ORDER(order_id)},
-	{"customer_id", TEXTOID, OCQ_LASTS, ORDER(customer_id)},
-	{"customer_name", TEXTOID, OCQ_LASTS, CUSTOMER(name)},
-	{"customer_email", TEXTOID, OCQ_LASTS, CUSTOMER(attribute)},
-	{"status", TEXTOID, .get = ocq_get_status},
-	{"payment_status", TEXTOID, .get = ocq_get_payment_status},
-	{"total_amount", NUMERICOID, ORDER(total_amount)},
-	{"item_count", INT4OID, ORDER(item_count)},
-	{"created_at", TIMESTAMPTZOID, OCQ_LASTS, ORDER(created_at)},
-	{"updated_at", TIMESTAMPTZOID, ORDER(updated_at)},
-	{"shipped_at", TIMESTAMPTZOID, .get = ocq_get_shipped_at},
-	{"version", INT4OID, ORDER(version)},
+	COLUMN("tenant_id", TEXTOID, "COLLATE \"C\" NOT NULL", "", OCQ_KEY, ORDER(tenant_id)),
+	COLUMN("order_id", TEXTOID, "COLLATE \"C\" NOT NULL", "", OCQ_KEY, ORDER(order_id)),
+	COLUMN("customer_id", TEXTOID, "COLLATE \"C\" NOT NULL", "", OCQ_LASTS, ORDER(customer_id)),
+	COLUMN("customer_name", TEXTOID, "", "", OCQ_LASTS, CUSTOMER(name)),
+	COLUMN("customer_email", TEXTOID, "", "", OCQ_LASTS, CUSTOMER(attribute)),
+	COLUMN("status", TEXTOID, "COLLATE \"C\" NOT NULL", "PENDING, COMPLETED or CANCELLED", .get = ocq_get_status),
+	COLUMN("payment_status", TEXTOID, "COLLATE \"C\"", "NULL before it was requested, then PENDING, COMPLETED, FAILED or REFUNDED",
+		   .get = ocq_get_payment_status),
+	COLUMN("total_amount", NUMERICOID, "NOT NULL", "Sum of quantity times unit_price over the items, exact", ORDER(total_amount)),
+	COLUMN("item_count", INT4OID, "NOT NULL", "Number of lines", ORDER(item_count)),
+	COLUMN("created_at", TIMESTAMPTZOID, "NOT NULL", "", OCQ_LASTS, ORDER(created_at)),
+	COLUMN("updated_at", TIMESTAMPTZOID, "NOT NULL", "", ORDER(updated_at)),
+	COLUMN("shipped_at", TIMESTAMPTZOID, "", "When shipping started; NULL before", .get = ocq_get_shipped_at),
+	COLUMN("version", INT4OID, "NOT NULL", "Version of the last event applied to the row", ORDER(version)),
+	/* order_view alone has these. */
 	{"items", JSONBOID, OCQ_LASTS_IF_NULL, .source = ITEMS, .get = ocq_source_itself},
 };
 

@@ -1,7 +1,7 @@
 -- The projection order_search: the table that order_search reads, with all indexes that only searches need.
 
 CREATE TABLE order_search_view (
-    LIKE order_cqrs.order_summary_view INCLUDING COMMENTS,
+    {order_columns},
     PRIMARY KEY (order_id, tenant_id)
 ) WITH (fillfactor = 90);
 
@@ -22,6 +22,7 @@ CREATE INDEX order_search_view_payment_idx ON order_search_view (tenant_id, paym
 CREATE STATISTICS order_search_view_customer_name ON lower(customer_name) FROM order_search_view;
 
 COMMENT ON TABLE order_search_view IS 'Read table: the rows of order_summary_view, indexed for order_search, which adds the orders that have changed since';
+{order_comments}
 
 -- Both tables are compared in the same way.
 CREATE FUNCTION order_rows_difference(projection_name text, OUT tenant_id text, OUT aggregate_type text, OUT aggregate_id text,

@@ -1,19 +1,7 @@
 -- The projection order_view.
 
 CREATE TABLE order_view (
-    tenant_id text COLLATE "C" NOT NULL,
-    order_id text COLLATE "C" NOT NULL,
-    customer_id text COLLATE "C" NOT NULL,
-    customer_name text,
-    customer_email text,
-    status text COLLATE "C" NOT NULL,
-    payment_status text COLLATE "C",
-    total_amount numeric NOT NULL,
-    item_count int NOT NULL,
-    created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
-    shipped_at timestamptz,
-    version int NOT NULL,
+    {order_columns},
     items jsonb NOT NULL,
     PRIMARY KEY (order_id, tenant_id)
 ) WITH (fillfactor = 90);
@@ -21,12 +9,7 @@ CREATE TABLE order_view (
 CREATE INDEX order_view_customer_idx ON order_view (tenant_id, customer_id);
 
 COMMENT ON TABLE order_view IS 'Read table: one row for each order, with its items, for reading one order';
-COMMENT ON COLUMN order_view.status IS 'PENDING, COMPLETED or CANCELLED';
-COMMENT ON COLUMN order_view.payment_status IS 'NULL before it was requested, then PENDING, COMPLETED, FAILED or REFUNDED';
-COMMENT ON COLUMN order_view.shipped_at IS 'When shipping started; NULL before';
-COMMENT ON COLUMN order_view.total_amount IS 'Sum of quantity times unit_price over the items, exact';
-COMMENT ON COLUMN order_view.item_count IS 'Number of lines';
-COMMENT ON COLUMN order_view.version IS 'Version of the last event applied to the row';
+{order_comments}
 COMMENT ON COLUMN order_view.items IS 'The lines, as order_item_view has them: an array of objects with product_id, product_name, product_category, quantity, unit_price, total_price';
 
 CREATE TABLE order_item_view (

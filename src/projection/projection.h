@@ -215,6 +215,7 @@ extern int64 ocq_sync_renamed_to(int64 horizon);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);
 extern void ocq_sync_restored(const OcqProjection *projection, int64 up_to);
+extern OcqStreams ocq_sync_read_streams(uint64 rows);
 extern Datum ocq_sync_aggregate_types(const OcqProjection *projection);
 extern const char *ocq_sync_lock_timeout(void);
 extern void ocq_sync_require_read_committed(void);

@@ -19,16 +19,21 @@
 #include "projection/projection.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/rel.h"
 
 PG_FUNCTION_INFO_V1(ocq_projection_state_restore);
 
-#define SELECT_STATE \
-	"SELECT mode = 'sync', status = 'paused', last_position" \
-	" FROM order_cqrs.projection_state WHERE projection_name = $1 FOR NO KEY UPDATE"
+static const OcqColumn state_columns[] = {
+	{"mode = 'sync'", BOOLOID, OCQ_FIELD(0, OcqProjectionState, is_sync)},
+	{"status = 'paused'", BOOLOID, OCQ_FIELD(0, OcqProjectionState, is_paused)},
+	{"last_position", INT8OID, OCQ_FIELD(0, OcqProjectionState, last_position)},
+};
 
-static OcqStatement lock_state = OCQ_STATEMENT(SELECT_STATE, TEXTOID);
-static OcqStatement try_lock_state = OCQ_STATEMENT(SELECT_STATE " SKIP LOCKED", TEXTOID);
+static const OcqTable states = OCQ_TABLE("projection_state", state_columns);
+
+#define SELECT_STATE "SELECT {columns} FROM {table} WHERE projection_name = $1 FOR NO KEY UPDATE"
+
+static OcqStatement lock_state = OCQ_TABLE_STATEMENT(&states, SELECT_STATE, TEXTOID);
+static OcqStatement try_lock_state = OCQ_TABLE_STATEMENT(&states, SELECT_STATE " SKIP LOCKED", TEXTOID);
 
 static OcqStatement update_position =
 OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET last_position = $2,"
@@ -128,9 +133,7 @@ ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjectionState *s
 				 errhint("Insert it again: INSERT INTO order_cqrs.projection_state (projection_name, mode) VALUES ('%s', 'sync').",
 						 projection->name)));
 	}
-	state->is_sync = DatumGetBool(ocq_row_datum(0, 1));
-	state->is_paused = DatumGetBool(ocq_row_datum(0, 2));
-	state->last_position = DatumGetInt64(ocq_row_datum(0, 3));
+	ocq_table_read(&states, 0, state);
 	return true;
 }
 
@@ -250,27 +253,13 @@ Datum
 ocq_projection_state_restore(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = ocq_argument_trigger(fcinfo, "projection_state_restore", TRIGGER_EVENT_BEFORE);
-	TupleDesc	descriptor;
-	Datum		values[7];
-	char		nulls[8] = "       ";
 	OcqScope	scope;
 	uint64		updated;
-	static const char *const columns[] = {
-		"projection_name", "mode", "status", "events_total", "repaired_total", "renewed_total",
-		"follows_worker"
-	};
 
 	ocq_scope_enter(&scope);
-	descriptor = RelationGetDescr(trigger->tg_relation);
-	for (int i = 0; i < (int) lengthof(columns); i++)
-	{
-		bool		isnull;
-
-		values[i] = SPI_getbinval(trigger->tg_trigtuple, descriptor,
-								  SPI_fnumber(descriptor, columns[i]), &isnull);
-		nulls[i] = isnull ? 'n' : ' ';
-	}
-	updated = ocq_statement_run(&restore_state, values, nulls);
+	updated = ocq_argument_run(trigger, &restore_state,
+							   OCQ_NAMES("projection_name", "mode", "status", "events_total", "repaired_total",
+										 "renewed_total", "follows_worker"));
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
 	ocq_scope_leave(&scope);
 

@@ -189,14 +189,16 @@ find_end(Batch *batch, int64 horizon, int64 limit)
 	batch->end = batch->events < limit ? horizon : batch->last_event;
 }
 
-static OcqStreams
-read_stream_rows(uint64 rows)
+/* ocq_sync_read_streams reads the last statement's rows: a stream, and its first position. */
+OcqStreams
+ocq_sync_read_streams(uint64 rows)
 {
-	OcqStreams	streams;
+	OcqStreams	streams = {
+		.streams = palloc_array(OcqStream, rows + 1),
+		.first_positions = palloc_array(int64, rows + 1),
+		.count = (int) rows
+	};
 
-	streams.count = (int) rows;
-	streams.streams = palloc_array(OcqStream, rows);
-	streams.first_positions = palloc_array(int64, rows);
 	for (uint64 row = 0; row < rows; row++)
 	{
 		streams.streams[row].tenant_id = DatumGetTextPP(ocq_row_datum(row, 1));
@@ -213,7 +215,7 @@ find_behind(const Batch *batch)
 {
 	Datum		values[] = {Int64GetDatum(batch->after), Int64GetDatum(batch->end)};
 
-	return read_stream_rows(ocq_statement_run(ocq_projection_behind(batch->projection), values, NULL));
+	return ocq_sync_read_streams(ocq_statement_run(ocq_projection_behind(batch->projection), values, NULL));
 }
 
 /*

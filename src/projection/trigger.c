@@ -19,45 +19,28 @@
 
 #include "base/argument.h"
 #include "base/scope.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "projection/projection.h"
 
 PG_FUNCTION_INFO_V1(ocq_events_project);
 
-/* The columns of events that projections look at, in the order of its definition. */
-enum
-{
-	COLUMN_POSITION,
-	COLUMN_TENANT_ID,
-	COLUMN_AGGREGATE_TYPE,
-	COLUMN_AGGREGATE_ID,
-	COLUMN_VERSION,
-	COLUMN_EVENT_TYPE,
-	COLUMN_SCHEMA_VERSION,
-	COLUMN_DATA,
-	COLUMN_OCCURRED_AT = 14
+#define EVENT(field) OCQ_FIELD(0, OcqEvent, field)
+
+/* The columns of events that projections look at. */
+static const OcqColumn columns[] = {
+	{"position", INT8OID, EVENT(position)},
+	{"tenant_id", TEXTOID, EVENT(stream.tenant_id)},
+	{"aggregate_type", TEXTOID, EVENT(stream.aggregate_type)},
+	{"aggregate_id", TEXTOID, EVENT(stream.aggregate_id)},
+	{"version", INT4OID, EVENT(version)},
+	{"event_type", TEXTOID, EVENT(type)},
+	{"data", JSONBOID, EVENT(data)},
+	{"occurred_at", TIMESTAMPTZOID, EVENT(occurred_at)},
 };
 
-static OcqEvent
-read_event(const TriggerData *trigger)
-{
-	OcqEvent	event = {0};
-	const Datum *values;
-
-	slot_getallattrs(trigger->tg_trigslot);
-	values = trigger->tg_trigslot->tts_values;
-	event.position = DatumGetInt64(values[COLUMN_POSITION]);
-	event.stream.tenant_id = DatumGetTextPP(values[COLUMN_TENANT_ID]);
-	event.stream.aggregate_type = DatumGetTextPP(values[COLUMN_AGGREGATE_TYPE]);
-	event.stream.aggregate_id = DatumGetTextPP(values[COLUMN_AGGREGATE_ID]);
-	event.version = DatumGetInt32(values[COLUMN_VERSION]);
-	event.type = DatumGetTextPP(values[COLUMN_EVENT_TYPE]);
-	event.data = DatumGetJsonbP(values[COLUMN_DATA]);
-	event.occurred_at = DatumGetTimestampTz(values[COLUMN_OCCURRED_AT]);
-	return event;
-}
+static OcqTable events = OCQ_TABLE("events", columns);
 
 static void
 project(const OcqEvent *event, const OcqAppend *append)
@@ -86,10 +69,10 @@ ocq_events_project(PG_FUNCTION_ARGS)
 	TriggerData *trigger = ocq_argument_trigger(fcinfo, "events_project", TRIGGER_EVENT_AFTER);
 	const OcqAppend *append = ocq_append_current();
 	OcqScope	scope;
-	OcqEvent	event;
+	OcqEvent	event = {0};
 
 	ocq_scope_enter(&scope);
-	event = read_event(trigger);
+	ocq_table_read_slot(&events, trigger->tg_trigslot, &event);
 	if (append != NULL && !ocq_stream_equal(append->stream, &event.stream))
 		append = NULL;			/* another trigger's INSERT */
 	if (append == NULL)

@@ -34,12 +34,12 @@ const OcqCriterion ocq_criteria[OCQ_NUM_CRITERIA] = {
 
 /* A cursor holds the number of its sort: add new ones at the end. */
 const OcqSortOrder ocq_sorts[OCQ_NUM_SORTS] = {
-	[OCQ_SORT_CREATED_AT] = {"created_at", "v.created_at", TIMESTAMPTZOID, OCQ_PAGE_CREATED_AT},
-	[OCQ_SORT_UPDATED_AT] = {"updated_at", "v.updated_at", TIMESTAMPTZOID, OCQ_PAGE_UPDATED_AT},
-	[OCQ_SORT_TOTAL_AMOUNT] = {"total_amount", "v.total_amount", NUMERICOID, OCQ_PAGE_TOTAL_AMOUNT},
-	[OCQ_SORT_ITEM_COUNT] = {"item_count", "v.item_count", INT4OID, OCQ_PAGE_ITEM_COUNT},
+	[OCQ_SORT_CREATED_AT] = {"created_at", "v.created_at", TIMESTAMPTZOID},
+	[OCQ_SORT_UPDATED_AT] = {"updated_at", "v.updated_at", TIMESTAMPTZOID},
+	[OCQ_SORT_TOTAL_AMOUNT] = {"total_amount", "v.total_amount", NUMERICOID},
+	[OCQ_SORT_ITEM_COUNT] = {"item_count", "v.item_count", INT4OID},
 	[OCQ_SORT_CUSTOMER_NAME] = {"customer_name", "coalesce(v.customer_name, '') COLLATE \"C\"",
-	TEXTOID, OCQ_PAGE_CUSTOMER_NAME},
+	TEXTOID},
 };
 
 /* ocq_criterion_append appends the condition on a column; param counts from 0. */

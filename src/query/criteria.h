@@ -12,7 +12,7 @@
 
 /*
  * The criteria, in the order of the arguments of order_search and order_search_count: to
- * add one, add a row here and the argument to both functions in search.sql.  A row is
+ * add one, add a row here, from which declare.awk writes the argument.  A row is
  *
  *	ROW(constant, name, type of the argument, comparison, column, ...)
  *
@@ -101,10 +101,9 @@ typedef struct OcqCriterion
 
 typedef struct OcqSortOrder
 {
-	const char *name;
+	const char *name;			/* of the column */
 	const char *expression;		/* of the order's row v */
 	Oid			type;
-	int			column;			/* among OCQ_PAGE_COLUMNS */
 } OcqSortOrder;
 
 extern const OcqCriterion ocq_criteria[OCQ_NUM_CRITERIA];

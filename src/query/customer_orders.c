@@ -61,6 +61,18 @@ keyset_of_page(const OcqPage *page, const OcqCursorKind *kind, TimestampTz to)
 	return DatumGetTimestampTz(keyset.key) < to ? keyset : keyset_of_time(to);
 }
 
+static uint64
+find_orders(const OcqCursorKind *kind, TimestampTz from, TimestampTz to, const OcqPage *page)
+{
+	OcqKeyset	before = keyset_of_page(page, kind, to);
+	Datum		values[] = {
+		PointerGetDatum(kind->tenant_id), PointerGetDatum(kind->customer_id), TimestampTzGetDatum(from),
+		before.key, before.order_id, Int64GetDatum(page->size), Int64GetDatum(page->offset)
+	};
+
+	return ocq_statement_run(&select_orders, values, NULL);
+}
+
 /*
  * customer_orders(customer_id text, from_time timestamptz, to_time timestamptz,
  * page int, page_size int, after text, tenant_id text)
@@ -75,8 +87,6 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 6);
 	OcqCursorKind kind = {OCQ_LIST_CUSTOMER_ORDERS, TIMESTAMPTZOID, tenant_id, customer_id};
 	OcqQuestion question = {0};
-	Datum		values[7];
-	OcqKeyset	before;
 	OcqScope	scope;
 
 	require_ascending(from, to);
@@ -86,18 +96,8 @@ ocq_customer_orders(PG_FUNCTION_ARGS)
 	if (ocq_cache_take_rows(&question, fcinfo))
 		return (Datum) 0;
 
-	before = keyset_of_page(&page, &kind, to);
-	values[0] = PointerGetDatum(tenant_id);
-	values[1] = PointerGetDatum(customer_id);
-	values[2] = TimestampTzGetDatum(from);
-	values[3] = before.key;
-	values[4] = before.order_id;
-	values[5] = Int64GetDatum(page.size);
-	values[6] = Int64GetDatum(page.offset);
-
 	ocq_scope_enter(&scope);
-	ocq_page_return(fcinfo, &kind, OCQ_PAGE_CREATED_AT,
-					ocq_statement_run(&select_orders, values, NULL));
+	ocq_page_return(fcinfo, &kind, "created_at", find_orders(&kind, from, to, &page));
 	ocq_scope_leave(&scope);
 	ocq_cache_keep_rows(&question, fcinfo);
 	return (Datum) 0;

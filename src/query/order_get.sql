@@ -1,10 +1,7 @@
 -- Queries of one order.
 
 CREATE FUNCTION order_get(order_id text, tenant_id text DEFAULT NULL,
-        OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,
-        OUT customer_email text, OUT status text, OUT payment_status text, OUT total_amount numeric,
-        OUT item_count int, OUT created_at timestamptz, OUT updated_at timestamptz, OUT shipped_at timestamptz,
-        OUT version int, OUT items jsonb)
+        {order_results}, OUT items jsonb)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_order_get';
 COMMENT ON FUNCTION order_get(text, text) IS 'The order as order_view has it, with its items; an error if there is none';
 
@@ -16,10 +13,7 @@ CREATE FUNCTION order_history(order_id text, tenant_id text DEFAULT NULL,
 COMMENT ON FUNCTION order_history(text, text) IS 'The events of an order, in order; an error if there are none';
 
 CREATE FUNCTION order_as_of(order_id text, at timestamptz, tenant_id text DEFAULT NULL,
-        OUT tenant_id text, OUT order_id text, OUT customer_id text, OUT customer_name text,
-        OUT customer_email text, OUT status text, OUT payment_status text, OUT total_amount numeric,
-        OUT item_count int, OUT created_at timestamptz, OUT updated_at timestamptz, OUT shipped_at timestamptz,
-        OUT version int, OUT items jsonb)
+        {order_results}, OUT items jsonb)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_order_as_of';
 COMMENT ON FUNCTION order_as_of(text, timestamptz, text)
     IS 'The order as it was at a time, names of customer and products included; an error if it did not exist';

@@ -17,9 +17,6 @@
 #define DEFAULT_SIZE 20
 #define MAX_SIZE 1000
 
-/* The second column of every list. */
-#define ORDER_ID_COLUMN 2
-
 static int32
 page_argument(FunctionCallInfo fcinfo, int argno)
 {
@@ -82,29 +79,31 @@ check_types(TupleDesc from, TupleDesc to)
 }
 
 /*
- * ocq_page_return puts the rows of the last statement into the function's result,
- * each with its cursor as one more column.  Where the key is NULL it counts as the
- * empty text.
+ * ocq_page_return puts the rows of the last statement into the function's result, each
+ * with its cursor as one more column.  key is the column that they are sorted by; where
+ * that is NULL it counts as the empty text.
  */
 void
-ocq_page_return(FunctionCallInfo fcinfo, const OcqCursorKind *kind, int key_column, uint64 rows)
+ocq_page_return(FunctionCallInfo fcinfo, const OcqCursorKind *kind, const char *key, uint64 rows)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int			ncolumns = SPI_tuptable->tupdesc->natts;
+	TupleDesc	columns = SPI_tuptable->tupdesc;
+	int			ncolumns = columns->natts;
+	int			key_column = SPI_fnumber(columns, key) - 1;
+	int			id_column = SPI_fnumber(columns, "order_id") - 1;
 	Datum	   *values = palloc_array(Datum, ncolumns + 1);
 	bool	   *nulls = palloc_array(bool, ncolumns + 1);
 
 	ocq_table_check_width(ncolumns + 1, result->setDesc);
-	check_types(SPI_tuptable->tupdesc, result->setDesc);
+	check_types(columns, result->setDesc);
 	nulls[ncolumns] = false;
 	for (uint64 row = 0; row < rows; row++)
 	{
 		OcqKeyset	keyset;
 
-		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-		keyset.order_id = values[ORDER_ID_COLUMN - 1];
-		keyset.key = nulls[key_column - 1] ?
-			PointerGetDatum(cstring_to_text("")) : values[key_column - 1];
+		heap_deform_tuple(SPI_tuptable->vals[row], columns, values, nulls);
+		keyset.order_id = values[id_column];
+		keyset.key = nulls[key_column] ? CStringGetTextDatum("") : values[key_column];
 		values[ncolumns] = PointerGetDatum(ocq_cursor_encode(kind, keyset));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

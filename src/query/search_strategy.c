@@ -200,7 +200,7 @@ return_rows(OcqSearch *search, OcqMethod method)
 {
 	uint64		found = run_by(search, method);
 
-	ocq_page_return(search->fcinfo, &search->kind, ocq_sorts[search->sort].column, found);
+	ocq_page_return(search->fcinfo, &search->kind, ocq_sorts[search->sort].name, found);
 	return found;
 }
 

@@ -76,17 +76,13 @@ static MemoryContext kept_context = NULL;
 static uint64 kept_generation = 0;
 static bool changed_in_transaction = false;
 
-static OcqStatement select_customers =
-OCQ_STATEMENT("SELECT k.number, c.name, c.email"
-			  " FROM unnest($1, $2, $3) AS k (number, tenant_id, id)"
-			  " JOIN order_cqrs.customers c ON c.tenant_id = k.tenant_id AND c.customer_id = k.id",
-			  INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+#define SELECT_REFERENCES(table, id, attribute) \
+	OCQ_STATEMENT("SELECT k.number, t.name, t." attribute " FROM unnest($1, $2, $3) AS k (number, tenant_id, id)" \
+				  " JOIN order_cqrs." table " t ON t.tenant_id = k.tenant_id AND t." id " = k.id", \
+				  INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID)
 
-static OcqStatement select_products =
-OCQ_STATEMENT("SELECT k.number, p.name, p.category"
-			  " FROM unnest($1, $2, $3) AS k (number, tenant_id, id)"
-			  " JOIN order_cqrs.products p ON p.tenant_id = k.tenant_id AND p.product_id = k.id",
-			  INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID);
+static OcqStatement select_customers = SELECT_REFERENCES("customers", "customer_id", "email");
+static OcqStatement select_products = SELECT_REFERENCES("products", "product_id", "category");
 
 /* forget_own_changes runs at the end of each transaction that changed reference data. */
 static void

@@ -48,17 +48,6 @@ OCQ_STATEMENT("UPDATE order_cqrs.saga_state SET audited_position = $1, missed_to
 			  " WHERE saga_name = 'order'",
 			  INT8OID, INT8OID);
 
-/* The first orders of a part that were missed, by position. */
-static OcqStatement select_missed =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position FROM order_cqrs.events e"
-			  " WHERE (e.aggregate_type, e.position) > ('" OCQ_AGGREGATE_ORDER "', $1)"
-			  " AND (e.aggregate_type, e.position) <= ('" OCQ_AGGREGATE_ORDER "', $2)"
-			  " AND e.event_type IN (" OCQ_SAGA_EVENT_TYPES ")"
-			  " AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id"
-			  " AND s.order_id = e.aggregate_id AND (s.version >= e.version OR s.next_attempt_at IS NOT NULL))"
-			  " ORDER BY e.aggregate_type, e.position LIMIT $3",
-			  INT8OID, INT8OID, INT4OID);
-
 /* find_part returns false if none is old enough; the log behind it becomes the next. */
 static bool
 find_part(int delay, int64 *after, int64 *end)
@@ -76,25 +65,13 @@ find_part(int delay, int64 *after, int64 *end)
 	return is_due && *end > *after;
 }
 
-/* take_up makes an order due at once. */
 static void
-take_up(const OcqStream *order)
-{
-	OcqSagaRecord record = {
-		.order = *order, .has_next = true, .next_attempt_at = GetCurrentTimestamp()
-	};
-
-	if (!ocq_saga_set_time(order, record.next_attempt_at))
-		ocq_saga_write(&record);
-}
-
-static void
-report(int64 after, int64 end, uint64 count, const OcqStream *first)
+report(int64 after, int64 end, int count, const OcqStream *first)
 {
 	ereport(WARNING,
 			(errcode(OCQ_ERR_SAGA_MISSED),
 			 errmsg("the saga has missed events of orders"),
-			 errdetail("After position " INT64_FORMAT " and up to " INT64_FORMAT " there are " UINT64_FORMAT
+			 errdetail("After position " INT64_FORMAT " and up to " INT64_FORMAT " there are %d"
 					   " of them; the first is of order \"%s\" of tenant \"%s\".",
 					   after, end, count, text_to_cstring(first->aggregate_id),
 					   text_to_cstring(first->tenant_id)),
@@ -105,26 +82,15 @@ report(int64 after, int64 end, uint64 count, const OcqStream *first)
 static int64
 audit_part(int64 after, int64 end)
 {
-	Datum		values[] = {
-		Int64GetDatum(after), Int64GetDatum(end), Int32GetDatum(OCQ_SAGA_MAX_TASKS)
-	};
-	uint64		count = ocq_statement_run(&select_missed, values, NULL);
-	OcqStream  *orders = palloc_array(OcqStream, count);
+	OcqSagaTasks missed = ocq_saga_find_missed(after, end);
+	Datum		values[] = {Int64GetDatum(end), Int64GetDatum(missed.count)};
 
-	for (uint64 row = 0; row < count; row++)
-		orders[row] = (OcqStream) {
-			.tenant_id = DatumGetTextPP(ocq_row_datum(row, 1)),
-			.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
-			.aggregate_id = DatumGetTextPP(ocq_row_datum(row, 2))
-		};
-	if (count == OCQ_SAGA_MAX_TASKS)
-		end = DatumGetInt64(ocq_row_datum(count - 1, 3));
-	if (count > 0)
-		report(after, end, count, &orders[0]);
-	for (uint64 i = 0; i < count; i++)
-		take_up(&orders[i]);
-	values[0] = Int64GetDatum(end);
-	values[1] = Int64GetDatum((int64) count);
+	if (missed.count == OCQ_SAGA_MAX_TASKS)
+		values[0] = Int64GetDatum(end = missed.tasks[missed.count - 1].position);
+	if (missed.count > 0)
+		report(after, end, missed.count, &missed.tasks[0].order);
+	for (int i = 0; i < missed.count; i++)
+		ocq_saga_set_time(&missed.tasks[i].order, GetCurrentTimestamp());	/* due at once */
 	(void) ocq_statement_run(&end_part, values, NULL);
 	return end;
 }

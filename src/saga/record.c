@@ -11,7 +11,7 @@
 #include "base/argument.h"
 #include "base/errors.h"
 #include "base/scope.h"
-#include "base/statement.h"
+#include "base/table.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -52,46 +52,72 @@ static OcqStatement select_last_event =
 OCQ_STATEMENT("SELECT position FROM order_cqrs.events WHERE position <= $1 ORDER BY position DESC LIMIT 1",
 			  INT8OID);
 
+#define RECORD(field) OCQ_FIELD(0, OcqSagaRecord, field)
+#define TIME(field) OCQ_FIELD(1, OcqSagaRecord, field)
+
+/* First those that are written.  The sources are one record, or NULL for a time that it lacks. */
+static const OcqColumn columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, RECORD(order.tenant_id)},
+	{"order_id", TEXTOID, OCQ_KEY, RECORD(order.aggregate_id)},
+	{"step", CSTRINGOID, RECORD(step_name)},
+	{"attempts", INT4OID, RECORD(attempts)},
+	{"next_attempt_at", TIMESTAMPTZOID, TIME(next_attempt_at)},
+	{"last_error", CSTRINGOID, RECORD(last_error)},
+	{"version", INT4OID, RECORD(version)},
+	{"updated_at", TIMESTAMPTZOID, RECORD(updated_at)},
+	{"next_attempt_at IS NOT NULL", BOOLOID, RECORD(has_next)},
+	{"next_attempt_at <= clock_timestamp()", BOOLOID, RECORD(is_due)},
+};
+
+static const OcqTable order_saga = OCQ_TABLE("order_saga", columns);
+static const OcqTable written = {.name = "order_saga", .columns = columns, .ncolumns = lengthof(columns) - 3};
+
 static OcqStatement select_record =
-OCQ_STATEMENT("SELECT step, attempts, next_attempt_at <= clock_timestamp(), next_attempt_at,"
-			  " last_error, version, updated_at"
-			  " FROM order_cqrs.order_saga WHERE tenant_id = $1 AND order_id = $2",
-			  TEXTOID, TEXTOID);
+OCQ_TABLE_STATEMENT(&order_saga, "SELECT {columns} FROM {table} WHERE {is_key}", TEXTOID, TEXTOID);
+
+static OcqStatement insert_record =
+OCQ_ROW_STATEMENT(&written, "INSERT INTO {table} ({columns}) VALUES ({values})");
 
 static OcqStatement update_record =
-OCQ_STATEMENT("UPDATE order_cqrs.order_saga SET step = $3, attempts = $4, next_attempt_at = $5,"
-			  " last_error = $6, version = $7, updated_at = clock_timestamp()"
-			  " WHERE tenant_id = $1 AND order_id = $2",
-			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID);
+OCQ_ROW_STATEMENT(&written, "UPDATE {table} SET {changes}, updated_at = clock_timestamp() WHERE {is_key}");
 
 static OcqStatement update_time =
 OCQ_STATEMENT("UPDATE order_cqrs.order_saga SET next_attempt_at = $3, updated_at = clock_timestamp()"
 			  " WHERE tenant_id = $1 AND order_id = $2",
 			  TEXTOID, TEXTOID, TIMESTAMPTZOID);
 
-static OcqStatement insert_record =
-OCQ_STATEMENT("INSERT INTO order_cqrs.order_saga (tenant_id, order_id, step, attempts,"
-			  " next_attempt_at, last_error, version) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-			  TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID);
+/* Rows are compared so that other types are not read (store/read.c). */
+#define SELECT_EVENTS(unless) \
+	"SELECT e.tenant_id, '" OCQ_AGGREGATE_ORDER "', e.aggregate_id, e.position, e.version FROM order_cqrs.events e" \
+	" WHERE (e.aggregate_type, e.position) > ('" OCQ_AGGREGATE_ORDER "', $1)" \
+	" AND (e.aggregate_type, e.position) <= ('" OCQ_AGGREGATE_ORDER "', $2)" \
+	" AND e.event_type IN (" OCQ_SAGA_EVENT_TYPES ")" \
+	" AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id" \
+	" AND s.order_id = e.aggregate_id AND " unless ")" \
+	" ORDER BY e.aggregate_type, e.position LIMIT $3"
 
-/*
- * Events that the saga has seen already, because it caused them or came late, are passed
- * over.  Rows are compared so that other types are not read (store/read.c).
- */
+/* Events that the saga has seen already, because it caused them or came late, are passed over. */
 static OcqStatement select_events =
-OCQ_STATEMENT("SELECT e.tenant_id, e.aggregate_id, e.position, e.version FROM order_cqrs.events e"
-			  " WHERE (e.aggregate_type, e.position) > ('" OCQ_AGGREGATE_ORDER "', $1)"
-			  " AND (e.aggregate_type, e.position) <= ('" OCQ_AGGREGATE_ORDER "', $2)"
-			  " AND e.event_type IN (" OCQ_SAGA_EVENT_TYPES ")"
-			  " AND NOT EXISTS (SELECT 1 FROM order_cqrs.order_saga s WHERE s.tenant_id = e.tenant_id"
-			  " AND s.order_id = e.aggregate_id AND s.version >= e.version)"
-			  " ORDER BY e.aggregate_type, e.position LIMIT $3",
-			  INT8OID, INT8OID, INT4OID);
+OCQ_STATEMENT(SELECT_EVENTS("s.version >= e.version"), INT8OID, INT8OID, INT4OID);
+
+static OcqStatement select_missed =
+OCQ_STATEMENT(SELECT_EVENTS("(s.version >= e.version OR s.next_attempt_at IS NOT NULL)"), INT8OID, INT8OID, INT4OID);
 
 static OcqStatement select_due =
-OCQ_STATEMENT("SELECT tenant_id, order_id, 0::bigint, 0 FROM order_cqrs.order_saga"
+OCQ_STATEMENT("SELECT tenant_id, '" OCQ_AGGREGATE_ORDER "', order_id, 0::bigint, 0 FROM order_cqrs.order_saga"
 			  " WHERE next_attempt_at <= clock_timestamp() ORDER BY next_attempt_at LIMIT $1",
 			  INT4OID);
+
+/* The results of these. */
+static const OcqColumn task_columns[] = {
+	{"tenant_id", TEXTOID, OCQ_FIELD(0, OcqSagaTask, order.tenant_id)},
+	{"aggregate_type", TEXTOID, OCQ_FIELD(0, OcqSagaTask, order.aggregate_type)},
+	{"aggregate_id", TEXTOID, OCQ_FIELD(0, OcqSagaTask, order.aggregate_id)},
+	{"position", INT8OID, OCQ_FIELD(0, OcqSagaTask, position)},
+	{"version", INT4OID, OCQ_FIELD(0, OcqSagaTask, version)},
+};
+
+static const OcqTable tasks = OCQ_TABLE(NULL, task_columns);
 
 static OcqStatement select_next =
 OCQ_STATEMENT_NOARGS("SELECT next_attempt_at FROM order_cqrs.order_saga"
@@ -109,56 +135,40 @@ ocq_saga_read(const OcqStream *order)
 	record.exists = ocq_statement_run(&select_record, values, NULL) > 0;
 	if (!record.exists)
 		return record;
-	record.step = ocq_saga_step_of_name(DatumGetTextPP(ocq_row_datum(0, 1)));
-	record.attempts = DatumGetInt32(ocq_row_datum(0, 2));
-	record.has_next = !ocq_row_is_null(0, 4);
-	record.is_due = record.has_next && DatumGetBool(ocq_row_datum(0, 3));
-	record.next_attempt_at = DatumGetTimestampTz(ocq_row_datum(0, 4));
-	record.last_error = ocq_row_is_null(0, 5) ? NULL : TextDatumGetCString(ocq_row_datum(0, 5));
-	record.version = DatumGetInt32(ocq_row_datum(0, 6));
-	record.updated_at = DatumGetTimestampTz(ocq_row_datum(0, 7));
+	ocq_table_read(&order_saga, 0, &record);
+	record.step = ocq_saga_step_of_name(record.step_name);
 	return record;
 }
 
 void
 ocq_saga_write(const OcqSagaRecord *record)
 {
-	Datum		values[] = {
-		PointerGetDatum(record->order.tenant_id),
-		PointerGetDatum(record->order.aggregate_id),
-		CStringGetTextDatum(ocq_saga_step_name(record->step)),
-		Int32GetDatum(record->attempts),
-		TimestampTzGetDatum(record->next_attempt_at),
-		record->last_error == NULL ? (Datum) 0 : CStringGetTextDatum(record->last_error),
-		Int32GetDatum(record->version)
-	};
-	char		nulls[] = "       ";
+	OcqSagaRecord row = *record;
+	OcqParameters parameters;
 
-	if (!record->has_next)
-		nulls[4] = 'n';
-	if (record->last_error == NULL)
-		nulls[5] = 'n';
-	if (record->exists)
-	{
-		(void) ocq_statement_run(&update_record, values, nulls);
-		return;
-	}
-	(void) ocq_restore_run_own(&insert_record, values, nulls);
+	row.step_name = ocq_saga_step_name(row.step);
+	ocq_table_parameters(&written, OCQ_SOURCES(&row, row.has_next ? &row : NULL), &parameters);
+	if (row.exists)
+		(void) ocq_statement_run(&update_record, parameters.values, parameters.nulls);
+	else
+		(void) ocq_restore_run_own(&insert_record, parameters.values, parameters.nulls);
 }
 
 /*
  * ocq_saga_set_time changes nothing else, as its callers have not locked the order's
- * stream.  It returns false if the order has no record.
+ * stream.  It makes a record for an order that has none.
  */
-bool
+void
 ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at)
 {
+	OcqSagaRecord record = {.order = *order, .has_next = true, .next_attempt_at = next_attempt_at};
 	Datum		values[] = {
 		PointerGetDatum(order->tenant_id), PointerGetDatum(order->aggregate_id),
 		TimestampTzGetDatum(next_attempt_at)
 	};
 
-	return ocq_statement_run(&update_time, values, NULL) > 0;
+	if (ocq_statement_run(&update_time, values, NULL) == 0)
+		ocq_saga_write(&record);
 }
 
 void
@@ -236,28 +246,33 @@ read_tasks(uint64 count, MemoryContext context)
 	OcqSagaTasks found = {.tasks = palloc_array(OcqSagaTask, 2 * OCQ_SAGA_MAX_TASKS)};
 
 	for (uint64 row = 0; row < count; row++)
-		found.tasks[found.count++] = (OcqSagaTask) {
-		.order = {
-			.tenant_id = DatumGetTextPCopy(ocq_row_datum(row, 1)),
-			.aggregate_type = cstring_to_text(OCQ_AGGREGATE_ORDER),
-			.aggregate_id = DatumGetTextPCopy(ocq_row_datum(row, 2))
-		},
-		.position = DatumGetInt64(ocq_row_datum(row, 3)),
-		.version = DatumGetInt32(ocq_row_datum(row, 4))
-	};
+		ocq_table_read(&tasks, row, &found.tasks[found.count++]);
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+static OcqSagaTasks
+find_between(OcqStatement *statement, int64 after, int64 up_to, MemoryContext context)
+{
+	Datum		values[] = {
+		Int64GetDatum(after), Int64GetDatum(up_to), Int32GetDatum(OCQ_SAGA_MAX_TASKS)
+	};
+
+	return read_tasks(ocq_statement_run(statement, values, NULL), context);
 }
 
 /* ocq_saga_find_events returns the orders that events after a position are about, in the context. */
 OcqSagaTasks
 ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context)
 {
-	Datum		values[] = {
-		Int64GetDatum(after), Int64GetDatum(up_to), Int32GetDatum(OCQ_SAGA_MAX_TASKS)
-	};
+	return find_between(&select_events, after, up_to, context);
+}
 
-	return read_tasks(ocq_statement_run(&select_events, values, NULL), context);
+/* ocq_saga_find_missed returns those that the saga has not looked at and is not going to. */
+OcqSagaTasks
+ocq_saga_find_missed(int64 after, int64 up_to)
+{
+	return find_between(&select_missed, after, up_to, CurrentMemoryContext);
 }
 
 /* ocq_saga_find_due returns the orders whose time has come; there is room for as many more. */
@@ -279,55 +294,26 @@ ocq_saga_milliseconds_to_next(void)
 										   DatumGetTimestampTz(ocq_row_datum(0, 1)));
 }
 
-/* restore_state takes over the checkpoint of a dump, unless the saga is further already. */
-static bool
-restore_state(const TriggerData *trigger)
-{
-	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
-	bool		isnull;
-	Datum		values[] = {
-		SPI_getbinval(trigger->tg_trigtuple, descriptor,
-					  SPI_fnumber(descriptor, "saga_name"), &isnull),
-		SPI_getbinval(trigger->tg_trigtuple, descriptor,
-					  SPI_fnumber(descriptor, "last_position"), &isnull)
-	};
-
-	return ocq_statement_run(&restore_checkpoint, values, NULL) > 0;
-}
-
-static bool
-has_record(const TriggerData *trigger)
-{
-	TupleDesc	descriptor = RelationGetDescr(trigger->tg_relation);
-	bool		isnull;
-	Datum		values[] = {
-		SPI_getbinval(trigger->tg_trigtuple, descriptor,
-					  SPI_fnumber(descriptor, "tenant_id"), &isnull),
-		SPI_getbinval(trigger->tg_trigtuple, descriptor,
-					  SPI_fnumber(descriptor, "order_id"), &isnull)
-	};
-
-	return ocq_statement_run(&select_record, values, NULL) > 0;
-}
-
 /*
  * saga_restore() is the BEFORE INSERT row trigger on saga_state and order_saga.  An
- * INSERT that is not ours comes from the restore of a dump.
+ * INSERT that is not ours comes from the restore of a dump.  Its checkpoint is taken over,
+ * unless the saga is further already.
  */
 Datum
 ocq_saga_restore(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = ocq_argument_trigger(fcinfo, "saga_restore", TRIGGER_EVENT_BEFORE);
 	OcqScope	scope;
-	bool		is_there;
+	uint64		present;
 
 	ocq_scope_enter(&scope);
 	if (!ocq_restore_is_own_row())
 		ocq_restore_mark(RelationGetRelationName(trigger->tg_relation));
-	is_there = strcmp(RelationGetRelationName(trigger->tg_relation), "saga_state") == 0 ?
-		restore_state(trigger) : has_record(trigger);
+	present = strcmp(RelationGetRelationName(trigger->tg_relation), "saga_state") == 0 ?
+		ocq_argument_run(trigger, &restore_checkpoint, OCQ_NAMES("saga_name", "last_position")) :
+		ocq_argument_run(trigger, &select_record, OCQ_NAMES("tenant_id", "order_id"));
 	ocq_scope_leave(&scope);
 
 	/* NULL instead of the row: there is nothing left to insert. */
-	return PointerGetDatum(is_there ? NULL : trigger->tg_trigtuple);
+	return PointerGetDatum(present > 0 ? NULL : trigger->tg_trigtuple);
 }

@@ -31,7 +31,7 @@ typedef enum OcqSagaStep
 extern OcqSagaStep ocq_saga_step(const OcqOrderState *order);
 extern bool ocq_saga_is_over(OcqSagaStep step);
 extern const char *ocq_saga_step_name(OcqSagaStep step);
-extern OcqSagaStep ocq_saga_step_of_name(const text *name);
+extern OcqSagaStep ocq_saga_step_of_name(const char *name);
 
 /* record.c: table order_saga, and the checkpoint */
 typedef struct OcqSagaRecord
@@ -39,6 +39,7 @@ typedef struct OcqSagaRecord
 	OcqStream	order;
 	bool		exists;
 	OcqSagaStep step;
+	const char *step_name;		/* in the table */
 	int32		attempts;
 	bool		is_due;			/* next_attempt_at has come */
 	bool		has_next;
@@ -67,7 +68,7 @@ typedef struct OcqSagaTasks
 
 extern OcqSagaRecord ocq_saga_read(const OcqStream *order);
 extern void ocq_saga_write(const OcqSagaRecord *record);
-extern bool ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at);
+extern void ocq_saga_set_time(const OcqStream *order, TimestampTz next_attempt_at);
 extern void ocq_saga_report_lost_checkpoint(int level);
 extern bool ocq_saga_checkpoint(int64 *position);
 extern bool ocq_saga_lock_checkpoint(bool wait, int64 *position);
@@ -82,6 +83,7 @@ extern void ocq_saga_set_checkpoint(int64 position);
 extern void ocq_saga_reset_checkpoint(int64 position, int64 log_end);
 extern void ocq_saga_follow_log(int64 position);
 extern OcqSagaTasks ocq_saga_find_events(int64 after, int64 up_to, MemoryContext context);
+extern OcqSagaTasks ocq_saga_find_missed(int64 after, int64 up_to);
 extern OcqSagaTasks ocq_saga_find_due(MemoryContext context);
 extern long ocq_saga_milliseconds_to_next(void);
 

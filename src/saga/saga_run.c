@@ -254,17 +254,6 @@ advance_order(const OcqSagaTask *task, bool is_patient)
 	return won;
 }
 
-/* postpone is for an order whose stream another transaction has locked. */
-static void
-postpone(const OcqSagaTask *task)
-{
-	OcqSagaRecord record = {.order = task->order};
-
-	look_again_in(&record, BUSY_MS);
-	if (!ocq_saga_set_time(&task->order, record.next_attempt_at))
-		ocq_saga_write(&record);
-}
-
 /*
  * lock_stream_soon waits for some milliseconds: the commit that has woken us gives up
  * its locks a moment later.
@@ -302,8 +291,8 @@ ocq_saga_take(const OcqSagaTask *task, bool wait, bool is_patient)
 	{
 		bool		won = lock_stream_soon(&task->order, is_patient);
 
-		if (!won)
-			postpone(task);
+		if (!won)				/* another transaction has locked it */
+			ocq_saga_set_time(&task->order, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_MS));
 		else
 			won = advance_order(task, is_patient);
 		if (!won)

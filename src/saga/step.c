@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "base/statement.h"
 #include "saga/saga.h"
 
 static const char *const step_names[] = {
@@ -32,10 +31,10 @@ ocq_saga_step_name(OcqSagaStep step)
 }
 
 OcqSagaStep
-ocq_saga_step_of_name(const text *name)
+ocq_saga_step_of_name(const char *name)
 {
 	for (int i = 0; i < (int) lengthof(step_names); i++)
-		if (ocq_text_is(name, step_names[i]))
+		if (strcmp(name, step_names[i]) == 0)
 			return (OcqSagaStep) i;
 	elog(ERROR, "unknown step in order_cqrs.order_saga");
 }

@@ -16,6 +16,7 @@
 #include "stock/stock.h"
 #include "funcapi.h"
 #include "tenant/tenant.h"
+#include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(ocq_inventory_check);
@@ -27,10 +28,22 @@ OCQ_STATEMENT("SELECT k.product_id, k.requested, i.available + coalesce(o.quanti
 			  " LEFT JOIN order_cqrs.inventory i ON i.tenant_id = $1 AND i.product_id = k.product_id"
 			  " LEFT JOIN (SELECT x.product_id, x.quantity FROM order_cqrs.reservations r,"
 			  " jsonb_to_recordset(r.items) AS x (product_id text, quantity bigint)"
-			  " WHERE r.tenant_id = $1 AND r.order_id = $4 AND r.status = 'HELD') o"
+			  " WHERE r.tenant_id = $1 AND r.order_id = nullif($4, '') AND r.status = 'HELD') o"
 			  " ON o.product_id = k.product_id"
 			  " ORDER BY k.number",
 			  TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TEXTOID);
+
+static void
+put_stock(text *tenant_id, Datum products, Datum quantities, text *order_id, ReturnSetInfo *result)
+{
+	Datum		values[] = {
+		PointerGetDatum(tenant_id), products, quantities, PointerGetDatum(order_id)
+	};
+	uint64		rows = ocq_statement_run(&select_stock, values, NULL);
+
+	for (uint64 row = 0; row < rows; row++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+}
 
 /* inventory_check(items jsonb, order_id text, tenant_id text) */
 Datum
@@ -41,27 +54,19 @@ ocq_inventory_check(PG_FUNCTION_ARGS)
 	OcqStockLines lines = ocq_stock_lines_parse(items);
 	Datum	   *products = palloc_array(Datum, lines.count);
 	Datum	   *quantities = palloc_array(Datum, lines.count);
-	Datum		values[4];
+	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 2);
+	text	   *order_id = PG_ARGISNULL(1) ? cstring_to_text("") : ocq_argument_id(fcinfo, 1, "order_id");
 	OcqScope	scope;
-	uint64		rows;
 
 	for (int i = 0; i < lines.count; i++)
 	{
 		products[i] = PointerGetDatum(lines.lines[i].product_id);
 		quantities[i] = Int64GetDatum(lines.lines[i].quantity);
 	}
-	values[0] = PointerGetDatum(ocq_tenant_resolve(fcinfo, 2));
-	values[1] = ocq_array(products, NULL, lines.count, TEXTOID);
-	values[2] = ocq_array(quantities, NULL, lines.count, INT8OID);
-	values[3] = PG_ARGISNULL(1) ? (Datum) 0 :
-		PointerGetDatum(ocq_argument_id(fcinfo, 1, "order_id"));
-
 	InitMaterializedSRF(fcinfo, 0);
 	ocq_scope_enter(&scope);
-	rows = ocq_statement_run(&select_stock, values, PG_ARGISNULL(1) ? "   n" : NULL);
-	for (uint64 row = 0; row < rows; row++)
-		tuplestore_puttuple(((ReturnSetInfo *) fcinfo->resultinfo)->setResult,
-							SPI_tuptable->vals[row]);
+	put_stock(tenant_id, ocq_array(products, NULL, lines.count, TEXTOID),
+			  ocq_array(quantities, NULL, lines.count, INT8OID), order_id, (ReturnSetInfo *) fcinfo->resultinfo);
 	ocq_scope_leave(&scope);
 	return (Datum) 0;
 }

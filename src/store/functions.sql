@@ -1,6 +1,6 @@
 -- Appending to streams of the users' own, and reading the log.
 
--- The type of the first parameter of a command that answers (catalogue/commands.sql).
+-- The type of the first parameter of a command that answers (catalogue/commandlist.h).
 CREATE DOMAIN identifier AS text;
 COMMENT ON DOMAIN identifier IS 'Id of an aggregate, 1 to 255 bytes';
 
