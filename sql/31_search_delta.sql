@@ -109,7 +109,7 @@ CALL projection_pause('order_search');
 CALL tools.order('o15', 'ada', 'tea', 15);
 SELECT tools.found('min_total => 5');
 CALL projection_resume('order_search');
-ALTER TABLE order_search_view ADD CONSTRAINT small CHECK (total_amount < 16);
+ALTER TABLE order_search_view ADD CONSTRAINT small CHECK (tenant_id <> 'delta' OR total_amount < 16);
 CALL tools.order('o16', 'ada', 'tea', 16);
 CALL tools.order('o17', 'ada', 'tea', 17);
 SET client_min_messages = error;

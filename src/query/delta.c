@@ -38,16 +38,18 @@
 /* Rows are compared so that each type is found by its own index (store/read.c). */
 #define EVENTS_OF(type) \
 	"SELECT e.tenant_id, e.aggregate_id AS id FROM order_cqrs.events e" \
-	" WHERE (e.aggregate_type, e.position) > ('" type "', s.last_position) AND e.aggregate_type = '" type "'" \
+	" WHERE (e.aggregate_type, e.position) > ('" type "', s.last_position)" \
+	" AND (e.aggregate_type, e.position) <= ('" type "', 9223372036854775807)" \
 	" ORDER BY e.aggregate_type, e.position" UNLESS_MORE
 
 static OcqStatement select_delta = {
 	.sql = "SELECT count(*) > " CppAsString2(MAX_DELTA) ", max(s.last_position), max(s.status),"
-	" array_agg(DISTINCT d.id) FILTER (WHERE d.tenant_id = $1 AND d.id IS NOT NULL)"
-	" FROM order_cqrs.projection_state s, LATERAL ((" EVENTS_OF(OCQ_AGGREGATE_ORDER) ") UNION ALL"
-	" (SELECT c.tenant_id, v.order_id FROM (" EVENTS_OF(OCQ_AGGREGATE_CUSTOMER) ") c"
-	" LEFT JOIN order_cqrs.order_summary_view v"
-	" ON c.tenant_id = $1 AND v.tenant_id = c.tenant_id AND v.customer_id = c.id" UNLESS_MORE ")) d"
+	" array_agg(DISTINCT d.id) FILTER (WHERE d.tenant_id = $1)"
+	" FROM order_cqrs.projection_state s, LATERAL (("
+	EVENTS_OF(OCQ_AGGREGATE_ORDER) ") UNION ALL (SELECT NULL, NULL FROM (" EVENTS_OF(OCQ_AGGREGATE_CUSTOMER) ") e) UNION ALL"
+	" (SELECT v.tenant_id, v.order_id FROM (SELECT DISTINCT id FROM (" EVENTS_OF(OCQ_AGGREGATE_CUSTOMER) ") e WHERE e.tenant_id = $1) c"
+	", LATERAL (SELECT v.tenant_id, v.order_id FROM order_cqrs.order_summary_view v"
+	" WHERE v.tenant_id = $1 AND v.customer_id = c.id" UNLESS_MORE ") v" UNLESS_MORE ")) d"
 	" WHERE s.projection_name = 'order_search'"
 	" AND NOT (s.mode = 'sync' AND s.status <> 'paused' AND s.last_position >= s.paused_to)"
 	" AND EXISTS (SELECT FROM order_cqrs.projection_state v WHERE v.projection_name = 'order_summary_view'"

@@ -98,9 +98,9 @@ CREATE FUNCTION checker.compare() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     a checker.criteria := (SELECT c FROM checker.criteria c ORDER BY random() LIMIT 1);
     b checker.criteria := (SELECT c FROM checker.criteria c WHERE left(c.argument, 4) <> left(a.argument, 4) ORDER BY random() LIMIT 1);
-    both boolean := random() < 0.5;
-    arguments text := CASE WHEN both THEN concat_ws(', ', a.argument, b.argument) ELSE a.argument END;
-    conditions text := CASE WHEN both THEN concat_ws(' AND ', a.condition, b.condition) ELSE a.condition END;
+    has_both boolean := random() < 0.5;
+    arguments text := CASE WHEN has_both THEN concat_ws(', ', a.argument, b.argument) ELSE a.argument END;
+    conditions text := CASE WHEN has_both THEN concat_ws(' AND ', a.condition, b.condition) ELSE a.condition END;
     sort text := checker.pick('created_at', 'updated_at', 'total_amount', 'item_count', 'customer_name');
     down text := checker.pick('', '-');
     direction text := CASE down WHEN '-' THEN 'DESC' ELSE 'ASC' END;
@@ -154,7 +154,7 @@ sub start_client
 {
 	my ($call, $level) = @_;
 	my $client = { output => '' };
-	local $ENV{PGOPTIONS} = '-c default_transaction_isolation=' . ($level // 'read committed') =~ s/ /\\ /r;
+	local $ENV{PGOPTIONS} = '-c client_min_messages=warning -c default_transaction_isolation=' . ($level // 'read committed') =~ s/ /\\ /r;
 
 	$client->{psql} = IPC::Run::start(
 		[ 'psql', '--no-psqlrc', '--quiet', '--command', $call, '--dbname', $node->connstr('shop') ],
