@@ -221,11 +221,15 @@ report_if_taken(const OcqAppend *append, bool may_report_version, MemoryContext 
 	report_position_taken(append);
 }
 
-/* May an append that finds its first version taken raise its error? */
+/*
+ * may_report_taken tells whether an append that finds its first version taken may raise the
+ * error at once.  Where several events begin a stream the caller gives a better one.
+ */
 static bool
 may_report_taken(const OcqAppend *append)
 {
-	return append->report_taken != NULL && !IsolationUsesXactSnapshot();
+	return append->report_taken != NULL && !IsolationUsesXactSnapshot() &&
+		(append->count == 1 || append->after_version > 0);
 }
 
 static uint64

@@ -267,6 +267,11 @@ sub test_prepared
 
 	set_and_reload($node, 'order_cqrs.queue_capacity' => 8);
 	wait_until(q(setting = '8' FROM pg_settings WHERE name = 'order_cqrs.queue_capacity'));
+	my ($mine) = sent('greedy', 'Who', '{}');
+	like(refused_as('greedy', "BEGIN; SELECT future_cancel('$mine'); $send; PREPARE TRANSACTION 'both'"),
+		qr/ERROR:  0A000: cannot PREPARE a transaction that has both sent and cancelled futures/, 'a cancellation does not make room in a prepared transaction');
+	as('greedy', "SELECT future_cancel('$mine')");
+	as('greedy', "BEGIN; SAVEPOINT a; $send; $send; $send; ROLLBACK TO a; PREPARE TRANSACTION 'none'");
 	as('greedy', "BEGIN; $send; $send; PREPARE TRANSACTION '$_'") foreach qw(one two);
 	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy" .*\nDETAIL:  4 of its/,
 		'futures of prepared transactions are a part of the share');
@@ -276,7 +281,7 @@ sub test_prepared
 	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy"/, 'after a restart as well');
 	as('greedy', "COMMIT PREPARED 'one'");
 	like(refused_as('greedy', $send), qr/ERROR:  OC501: the share of role "greedy" .*\nDETAIL:  4 of its/, 'and after the commit of one');
-	as('greedy', "ROLLBACK PREPARED 'two'");
+	as('greedy', "ROLLBACK PREPARED '$_'") foreach qw(two none);
 	# After a count the refusal lasts for some time.
 	as('greedy', <<'SQL');
 SET statement_timeout = '60s';

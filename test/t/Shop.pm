@@ -34,6 +34,7 @@ sub new_server
 		max_worker_processes => 20,
 		max_prepared_transactions => 10,
 		log_statement => 'none',
+		($ENV{OCQ_DIRECT_WRITES} ? ('order_cqrs.direct_writes' => $ENV{OCQ_DIRECT_WRITES}) : ()),
 		%settings);
 	return $node;
 }
