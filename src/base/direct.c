@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * direct.c
- *	  Writing rows of described tables past the executor.
+ *	  Writing, and reading, rows of described tables past the executor.
  *
  * A command writes four tables, one row or a few each.  To start the executor for each of
  * them costs more than the rows.  So the rows go to the table and its indexes, and the
@@ -25,6 +25,9 @@
  * - modules that hook into the executor, such as pgaudit, do not see these writes: the
  *   setting makes all of them statements.
  *
+ * One row is read by its primary key, at any isolation level, in the snapshot that a statement
+ * would take.
+ *
  * An update reads the row by its primary key in a new snapshot.  Another transaction may
  * have changed it since, such as a change of names, which does not take the stream's lock.
  * Then the new row is made of the latest version, once that is locked.
@@ -33,10 +36,12 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/direct.h"
 #include "catalog/pg_am.h"
@@ -45,6 +50,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -194,18 +200,19 @@ examine(OcqTable *table, Relation relation)
 	table->direct.takes_inserts = plain && serves_all_columns(table, RelationGetDescr(relation)) &&
 		serves_insert_triggers(relation->trigdesc);
 	table->direct.version_column = find_column(table, "version");
-	table->direct.takes_updates = plain && serves_update_triggers(relation->trigdesc) &&
-		table->direct.version_column >= 0 && find_key(table, relation);
+	table->direct.takes_reads = plain && find_key(table, relation);
+	table->direct.takes_updates = table->direct.takes_reads && table->direct.version_column >= 0 &&
+		serves_update_triggers(relation->trigdesc);
 	table->direct.examined = table->resolved;
 }
 
 /* open_table locks the table, and knows it as it is then; NULL if it is not as described. */
 static Relation
-open_table(OcqTable *table)
+open_table(OcqTable *table, LOCKMODE lock)
 {
 	while (ocq_table_is_as_described(table))
 	{
-		Relation	relation = try_table_open(table->relation, RowExclusiveLock);
+		Relation	relation = try_table_open(table->relation, lock);
 
 		if (relation == NULL)
 			break;
@@ -216,9 +223,87 @@ open_table(OcqTable *table)
 			if (table->direct.examined == table->invalidations)
 				return relation;
 		}
-		table_close(relation, RowExclusiveLock);
+		table_close(relation, lock);
 	}
 	return NULL;
+}
+
+/* open_fit returns NULL if the table is not fit: one of the flags that examine sets. */
+static Relation
+open_fit(OcqTable *table, LOCKMODE lock, const bool *fit)
+{
+	Relation	relation = ocq_direct_writes ? open_table(table, lock) : NULL;
+
+	if (relation == NULL || (*fit && relation->rd_rel->relowner == ocq_catalog_owner()))
+		return relation;
+	table_close(relation, NoLock);
+	return NULL;
+}
+
+/* --- reads ----------------------------------------------------------------------------- */
+
+static TupleTableSlot *
+make_slot(Relation relation)
+{
+	return MakeSingleTupleTableSlot(RelationGetDescr(relation), table_slot_callbacks(relation));
+}
+
+/* find_row puts the row that the snapshot shows into the slot.  values has the key's columns by their numbers. */
+static bool
+find_row(const OcqDirect *direct, Relation relation, const Datum *values, TupleTableSlot *slot)
+{
+	Relation	index = index_open(direct->key_index, AccessShareLock);
+	ScanKeyData keys[OCQ_TABLE_MAX_KEYS];
+	IndexScanDesc scan;
+	bool		found;
+
+	for (int i = 0; i < direct->nkeys; i++)
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
+							   index->rd_indcollation[i], F_TEXTEQ, values[direct->key_columns[i]]);
+	scan = ocq_index_beginscan(relation, index, GetActiveSnapshot(), direct->nkeys);
+	index_rescan(scan, keys, direct->nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	index_endscan(scan);
+	index_close(index, NoLock);
+	return found;
+}
+
+static HeapTuple
+form_row(OcqTable *table, TupleTableSlot *slot)
+{
+	Datum		values[OCQ_TABLE_MAX_COLUMNS];
+	bool		nulls[OCQ_TABLE_MAX_COLUMNS];
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		values[i] = slot->tts_values[table->attnums[i] - 1];
+		nulls[i] = slot->tts_isnull[table->attnums[i] - 1];
+	}
+	return heap_form_tuple(ocq_table_record(table), values, nulls);
+}
+
+/*
+ * ocq_direct_read reads the described columns of the row with a key, as a row value, or 0 if
+ * there is none.  The snapshot is the one that a statement would have.  It returns false if
+ * the statement has to do it.
+ */
+bool
+ocq_direct_read(OcqTable *table, const Datum *values, Datum *row)
+{
+	Relation	relation = open_fit(table, AccessShareLock, &table->direct.takes_reads);
+	TupleTableSlot *slot;
+
+	if (relation == NULL)
+		return false;
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	slot = make_slot(relation);
+	*row = find_row(&table->direct, relation, values, slot) ? HeapTupleGetDatum(form_row(table, slot)) : (Datum) 0;
+	ExecDropSingleTupleTableSlot(slot);
+	PopActiveSnapshot();
+	table_close(relation, NoLock);
+	return true;
 }
 
 /* --- a write --------------------------------------------------------------------------- */
@@ -241,19 +326,14 @@ begin(Write *write, OcqTable *table, CmdType command)
 	bool		is_insert = command == CMD_INSERT;
 	Relation	relation;
 
-	if (!ocq_direct_writes || IsolationUsesXactSnapshot())
+	if (IsolationUsesXactSnapshot())
 		return false;
 	PreventCommandIfReadOnly(is_insert ? "INSERT" : "UPDATE");
 	PreventCommandIfParallelMode(is_insert ? "INSERT" : "UPDATE");
-	relation = open_table(table);
+	relation = open_fit(table, RowExclusiveLock,
+						is_insert ? &table->direct.takes_inserts : &table->direct.takes_updates);
 	if (relation == NULL)
 		return false;
-	if (!(is_insert ? table->direct.takes_inserts : table->direct.takes_updates) ||
-		relation->rd_rel->relowner != GetUserId())
-	{
-		table_close(relation, NoLock);
-		return false;
-	}
 	CheckCmdReplicaIdentity(relation, command);
 
 	*write = (Write) {.table = table, .relation = relation, .has_triggers = relation->trigdesc != NULL};
@@ -281,12 +361,6 @@ end(Write *write)
 	FreeExecutorState(write->estate);
 	table_close(write->relation, NoLock);
 	CommandCounterIncrement();
-}
-
-static TupleTableSlot *
-make_slot(const Write *write)
-{
-	return MakeSingleTupleTableSlot(RelationGetDescr(write->relation), table_slot_callbacks(write->relation));
 }
 
 static void
@@ -371,7 +445,7 @@ ocq_direct_insert(const OcqRows *rows)
 		return false;
 	bulk = rows->count > MAX_SLOTS ? GetBulkInsertState() : NULL;
 	for (int i = 0; i < nslots; i++)
-		slots[i] = make_slot(&write);
+		slots[i] = make_slot(write.relation);
 	for (int first = 0; first < rows->count; first += nslots)
 	{
 		int			count = Min(rows->count - first, nslots);
@@ -408,27 +482,6 @@ name_columns(Write *write, const OcqRows *row)
 		if (is_set(row, i))
 			columns = bms_add_member(columns, row->table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
 	ocq_init_range_table(write->estate, write->relation, columns);
-}
-
-/* find_row puts the row that the snapshot shows into the slot. */
-static bool
-find_row(Write *write, const OcqRows *row, TupleTableSlot *slot)
-{
-	const OcqTable *table = write->table;
-	Relation	index = index_open(table->direct.key_index, RowExclusiveLock);
-	ScanKeyData keys[OCQ_TABLE_MAX_KEYS];
-	IndexScanDesc scan;
-	bool		found;
-
-	for (int i = 0; i < table->direct.nkeys; i++)
-		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
-							   index->rd_indcollation[i], F_TEXTEQ, row->values[table->direct.key_columns[i]]);
-	scan = ocq_index_beginscan(write->relation, index, GetActiveSnapshot(), table->direct.nkeys);
-	index_rescan(scan, keys, table->direct.nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	return found;
 }
 
 static bool
@@ -484,7 +537,7 @@ update_row(Write *write, const OcqRows *row, int32 version_before, TupleTableSlo
 	OcqIndexUpdate indexes;
 	List	   *recheck = NIL;
 
-	if (!find_row(write, row, old))
+	if (!find_row(&write->table->direct, write->relation, row->values, old))
 		return false;
 	do
 	{
@@ -519,8 +572,8 @@ ocq_direct_update(const OcqRows *row, int32 version_before, bool *updated)
 	if (!begin(&write, row->table, CMD_UPDATE))
 		return false;
 	name_columns(&write, row);
-	old = make_slot(&write);
-	new = make_slot(&write);
+	old = make_slot(write.relation);
+	new = make_slot(write.relation);
 	*updated = update_row(&write, row, version_before, old, new);
 	ExecDropSingleTupleTableSlot(new);
 	ExecDropSingleTupleTableSlot(old);

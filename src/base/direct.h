@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * direct.h
- *	  Writing rows of described tables past the executor.
+ *	  Writing, and reading, rows of described tables past the executor.
  *-------------------------------------------------------------------------
  */
 #ifndef OCQ_BASE_DIRECT_H
@@ -9,6 +9,7 @@
 #include "base/table.h"
 
 extern void ocq_direct_define_settings(void);
+extern bool ocq_direct_read(OcqTable *table, const Datum *values, Datum *row);
 extern bool ocq_direct_insert(const OcqRows *rows);
 extern bool ocq_direct_update(const OcqRows *row, int32 version_before, bool *updated);
 

@@ -351,9 +351,9 @@ ocq_table_update_one(OcqTable *table, const void *const *sources, int32 version_
 							version_before);
 }
 
-/* record_of returns the type of the table's records, made once: its columns' types are built in. */
-static TupleDesc
-record_of(OcqTable *table)
+/* ocq_table_record returns the type of the table's records, made once: its columns' types are built in. */
+TupleDesc
+ocq_table_record(OcqTable *table)
 {
 	MemoryContext old;
 	TupleDesc	record;
@@ -363,7 +363,7 @@ record_of(OcqTable *table)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	record = CreateTemplateTupleDesc(table->ncolumns);
 	for (int i = 0; i < table->ncolumns; i++)
-		TupleDescInitEntry(record, i + 1, NULL, table->columns[i].type, -1, 0);
+		TupleDescInitEntry(record, i + 1, table->columns[i].name, table->columns[i].type, -1, 0);
 	table->record = BlessTupleDesc(record);
 	MemoryContextSwitchTo(old);
 	return table->record;
@@ -373,7 +373,7 @@ record_of(OcqTable *table)
 Datum
 ocq_rows_records(const OcqRows *rows)
 {
-	TupleDesc	record = record_of(rows->table);
+	TupleDesc	record = ocq_table_record(rows->table);
 	Datum	   *records = palloc_array(Datum, rows->count);
 
 	for (int row = 0; row < rows->count; row++)

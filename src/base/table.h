@@ -43,6 +43,7 @@ typedef struct OcqColumn
 typedef struct OcqDirect
 {
 	uint64		examined;		/* the value of resolved when it was looked up */
+	bool		takes_reads;
 	bool		takes_inserts;
 	bool		takes_updates;
 	AttrNumber	identity;		/* a column that draws its values from the sequence */
@@ -130,6 +131,8 @@ extern AttrNumber ocq_table_attnum(OcqTable *table, int column);
 
 extern uint64 ocq_table_insert_one(OcqTable *table, const void *const *sources);
 extern uint64 ocq_table_update_one(OcqTable *table, const void *const *sources, int32 version_before);
+
+extern TupleDesc ocq_table_record(OcqTable *table);
 
 extern OcqRows ocq_rows_make(OcqTable *table, int room);
 extern void ocq_rows_add(OcqRows *rows, const void *const *sources);

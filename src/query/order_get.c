@@ -8,6 +8,7 @@
 #include "access/htup_details.h"
 #include "base/argument.h"
 #include "base/compat.h"
+#include "base/direct.h"
 #include "base/errors.h"
 #include "base/scope.h"
 #include "base/statement.h"
@@ -70,6 +71,20 @@ report_not_found(const text *tenant_id, const text *order_id, const char *at)
 			 errhint("Check the id and the tenant (tenant_id, or the setting order_cqrs.tenant_id).")));
 }
 
+/* read_order returns the row of a tenant and an id, or 0 if there is none. */
+static Datum
+read_order(Datum *values)
+{
+	OcqScope	scope;
+	Datum		result = (Datum) 0;
+
+	ocq_scope_enter(&scope);
+	if (ocq_statement_run(&select_order, values, NULL) > 0)
+		result = PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
+	ocq_scope_leave(&scope);
+	return result;
+}
+
 /* order_get(order_id text, tenant_id text) */
 Datum
 ocq_order_get(PG_FUNCTION_ARGS)
@@ -78,18 +93,16 @@ ocq_order_get(PG_FUNCTION_ARGS)
 	text	   *tenant_id = ocq_tenant_resolve(fcinfo, 1);
 	Datum		values[] = {PointerGetDatum(tenant_id), PointerGetDatum(order_id)};
 	OcqQuestion question;
-	OcqScope	scope;
 	Datum		result;
 
 	ocq_cache_ask_order(&question, fcinfo, tenant_id, order_id);
 	if (ocq_cache_take_row(&question, fcinfo, &result))
 		PG_RETURN_DATUM(result);
 
-	ocq_scope_enter(&scope);
-	if (ocq_statement_run(&select_order, values, NULL) == 0)
+	if (!ocq_direct_read(&ocq_order_view, values, &result))
+		result = read_order(values);
+	if (result == (Datum) 0)
 		report_not_found(tenant_id, order_id, NULL);
-	result = PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
-	ocq_scope_leave(&scope);
 	ocq_cache_keep_row(&question, result);
 	PG_RETURN_DATUM(result);
 }
