@@ -389,6 +389,12 @@ CALL tools.wait_for($$next_attempt_at <= clock_timestamp() FROM order_cqrs.order
 CALL saga_run();
 :sagas = 'stuck';
 RESET order_cqrs.payment_timeout;
+INSERT INTO tools.failing VALUES ('PaymentRequested', 'coded');
+CALL order_create('coded', 'c', :'item');
+\set VERBOSITY sqlstate
+CALL saga_run();
+\set VERBOSITY terse
+:sagas = 'coded';
 
 -- Compensation fails as well, as often: then it is for saga_retry, once the cause is removed.
 SET order_cqrs.saga_max_attempts = 2;

@@ -94,4 +94,11 @@ SELECT step FROM order_saga WHERE order_id = 'beyond';
 SELECT last_position <= event_horizon() AS is_in_the_log FROM saga_state;
 SELECT * FROM tools.differences();
 CALL projection_sync();
+UPDATE projection_state SET last_position = 9000000000000000000 WHERE projection_name = 'order_stats';
+UPDATE saga_state SET last_position = 9000000000000000000;
+\set VERBOSITY sqlstate
+CALL projection_sync();
+CALL saga_run();
+\set VERBOSITY default
+SELECT * FROM tools.differences();
 DROP FUNCTION tools.where_is;

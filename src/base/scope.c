@@ -34,10 +34,13 @@
  *   made anew and row_security off.
  * - Conversions of the client's encoding, which messages from within a scope go through:
  *   their functions take a type that only C and internal functions can, and a superuser.
+ *   hostile_role.
  * - Arguments are of types of pg_catalog, or of our domain, which has no CHECK.  A cast or
  *   a domain's CHECK has run, as the caller, before we are called.  hostile_role.
  * - Handlers of the bus run outside of any scope, as the caller.  hostile_role, 18_bus.
- * - Callbacks of the error context that are further out than we are run no user's code.
+ * - Callbacks of the error context that are further out than we are run no user's code:
+ *   those of PostgreSQL and its languages print names, lines and texts that are there.
+ *   hostile_role has frames of SQL, PL/pgSQL, a trigger and COPY around an error in a scope.
  *
  * SECURITY_RESTRICTED_OPERATION would be one more guard, and is not set: the author of a
  * trigger on our tables has the owner's rights anyway, and it forbids deferred constraints

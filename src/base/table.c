@@ -482,8 +482,12 @@ static void
 require_as_described(OcqTable *table)
 {
 	if (!ocq_table_is_as_described(table))
-		elog(ERROR, "column \"%s\" of table \"%s\" is not as it was created",
-			 look_up_columns(table)->name, table->name);
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" is not as it was created",
+						look_up_columns(table)->name, table->name),
+				 errdetail("The table has been altered."),
+				 errhint("Give the column its name and type back.")));
 }
 
 /* ocq_table_relation returns the table's OID.  Hold a lock on it to rely on the columns. */

@@ -42,8 +42,9 @@ CREATE VIEW projection_status AS
            CASE WHEN p.is_checked THEN l.events ELSE 0 END AS unchecked_events,
            s.last_processed_time, s.last_event_count, s.events_total, s.repaired_total, s.renewed_total,
            s.last_error, s.failed_position, s.attempts,
-           (SELECT pg_catalog.max(l.to_position) FROM order_cqrs.projection_ledger l
-             WHERE l.projection_name = s.projection_name AND l.verified_at IS NOT NULL) AS audited_position,
+           least(s.last_position, s.counted_after,
+                 (SELECT pg_catalog.min(r.after_position) FROM order_cqrs.projection_ledger r
+                   WHERE r.projection_name = s.projection_name AND r.verified_at IS NULL)) AS audited_position,
            (SELECT pg_catalog.format('events is filled by a subscription (%s): read tables are not made from it',
                        pg_catalog.string_agg(b.subname, ', ' ORDER BY b.subname))
               FROM pg_catalog.pg_subscription_rel r JOIN pg_catalog.pg_subscription b ON b.oid = r.srsubid
@@ -60,8 +61,8 @@ COMMENT ON VIEW projection_status IS 'How the projections are doing';
 COMMENT ON COLUMN projection_status.lag_events IS 'Committed events that are not in the read tables yet; a sync projection has them at once, unless it is paused or has failed';
 COMMENT ON COLUMN projection_status.lag_seconds IS 'Age of the oldest of these events, in seconds; 0 if there is none';
 COMMENT ON COLUMN projection_status.unchecked_events IS 'Events that a sync projection has handled with their commands, and that the worker has not looked over yet';
-COMMENT ON COLUMN projection_status.audited_position IS 'Position up to which the handled events were compared with the log; NULL while it was never async';
+COMMENT ON COLUMN projection_status.audited_position IS 'Position up to which no range that it has handled while async is still to be compared with the log, or repaired';
 COMMENT ON COLUMN projection_status.problem IS 'Why the projection cannot do its work on this server; NULL if all is well';
-COMMENT ON COLUMN projection_status.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';
+COMMENT ON COLUMN projection_status.repaired_total IS 'Rows that were found behind while it was sync, or that the audit found wrong, and that were written: more than 0 means that there was a fault';
 COMMENT ON COLUMN projection_status.renewed_total IS 'Rows of a sync projection that were written as a name in them had changed, or after a pause';
 COMMENT ON COLUMN projection_status.last_error IS 'SQLSTATE and message of the failure, NULL if there is none';

@@ -43,7 +43,7 @@ COMMENT ON COLUMN projection_state.last_position IS 'Checkpoint: every event up 
 COMMENT ON COLUMN projection_state.last_processed_time IS 'When the worker last handled events';
 COMMENT ON COLUMN projection_state.last_event_count IS 'How many it handled then';
 COMMENT ON COLUMN projection_state.events_total IS 'How many it has handled in all';
-COMMENT ON COLUMN projection_state.repaired_total IS 'Rows of a sync projection that were found behind, which should not be, and written';
+COMMENT ON COLUMN projection_state.repaired_total IS 'Rows that were found behind while it was sync, or that the audit found wrong, and that were written: more than 0 means that there was a fault';
 COMMENT ON COLUMN projection_state.renewed_total IS 'Rows of a sync projection that were written as a name in them had changed, or after a pause';
 COMMENT ON COLUMN projection_state.paused_to IS 'Position up to which a sync projection may lack events because it was paused';
 COMMENT ON COLUMN projection_state.last_error IS 'SQLSTATE and message of the failure, NULL if there is none';

@@ -74,8 +74,12 @@ check_types(TupleDesc from, TupleDesc to)
 {
 	for (int i = 0; i < from->natts; i++)
 		if (TupleDescAttr(from, i)->atttypid != TupleDescAttr(to, i)->atttypid)
-			elog(ERROR, "column \"%s\" is not of the type that it was created with",
-				 NameStr(TupleDescAttr(from, i)->attname));
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" is not of the type that it was created with",
+							NameStr(TupleDescAttr(from, i)->attname)),
+					 errdetail("A table of order_cqrs has been altered."),
+					 errhint("Give the column its type back.")));
 }
 
 /*

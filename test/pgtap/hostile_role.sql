@@ -111,6 +111,29 @@ END $$;
 SELECT lair.attempt(format('SELECT order_cqrs.%s_handler_register(%L, %L::regprocedure)', kind, 'Trap''"; --',
     'lair."handle''""; --"(jsonb,jsonb)')) AS state FROM unnest('{command,query}'::text[]) AS k (kind) \g /dev/null
 
+-- Frames of the attacker's around a call: when it fails, their callbacks add to the error while we are within our scope.
+CREATE TABLE lair.frames (statement text, note lair.sly_text);
+CREATE TABLE lair.contexts (sqlstate text, context text);
+CREATE FUNCTION lair.keep_context(statement text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    context text;
+BEGIN
+    EXECUTE statement;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    INSERT INTO lair.contexts VALUES (SQLSTATE, context);
+END $$;
+CREATE FUNCTION lair.framed(statement text, note lair.sly_text) RETURNS void LANGUAGE sql AS $$
+    SELECT lair.keep_context(statement);
+    SELECT;
+$$;
+CREATE FUNCTION lair.call_framed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lair.framed(NEW.statement, NEW.note);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER call_framed BEFORE INSERT ON lair.frames FOR EACH ROW EXECUTE FUNCTION lair.call_framed();
+
 -- A shadow of every function and operator of pg_catalog on types that the extension uses.
 CREATE FUNCTION lair.make_shadows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -271,6 +294,17 @@ SET check_function_bodies = off;
 SELECT lair.attempt(statement) FROM lair.calls ORDER BY number;
 RESET ALL;
 
+-- Its errors and warnings go through all these frames, and through a conversion to its encoding that it has named itself.
+CREATE DEFAULT CONVERSION shadow.to_client FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1;
+SET search_path = shadow, order_cqrs, pg_catalog;
+SET client_encoding = 'LATIN1';
+COPY lair.frames FROM STDIN;
+CALL order_cqrs.order_create('framed', 'nobody', '[{"product_id": "pen", "quantity": 1, "unit_price": 1}]')	n
+CALL order_cqrs.order_cancel('missing', 'r')	n
+\.
+RESET client_encoding;
+RESET search_path;
+
 -- What commits does so here, in a path of the attacker's, with traps that have not fired before it.
 SET search_path = pg_temp, shadow, order_cqrs, pg_catalog;
 SELECT lair.attempt($$SELECT order_cqrs.command_send_async('Trap''"; --', '{"order_id": "x1"}')$$);
@@ -310,6 +344,8 @@ SELECT lair.attempt(format(statement, t.oid::regtype))
   FROM pg_type AS t, unnest(ARRAY['DROP TYPE %s CASCADE', 'ALTER TYPE %s OWNER TO hostile_attacker', 'ALTER TYPE %s SET SCHEMA lair',
            'CREATE CAST (%s AS text) WITH INOUT AS IMPLICIT']) AS s (statement)
  WHERE t.typnamespace = 'order_cqrs'::regnamespace AND t.typtype = 'd';
+SELECT lair.attempt(format('CREATE FUNCTION lair.convert(int, int, cstring, internal, int, boolean) RETURNS int LANGUAGE %I AS %L', lanname, 'int4pl'))
+  FROM pg_language;
 SELECT lair.attempt(statement) FROM unnest(ARRAY[
     'ALTER DOMAIN order_cqrs.identifier ADD CHECK (lair.is_fine(VALUE))', 'CREATE TABLE order_cqrs.mine (x int)',
     'CREATE FUNCTION order_cqrs.order_get(int) RETURNS int LANGUAGE sql AS ''SELECT 1''', 'CREATE DOMAIN order_cqrs.mine AS text',
@@ -343,7 +379,11 @@ SELECT is_empty($$SELECT DISTINCT p.pronamespace::regnamespace, p.proname FROM p
     'each routine was called');
 -- Some are refused for another reason first. To grant what one has not is a warning.
 SELECT is_empty($$SELECT statement, sqlstate FROM lair.attempts
-                   WHERE sqlstate NOT IN ('42501', '0A000', '22023', '25001', '42809', '55000', '55P02') AND statement !~ '^GRANT'$$, 'what it may not, it is refused');
+                   WHERE sqlstate NOT IN ('42501', '0A000', '22023', '25001', '42809', '55000', '55P02') AND statement !~ '^GRANT'
+                     AND (sqlstate <> '42P13' OR statement !~ 'lair.convert.*LANGUAGE sql')$$, 'what it may not, it is refused');
+SELECT cmp_ok(count(*), '>=', 4::bigint, 'a function of a conversion, in any language') FROM lair.attempts WHERE statement ~ 'lair.convert';
+SELECT results_eq($$SELECT sqlstate, context ~ 'function lair.keep_context.*SQL function "framed".*function lair.call_framed.*COPY frames'
+                      FROM lair.contexts ORDER BY 1$$, $$VALUES ('OC101', true), ('OC103', true)$$, 'errors from within a scope went through the attacker''s frames');
 SELECT results_eq('SELECT oid, relacl::text FROM pg_class WHERE relnamespace = $$order_cqrs$$::regnamespace ORDER BY 1',
     'SELECT oid, acl FROM public.relations_before ORDER BY 1', 'nobody has been granted anything on a relation');
 SELECT results_eq('SELECT oid, proacl::text, proconfig::text, prosecdef FROM pg_proc WHERE pronamespace IN ($$order_cqrs$$::regnamespace, $$order_api$$::regnamespace) ORDER BY 1',

@@ -142,9 +142,41 @@ SQL
 	return;
 }
 
+# A range that is marked waits while its projection is paused, and the later ranges of that projection do not wait for it.
+sub test_one_is_paused
+{
+	ok(audited(), 'all is audited before the pause');
+	$node->safe_psql('shop', <<'SQL');
+BEGIN;
+CALL order_cqrs.projection_pause('order_stats');
+DELETE FROM order_cqrs.projection_ledger WHERE projection_name = 'order_stats';
+INSERT INTO order_cqrs.projection_ledger (projection_name, after_position, to_position, closed_at)
+SELECT 'order_stats', -1000, position, '-infinity' FROM order_cqrs.events WHERE aggregate_id = 'passed' AND version = 1;
+INSERT INTO order_cqrs.projection_ledger (projection_name, after_position, to_position, events, checksum)
+SELECT 'order_stats', l.to_position, s.counted_after, c.events, c.checksum
+  FROM order_cqrs.projection_ledger AS l JOIN order_cqrs.projection_state AS s USING (projection_name),
+       order_cqrs.event_count(l.to_position, s.counted_after, '{Order}') AS c
+ WHERE projection_name = 'order_stats';
+COMMIT;
+SQL
+	ok($node->poll_query_until('shop', <<'SQL'), 'a range is verified while one before it waits for the end of a pause');
+SELECT bool_or(verified_at IS NOT NULL) FROM order_cqrs.projection_ledger WHERE projection_name = 'order_stats'
+SQL
+	is($node->safe_psql('shop', <<'SQL'), 't|t', 'that one still waits, and is known not to be audited');
+SELECT EXISTS (SELECT FROM order_cqrs.projection_ledger AS l WHERE l.projection_name = s.projection_name AND l.events IS NULL),
+       audited_position < last_position
+  FROM order_cqrs.projection_status AS s WHERE projection_name = 'order_stats'
+SQL
+	$node->safe_psql('shop', "CALL order_cqrs.projection_resume('order_stats')");
+	ok(audited(), 'it is audited after the pause');
+	ok_shop_is_true($node, 'shop', 'after the pause');
+	return;
+}
+
 test_no_false_alarm();
 test_passed_over();
 test_one_is_busy();
+test_one_is_paused();
 test_missed();
 
 $node->stop;

@@ -16,6 +16,7 @@ my $node = new_server(
 	'order_cqrs.saga' => 'on',
 	'order_cqrs.reserve_on' => 'saga',
 	'order_cqrs.sync_interval' => '1h',
+	log_error_verbosity => 'verbose',
 	max_worker_processes => 64);
 $node->start;
 create_database($node, 'source');
@@ -259,8 +260,8 @@ sub test_disabled_triggers
 	}
 	my @lines = grep { !/ was not made |duplicate key value violates unique constraint "(?:projection_state|saga_state)_pkey"/ }
 	  loud_lines($node, $offset);
-	ok((grep { /WARNING: .*trigger events_append_only did not fire in replica sessions/ } @lines), 'disabled: the log says so');
-	is(join("\n", grep { !/ did not fire in replica sessions/ } @lines), '', 'disabled: no worker has failed');
+	ok((grep { /WARNING:  OC313: trigger events_append_only did not fire in replica sessions/ } @lines), 'disabled: the log says so');
+	is(join("\n", grep { !/OC313: .* did not fire in replica sessions/ } @lines), '', 'disabled: no worker has failed');
 	return;
 }
 
@@ -342,6 +343,9 @@ sub test_by_hand
 	let_runner_look('by_hand');
 	is($node->safe_psql('by_hand', $waits), 't', 'by hand: futures wait');
 	is($node->safe_psql('by_hand', "SELECT count(*) FROM order_cqrs.order_view WHERE order_id = 'by hand 1'"), '1', 'by hand: few rows are seen at once');
+	$node->safe_psql('by_hand', "UPDATE order_cqrs.restore_state SET marked_at = marked_at - interval '61 seconds' WHERE holds");
+	ok($node->poll_query_until('by_hand', "SELECT pg_read_file('" . $node->logfile . "', $offset, 10000000) LIKE '%WARNING:  OC312: the saga and futures wait for the end of a restore%'"),
+		'by hand: the log tells of a restore that takes more than a minute');
 	$node->safe_psql('by_hand', 'CALL order_cqrs.restore_end()');
 	ok($node->poll_query_until('by_hand', "SELECT NOT ($waits)"), 'by hand: until restore_end is called');
 
@@ -358,7 +362,7 @@ sub test_by_hand
 	ok($node->poll_query_until('by_hand', "SELECT NOT ($waits)"), 'by hand: they go on when the time is over');
 
 	$node->safe_psql('by_hand', 'ALTER TABLE order_cqrs.events DISABLE TRIGGER events_append_only');
-	ok($node->poll_query_until('by_hand', "SELECT pg_read_file('" . $node->logfile . "', $offset, 10000000) LIKE '%triggers of order_cqrs are disabled: events_append_only on order_cqrs.events%'"),
+	ok($node->poll_query_until('by_hand', "SELECT pg_read_file('" . $node->logfile . "', $offset, 10000000) LIKE '%WARNING:  OC313: triggers of order_cqrs are disabled: events_append_only on order_cqrs.events%'"),
 		'by hand: the log tells of a trigger that is disabled');
 	is($node->safe_psql('by_hand', "SELECT tgenabled FROM pg_trigger WHERE tgname = 'events_append_only'"), 'D', 'by hand: it stays so');
 	return;

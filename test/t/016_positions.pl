@@ -15,7 +15,7 @@ use Test::More;
 my $generation = 1_000_000_000;
 my $note = q('[{"type": "T", "data": {}}]');
 
-my $primary = new_server('primary', allows_streaming => 1, restart_after_crash => 'on');
+my $primary = new_server('primary', allows_streaming => 1, restart_after_crash => 'on', log_error_verbosity => 'verbose');
 $primary->start;
 create_database($primary, $_) foreach 'shop', 'second';
 open_shop($primary, $_) foreach 'shop', 'second';
@@ -161,7 +161,7 @@ sub test_worker
 	$primary->safe_psql('shop', "SELECT setval('order_cqrs.events_position_seq', 5)");
 	ok($primary->poll_query_until('shop', "SELECT last_value >= $end + $generation FROM order_cqrs.events_position_seq"),
 		'the worker: it sets a sequence right that is behind the log');
-	like(join("\n", loud_lines($primary, $log)), qr/WARNING:  the sequence of positions was behind the log/,
+	like(join("\n", loud_lines($primary, $log)), qr/WARNING:  OC307: the sequence of positions was behind the log/,
 		'the worker: it says so');
 	is(append($primary, 'shop') >= $generation, 1, 'the worker: the next event is beyond');
 	return;

@@ -197,6 +197,8 @@ case('other owner', "CREATE ROLE other; ALTER TABLE $view OWNER TO other", "ALTE
 	is($node->safe_psql('shop', "SELECT jsonb_array_length(v.items), (SELECT count(*) FROM order_cqrs.order_item_view i WHERE i.order_id = 'large' AND version = 2)"
 			  . ", (SELECT length(metadata->>'note') FROM order_cqrs.events WHERE aggregate_id = 'large' AND version = 1) FROM $view v WHERE order_id = 'large'"),
 		'1000|1000|160000', 'as a whole');
+	my $row = "SELECT to_jsonb(v) = to_jsonb(g) FROM $view v, order_cqrs.order_get(v.order_id) g WHERE v.order_id = 'large'";
+	is($node->safe_psql('shop', "$row; SET order_cqrs.direct_writes = off; $row; BEGIN ISOLATION LEVEL REPEATABLE READ; $row; COMMIT"), "t\nt\nt", 'order_get reads it in either way');
 	is($node->safe_psql('shop', 'SELECT count(*) FROM order_cqrs.projection_state, order_cqrs.projection_verify(projection_name)'), '0', 'all read tables are true');
 }
 
