@@ -205,7 +205,7 @@ SELECT throws_ok($$UPDATE order_cqrs.projection_state SET status = 'odd'$$, '235
 
 -- Projections, as they are installed.
 SELECT set_eq($$SELECT projection_name || ' ' || mode || ' ' || status FROM order_cqrs.projection_state$$,
-    ARRAY['inventory sync running', 'order_stats async running', 'order_summary_view sync running',
+    ARRAY['inventory sync running', 'order_search sync running', 'order_stats async running', 'order_summary_view sync running',
         'order_view sync running', 'payments sync running', 'reference sync running'], 'projections, and their modes');
 
 -- What pg_dump takes along: the events and the settings, not what is derived.
