@@ -192,7 +192,7 @@ sub compare_during
 	my ($compared, $in_delta) = split /\|/,
 	  $node->safe_psql('shop', 'SELECT c.last_value, d.last_value FROM checker.compared c, checker.in_delta d');
 	note "$compared compared, $in_delta of them while the projection was behind";
-	cmp_ok($in_delta, '>', 20, "$name: the projection was behind");
+	cmp_ok($in_delta, '>', 10, "$name: the projection was behind");
 	return;
 }
 
