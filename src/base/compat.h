@@ -62,7 +62,10 @@ ocq_primary_key(Relation table)
 #endif
 }
 
-/* ocq_init_range_table makes the table the only one, of which an update sets the columns. */
+/*
+ * ocq_init_range_table makes the table the only one, of which an update sets the columns.  The
+ * extraUpdatedCols of 15 are unused since 15.2: generated columns follow from these.
+ */
 static inline void
 ocq_init_range_table(EState *estate, Relation table, Bitmapset *columns)
 {

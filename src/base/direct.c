@@ -9,7 +9,7 @@
  *
  * Whether a table is fit is known again after each invalidation of its relation: no
  * session can change it while we hold its lock.  Fit are ordinary heap tables of the
- * current user, that is of the extension's owner, whose rights are not looked up.  Of what
+ * extension's owner, whose rights are not looked up.  Of what
  * the executor does for them,
  *
  * - indexes, NOT NULL and CHECK, stored generated columns, foreign keys and other AFTER ROW
@@ -25,8 +25,7 @@
  * - modules that hook into the executor, such as pgaudit, do not see these writes: the
  *   setting makes all of them statements.
  *
- * One row is read by its primary key, at any isolation level, in the snapshot that a statement
- * would take.
+ * One row, or the versions of one stream, are read by the primary key, at any isolation level.
  *
  * An update reads the row by its primary key in a new snapshot.  Another transaction may
  * have changed it since, such as a change of names, which does not take the stream's lock.
@@ -67,7 +66,7 @@ void
 ocq_direct_define_settings(void)
 {
 	DefineCustomBoolVariable("order_cqrs.direct_writes",
-							 "Write events and read tables without SQL statements, where that has the same effect.",
+							 "Write events and read tables, and read single orders, without SQL statements where that has the same effect.",
 							 "Modules such as pgaudit see the statements only.",
 							 &ocq_direct_writes, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
@@ -91,6 +90,20 @@ is_described(const OcqTable *table, AttrNumber attnum)
 		if (table->attnums[i] == attnum)
 			return true;
 	return false;
+}
+
+/* takes_values tells whether SQL takes values for all columns that are described. */
+static bool
+takes_values(const OcqTable *table, TupleDesc descriptor)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, table->attnums[i] - 1);
+
+		if (attribute->attgenerated != '\0' || attribute->attidentity != '\0')
+			return false;
+	}
+	return true;
 }
 
 /* lacks_value tells whether SQL would give a column that is not described another value than NULL. */
@@ -148,40 +161,6 @@ find_identity(OcqTable *table, Relation relation)
 	}
 }
 
-/* column_of_key returns the number of the described key column that an index column is, or -1. */
-static int
-column_of_key(const OcqTable *table, Relation index, int number)
-{
-	for (int i = 0; i < table->ncolumns; i++)
-		if (table->attnums[i] == index->rd_index->indkey.values[number] &&
-			table->columns[i].role == OCQ_KEY && table->columns[i].type == TEXTOID)
-			return i;
-	return -1;
-}
-
-/* find_key returns whether a row is found by its primary key alone, which are texts. */
-static bool
-find_key(OcqTable *table, Relation relation)
-{
-	Oid			oid = ocq_primary_key(relation);
-	Relation	index;
-	int			nkeys;
-
-	if (!OidIsValid(oid))
-		return false;
-	index = index_open(oid, AccessShareLock);
-	nkeys = IndexRelationGetNumberOfKeyAttributes(index);
-	table->direct.key_index = oid;
-	table->direct.nkeys = Min(nkeys, OCQ_TABLE_MAX_KEYS);
-	for (int i = 0; i < table->direct.nkeys; i++)
-		table->direct.key_columns[i] = column_of_key(table, index, i);
-	index_close(index, AccessShareLock);
-	for (int i = 0; i < table->direct.nkeys; i++)
-		if (table->direct.key_columns[i] < 0)
-			return false;
-	return table->direct.nkeys == nkeys;
-}
-
 static int
 find_column(const OcqTable *table, const char *name)
 {
@@ -191,17 +170,66 @@ find_column(const OcqTable *table, const char *name)
 	return -1;
 }
 
+/* column_of_index returns the number of the described column that an index column is, or -1. */
+static int
+column_of_index(const OcqTable *table, Relation index, int number)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (table->attnums[i] == index->rd_index->indkey.values[number])
+			return i;
+	return -1;
+}
+
+static bool
+is_text_key(const OcqTable *table, int column)
+{
+	return column >= 0 && table->columns[column].role == OCQ_KEY && table->columns[column].type == TEXTOID;
+}
+
+/* find_key looks at the primary key: texts, after which the version may follow. */
 static void
-examine(OcqTable *table, Relation relation)
+find_key(OcqTable *table, Relation relation)
+{
+	OcqDirect  *direct = &table->direct;
+	Relation	index;
+	int			ncolumns;
+
+	direct->key_index = ocq_primary_key(relation);
+	direct->nkeys = 0;
+	direct->has_key = direct->has_versioned_key = false;
+	if (!OidIsValid(direct->key_index))
+		return;
+	index = index_open(direct->key_index, AccessShareLock);
+	ncolumns = IndexRelationGetNumberOfKeyAttributes(index);
+	while (direct->nkeys < Min(ncolumns, OCQ_TABLE_MAX_KEYS))
+	{
+		int			column = column_of_index(table, index, direct->nkeys);
+
+		if (!is_text_key(table, column))
+			break;
+		direct->key_columns[direct->nkeys++] = column;
+	}
+	direct->has_key = direct->nkeys == ncolumns;
+	direct->has_versioned_key = direct->nkeys == ncolumns - 1 && direct->version_column >= 0 &&
+		column_of_index(table, index, direct->nkeys) == direct->version_column &&
+		(index->rd_indoption[direct->nkeys] & INDOPTION_DESC) == 0;
+	index_close(index, AccessShareLock);
+}
+
+static void
+examine_table(OcqTable *table, Relation relation)
 {
 	bool		plain = is_plain(relation);
 
 	find_identity(table, relation);
+	table->direct.version_column = find_column(table, "version");
+	find_key(table, relation);
+	table->direct.takes_reads = plain && table->direct.has_key;
+	table->direct.takes_lists = plain && table->direct.has_versioned_key;
+	plain &= takes_values(table, RelationGetDescr(relation));
 	table->direct.takes_inserts = plain && serves_all_columns(table, RelationGetDescr(relation)) &&
 		serves_insert_triggers(relation->trigdesc);
-	table->direct.version_column = find_column(table, "version");
-	table->direct.takes_reads = plain && find_key(table, relation);
-	table->direct.takes_updates = table->direct.takes_reads && table->direct.version_column >= 0 &&
+	table->direct.takes_updates = plain && table->direct.has_key && table->direct.version_column >= 0 &&
 		serves_update_triggers(relation->trigdesc);
 	table->direct.examined = table->resolved;
 }
@@ -219,7 +247,7 @@ open_table(OcqTable *table, LOCKMODE lock)
 		if (ocq_table_is_as_described(table) && table->relation == RelationGetRelid(relation))
 		{
 			if (table->direct.examined != table->resolved)
-				examine(table, relation);
+				examine_table(table, relation);
 			if (table->direct.examined == table->invalidations)
 				return relation;
 		}
@@ -228,7 +256,7 @@ open_table(OcqTable *table, LOCKMODE lock)
 	return NULL;
 }
 
-/* open_fit returns NULL if the table is not fit: one of the flags that examine sets. */
+/* open_fit returns NULL if the table is not fit: one of the flags that examine_table sets. */
 static Relation
 open_fit(OcqTable *table, LOCKMODE lock, const bool *fit)
 {
@@ -248,23 +276,48 @@ make_slot(Relation relation)
 	return MakeSingleTupleTableSlot(RelationGetDescr(relation), table_slot_callbacks(relation));
 }
 
-/* find_row puts the row that the snapshot shows into the slot.  values has the key's columns by their numbers. */
+/* A scan of the rows that have the text columns of the primary key. */
+typedef struct KeyScan
+{
+	Relation	index;
+	IndexScanDesc scan;
+	ScanKeyData keys[OCQ_TABLE_MAX_KEYS];
+} KeyScan;
+
+/*
+ * begin_scan finds the rows that the active snapshot shows.  values has the key's columns, which are
+ * the first of the description.  A new index serves older snapshots, too: keys never change.
+ */
+static void
+begin_scan(KeyScan *scan, const OcqDirect *direct, Relation relation, const Datum *values)
+{
+	scan->index = index_open(direct->key_index, AccessShareLock);
+	for (int i = 0; i < direct->nkeys; i++)
+	{
+		Assert(direct->key_columns[i] < direct->nkeys);
+		ScanKeyEntryInitialize(&scan->keys[i], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
+							   scan->index->rd_indcollation[i], F_TEXTEQ, values[direct->key_columns[i]]);
+	}
+	scan->scan = ocq_index_beginscan(relation, scan->index, GetActiveSnapshot(), direct->nkeys);
+	index_rescan(scan->scan, scan->keys, direct->nkeys, NULL, 0);
+}
+
+static void
+end_scan(KeyScan *scan)
+{
+	index_endscan(scan->scan);
+	index_close(scan->index, NoLock);
+}
+
 static bool
 find_row(const OcqDirect *direct, Relation relation, const Datum *values, TupleTableSlot *slot)
 {
-	Relation	index = index_open(direct->key_index, AccessShareLock);
-	ScanKeyData keys[OCQ_TABLE_MAX_KEYS];
-	IndexScanDesc scan;
+	KeyScan		scan;
 	bool		found;
 
-	for (int i = 0; i < direct->nkeys; i++)
-		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
-							   index->rd_indcollation[i], F_TEXTEQ, values[direct->key_columns[i]]);
-	scan = ocq_index_beginscan(relation, index, GetActiveSnapshot(), direct->nkeys);
-	index_rescan(scan, keys, direct->nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
+	begin_scan(&scan, direct, relation, values);
+	found = index_getnext_slot(scan.scan, ForwardScanDirection, slot);
+	end_scan(&scan);
 	return found;
 }
 
@@ -283,27 +336,74 @@ form_row(OcqTable *table, TupleTableSlot *slot)
 	return heap_form_tuple(ocq_table_record(table), values, nulls);
 }
 
+/* A read takes the snapshot that a statement would take. */
+static Relation
+begin_read(OcqTable *table, const bool *fit, TupleTableSlot **slot)
+{
+	Relation	relation = open_fit(table, AccessShareLock, fit);
+
+	if (relation == NULL)
+		return NULL;
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	*slot = make_slot(relation);
+	return relation;
+}
+
+static void
+end_read(Relation relation, TupleTableSlot *slot)
+{
+	ExecDropSingleTupleTableSlot(slot);
+	PopActiveSnapshot();
+	table_close(relation, NoLock);
+}
+
 /*
  * ocq_direct_read reads the described columns of the row with a key, as a row value, or 0 if
- * there is none.  The snapshot is the one that a statement would have.  It returns false if
- * the statement has to do it.
+ * there is none.  It returns false if the statement has to do it.
  */
 bool
 ocq_direct_read(OcqTable *table, const Datum *values, Datum *row)
 {
-	Relation	relation = open_fit(table, AccessShareLock, &table->direct.takes_reads);
 	TupleTableSlot *slot;
+	Relation	relation = begin_read(table, &table->direct.takes_reads, &slot);
 
 	if (relation == NULL)
 		return false;
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	slot = make_slot(relation);
 	*row = find_row(&table->direct, relation, values, slot) ? HeapTupleGetDatum(form_row(table, slot)) : (Datum) 0;
-	ExecDropSingleTupleTableSlot(slot);
-	PopActiveSnapshot();
-	table_close(relation, NoLock);
+	end_read(relation, slot);
 	return true;
+}
+
+/*
+ * ocq_direct_list reads the versions of the row with a key in their order, each into an
+ * element of a size, and returns them and their number; or NULL if the statement has to do it.
+ */
+void *
+ocq_direct_list(OcqTable *table, const Datum *values, Size size, int *count)
+{
+	TupleTableSlot *slot;
+	Relation	relation = begin_read(table, &table->direct.takes_lists, &slot);
+	int			room = 16;
+	char	   *items;
+	KeyScan		scan;
+
+	if (relation == NULL)
+		return NULL;
+	items = palloc(room * size);
+	*count = 0;
+	begin_scan(&scan, &table->direct, relation, values);
+	while (index_getnext_slot(scan.scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*count == room)
+			items = repalloc_huge(items, (room *= 2) * size);
+		ocq_table_read_slot(table, slot, items + *count * size);
+		(*count)++;
+	}
+	end_scan(&scan);
+	end_read(relation, slot);
+	return items;
 }
 
 /* --- a write --------------------------------------------------------------------------- */
@@ -316,12 +416,11 @@ typedef struct Write
 	ResultRelInfo *result;
 	MemoryContext outer;
 	bool		has_triggers;
-	bool		opened_indexes;
 } Write;
 
-/* begin returns false if the statement has to do it. */
+/* begin_write returns false if the statement has to do it. */
 static bool
-begin(Write *write, OcqTable *table, CmdType command)
+begin_write(Write *write, OcqTable *table, CmdType command)
 {
 	bool		is_insert = command == CMD_INSERT;
 	Relation	relation;
@@ -342,6 +441,7 @@ begin(Write *write, OcqTable *table, CmdType command)
 	write->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(write->result, relation, is_insert ? 0 : 1, NULL, 0);
 	write->estate->es_opened_result_relations = list_make1(write->result);
+	CommandCounterIncrement();
 	write->estate->es_output_cid = GetCurrentCommandId(true);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (write->has_triggers)
@@ -350,7 +450,7 @@ begin(Write *write, OcqTable *table, CmdType command)
 }
 
 static void
-end(Write *write)
+end_write(Write *write)
 {
 	MemoryContextSwitchTo(write->outer);
 	if (write->has_triggers)
@@ -364,7 +464,7 @@ end(Write *write)
 }
 
 static void
-check(Write *write, TupleTableSlot *slot, CmdType command)
+check_row(Write *write, TupleTableSlot *slot, CmdType command)
 {
 	const TupleConstr *constraints = RelationGetDescr(write->relation)->constr;
 
@@ -380,9 +480,8 @@ insert_index_entries(Write *write, TupleTableSlot *slot, bool is_update, bool on
 {
 	List	   *recheck = NIL;
 
-	if (!write->opened_indexes)
+	if (write->result->ri_IndexRelationDescs == NULL)
 		ExecOpenIndices(write->result, false);
-	write->opened_indexes = true;
 	if (write->result->ri_NumIndices > 0)
 		recheck = ocq_insert_index_tuples(write->result, slot, write->estate, is_update, only_summarizing);
 	ResetPerTupleExprContext(write->estate);
@@ -392,7 +491,7 @@ insert_index_entries(Write *write, TupleTableSlot *slot, bool is_update, bool on
 /* --- inserts --------------------------------------------------------------------------- */
 
 static void
-fill(TupleTableSlot *slot, const OcqRows *rows, int row)
+fill_slot(const Write *write, TupleTableSlot *slot, const OcqRows *rows, int row)
 {
 	const OcqTable *table = rows->table;
 	int			first = row * table->ncolumns;
@@ -410,6 +509,7 @@ fill(TupleTableSlot *slot, const OcqRows *rows, int row)
 		slot->tts_isnull[table->direct.identity - 1] = false;
 	}
 	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(write->relation);
 }
 
 static void
@@ -418,11 +518,17 @@ insert_slots(Write *write, TupleTableSlot **slots, int count, BulkInsertState bu
 	CommandId	command_id = write->estate->es_output_cid;
 
 	for (int i = 0; i < count; i++)
-		check(write, slots[i], CMD_INSERT);
+		check_row(write, slots[i], CMD_INSERT);
 	if (count == 1)
 		table_tuple_insert(write->relation, slots[0], command_id, 0, bulk);
 	else
+	{
+		/* It leaves copies of what it has compressed. */
+		MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(write->estate));
+
 		table_multi_insert(write->relation, slots, count, command_id, 0, bulk);
+		MemoryContextSwitchTo(old);
+	}
 	for (int i = 0; i < count; i++)
 	{
 		List	   *recheck = insert_index_entries(write, slots[i], false, false);
@@ -441,7 +547,7 @@ ocq_direct_insert(const OcqRows *rows)
 	BulkInsertState bulk;
 	Write		write;
 
-	if (!begin(&write, rows->table, CMD_INSERT))
+	if (!begin_write(&write, rows->table, CMD_INSERT))
 		return false;
 	bulk = rows->count > MAX_SLOTS ? GetBulkInsertState() : NULL;
 	for (int i = 0; i < nslots; i++)
@@ -451,26 +557,33 @@ ocq_direct_insert(const OcqRows *rows)
 		int			count = Min(rows->count - first, nslots);
 
 		for (int i = 0; i < count; i++)
-			fill(slots[i], rows, first + i);
+			fill_slot(&write, slots[i], rows, first + i);
 		insert_slots(&write, slots, count, bulk);
 	}
 	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
 	if (bulk != NULL)
 		FreeBulkInsertState(bulk);
-	end(&write);
+	end_write(&write);
 	return true;
 }
 
 /* --- updates --------------------------------------------------------------------------- */
 
-/* is_set tells whether the update sets a column, as the statement does (table.c). */
+/* The columns that the statement names (table.c): it sets one of the second kind to itself, where it is NULL. */
 static bool
-is_set(const OcqRows *row, int column)
+is_named(const OcqRows *row, int column)
 {
 	OcqColumnRole role = row->table->columns[column].role;
 
-	return role == OCQ_CHANGES || (role == OCQ_LASTS_IF_NULL && !row->nulls[column]);
+	return role == OCQ_CHANGES || role == OCQ_LASTS_IF_NULL;
+}
+
+static bool
+is_set(const OcqRows *row, int column)
+{
+	return is_named(row, column) &&
+		!(row->table->columns[column].role == OCQ_LASTS_IF_NULL && row->nulls[column]);
 }
 
 static void
@@ -479,7 +592,7 @@ name_columns(Write *write, const OcqRows *row)
 	Bitmapset  *columns = NULL;
 
 	for (int i = 0; i < row->table->ncolumns; i++)
-		if (is_set(row, i))
+		if (is_named(row, i))
 			columns = bms_add_member(columns, row->table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
 	ocq_init_range_table(write->estate, write->relation, columns);
 }
@@ -494,7 +607,7 @@ has_version(const OcqTable *table, TupleTableSlot *slot, int32 version)
 }
 
 static void
-change(TupleTableSlot *new, TupleTableSlot *old, const OcqRows *row)
+change_row(const Write *write, TupleTableSlot *new, TupleTableSlot *old, const OcqRows *row)
 {
 	int			natts = old->tts_tupleDescriptor->natts;
 
@@ -510,16 +623,17 @@ change(TupleTableSlot *new, TupleTableSlot *old, const OcqRows *row)
 		new->tts_isnull[row->table->attnums[i] - 1] = row->nulls[i];
 	}
 	ExecStoreVirtualTuple(new);
+	new->tts_tableOid = RelationGetRelid(write->relation);
 }
 
 /* lock_latest follows a row that was changed meanwhile, and returns false if it was deleted. */
 static bool
-lock_latest(Write *write, TupleTableSlot *slot)
+lock_latest(Write *write, TupleTableSlot *slot, LockTupleMode mode)
 {
 	TM_FailureData failure;
 	ItemPointerData tid = slot->tts_tid;
 	TM_Result	result = table_tuple_lock(write->relation, &tid, GetActiveSnapshot(), slot,
-										  write->estate->es_output_cid, LockTupleNoKeyExclusive, LockWaitBlock,
+										  write->estate->es_output_cid, mode, LockWaitBlock,
 										  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 
 	if (result != TM_Ok && result != TM_Deleted)
@@ -543,11 +657,11 @@ update_row(Write *write, const OcqRows *row, int32 version_before, TupleTableSlo
 	{
 		if (!has_version(write->table, old, version_before))
 			return false;
-		change(new, old, row);
-		check(write, new, CMD_UPDATE);
+		change_row(write, new, old, row);
+		check_row(write, new, CMD_UPDATE);
 		result = table_tuple_update(write->relation, &old->tts_tid, new, write->estate->es_output_cid,
 									GetActiveSnapshot(), InvalidSnapshot, true, &failure, &lock_mode, &indexes);
-	} while (result == TM_Updated && lock_latest(write, old));
+	} while (result == TM_Updated && lock_latest(write, old, lock_mode));
 	if (result == TM_Updated || result == TM_Deleted)
 		return false;
 	if (result != TM_Ok)
@@ -569,7 +683,7 @@ ocq_direct_update(const OcqRows *row, int32 version_before, bool *updated)
 	TupleTableSlot *new;
 	Write		write;
 
-	if (!begin(&write, row->table, CMD_UPDATE))
+	if (!begin_write(&write, row->table, CMD_UPDATE))
 		return false;
 	name_columns(&write, row);
 	old = make_slot(write.relation);
@@ -577,6 +691,6 @@ ocq_direct_update(const OcqRows *row, int32 version_before, bool *updated)
 	*updated = update_row(&write, row, version_before, old, new);
 	ExecDropSingleTupleTableSlot(new);
 	ExecDropSingleTupleTableSlot(old);
-	end(&write);
+	end_write(&write);
 	return true;
 }

@@ -184,7 +184,9 @@ ocq_statement_run_latest(OcqStatement *statement, Datum *values, const char *nul
 	int			result;
 
 	begin_statement(statement);
+	Assert(!statement->depends_on_values);
 	locked = SPI_plan_get_cached_plan(statement->plan);
+	Assert(locked != NULL);
 	result = SPI_execute_snapshot(statement->plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
 								  false, true, 0);
 	ReleaseCachedPlan(locked, CurrentResourceOwner);

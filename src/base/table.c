@@ -426,12 +426,12 @@ ocq_rows_upsert(const OcqRows *rows)
 
 /* --- the catalogue --------------------------------------------------------------------- */
 
-/* InvalidOid stands for every relation. */
+/* InvalidOid stands for every relation.  A table that was not found may be the one. */
 static void
 invalidate_relation(Datum arg, Oid relid)
 {
 	for (OcqTable *table = known_tables; table != NULL; table = table->next)
-		if (!OidIsValid(relid) || relid == table->relation)
+		if (!OidIsValid(relid) || !OidIsValid(table->relation) || relid == table->relation)
 			table->invalidations++;
 }
 

@@ -44,6 +44,7 @@ typedef struct OcqDirect
 {
 	uint64		examined;		/* the value of resolved when it was looked up */
 	bool		takes_reads;
+	bool		takes_lists;
 	bool		takes_inserts;
 	bool		takes_updates;
 	AttrNumber	identity;		/* a column that draws its values from the sequence */
@@ -52,6 +53,8 @@ typedef struct OcqDirect
 	int			nkeys;
 	int			key_columns[OCQ_TABLE_MAX_KEYS];
 	int			version_column;
+	bool		has_key;		/* of texts alone */
+	bool		has_versioned_key;	/* of texts and the version */
 } OcqDirect;
 
 /*

@@ -115,8 +115,8 @@ static OcqStatement count_waiting = OCQ_STATEMENT(COUNT(""), INT8OID);
 static OcqStatement count_own = OCQ_STATEMENT(COUNT(" AND session_role = $2"), INT8OID, OIDOID);
 
 static OcqStatement select_waiting =
-OCQ_STATEMENT_NOARGS("SELECT session_role, xmin FROM order_cqrs.bus_future WHERE status = 'waiting'"
-					 " ORDER BY session_role::oid");
+OCQ_STATEMENT_NOARGS("SELECT session_role, xmin, count(*) FROM order_cqrs.bus_future WHERE status = 'waiting'"
+					 " GROUP BY 1, 2 ORDER BY session_role::oid");
 
 /* $1: session user; $2: class of locks.  pid is NULL in the locks of prepared transactions. */
 static OcqStatement select_prepared =
@@ -231,7 +231,7 @@ hold_prepared(void)
 			number = 0;
 		}
 		if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(row, 2))))
-			number++;
+			number += (uint32) DatumGetInt64(ocq_row_datum(row, 3));
 	}
 	hold_number(role, number);
 	ocq_scope_leave(&scope);

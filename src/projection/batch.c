@@ -257,6 +257,7 @@ ocq_batch_of_event(const OcqEvent *event, const OcqAppend *append, OcqBatch *bat
 	{
 		batch->is_append = true;
 		batch->appended_after = append->after_version;
+		batch->before = append->known == NULL ? NULL : &append->known->before;
 	}
 	switch (kind_of(&event->stream))
 	{

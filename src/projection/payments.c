@@ -24,6 +24,20 @@ static const OcqColumn columns[] = {
 };
 
 static OcqTable payments = OCQ_TABLE("payments", columns);
+
+/* append_one returns false if the row is not as it was before the command. */
+static bool
+append_one(const OcqBatch *batch)
+{
+	const OcqOrderState *order = batch->orders;
+
+	if (!batch->is_append || batch->before == NULL || order->payment.status == OCQ_PAYMENT_NONE)
+		return false;
+	if (batch->before->payment.version == 0)
+		return ocq_table_insert_one(&payments, OCQ_SOURCES(order)) == 1;
+	return ocq_table_update_one(&payments, OCQ_SOURCES(order), batch->before->payment.version) == 1;
+}
+
 static int64
 handle(const OcqBatch *batch)
 {
@@ -33,6 +47,8 @@ handle(const OcqBatch *batch)
 	if (batch->norders == 0 ||
 		(batch->is_append && batch->orders[0].payment.version <= batch->appended_after))
 		return 0;
+	if (append_one(batch))
+		return 1;
 
 	rows = ocq_rows_make(&payments, batch->norders);
 	for (int i = 0; i < batch->norders; i++)

@@ -55,6 +55,7 @@ typedef struct OcqBatch
 	int			nstocks;
 	bool		is_append;		/* of one stream, to which a command is appending right now ... */
 	int32		appended_after; /* ... after this version */
+	const OcqOrderState *before;	/* state of the order before that, or NULL where it is not known */
 } OcqBatch;
 
 /*

@@ -19,28 +19,12 @@
 
 #include "base/argument.h"
 #include "base/scope.h"
-#include "catalog/pg_type.h"
+#include "base/table.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "projection/projection.h"
 
 PG_FUNCTION_INFO_V1(ocq_events_project);
-
-#define EVENT(field) OCQ_FIELD(0, OcqEvent, field)
-
-/* The columns of events that projections look at. */
-static const OcqColumn columns[] = {
-	{"position", INT8OID, EVENT(position)},
-	{"tenant_id", TEXTOID, EVENT(stream.tenant_id)},
-	{"aggregate_type", TEXTOID, EVENT(stream.aggregate_type)},
-	{"aggregate_id", TEXTOID, EVENT(stream.aggregate_id)},
-	{"version", INT4OID, EVENT(version)},
-	{"event_type", TEXTOID, EVENT(type)},
-	{"data", JSONBOID, EVENT(data)},
-	{"occurred_at", TIMESTAMPTZOID, EVENT(occurred_at)},
-};
-
-static OcqTable events = OCQ_TABLE("events", columns);
 
 static void
 project(const OcqEvent *event, const OcqAppend *append)
@@ -72,7 +56,7 @@ ocq_events_project(PG_FUNCTION_ARGS)
 	OcqEvent	event = {0};
 
 	ocq_scope_enter(&scope);
-	ocq_table_read_slot(&events, trigger->tg_trigslot, &event);
+	ocq_table_read_slot(&ocq_event_table, trigger->tg_trigslot, &event);
 	if (append != NULL && !ocq_stream_equal(append->stream, &event.stream))
 		append = NULL;			/* another trigger's INSERT */
 	if (append == NULL)

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "base/direct.h"
 #include "base/errors.h"
 #include "base/statement.h"
 #include "base/table.h"
@@ -36,6 +37,22 @@ ocq_stream_define_settings(void)
 							&ocq_max_stream_size, 16 * 1024, 1, 1024 * 1024,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
+
+#define EVENT(field) OCQ_FIELD(0, OcqEvent, field)
+
+static const OcqColumn event_columns[] = {
+	{"tenant_id", TEXTOID, OCQ_KEY, EVENT(stream.tenant_id)},
+	{"aggregate_type", TEXTOID, OCQ_KEY, EVENT(stream.aggregate_type)},
+	{"aggregate_id", TEXTOID, OCQ_KEY, EVENT(stream.aggregate_id)},
+	{"position", INT8OID, EVENT(position)},
+	{"version", INT4OID, OCQ_KEY, EVENT(version)},
+	{"event_type", TEXTOID, EVENT(type)},
+	{"data", JSONBOID, EVENT(data)},
+	{"command_id", UUIDOID, EVENT(command_id)},
+	{"occurred_at", TIMESTAMPTZOID, EVENT(occurred_at)},
+};
+
+OcqTable	ocq_event_table = OCQ_TABLE("events", event_columns);
 
 static OcqStatement select_stream =
 OCQ_STATEMENT("SELECT " OCQ_EVENT_COLUMNS
@@ -159,8 +176,10 @@ ocq_stream_read(const OcqStream *stream)
 		PointerGetDatum(stream->aggregate_type),
 		PointerGetDatum(stream->aggregate_id)
 	};
+	OcqEvents	events;
 
-	return read_rows(ocq_statement_run(&select_stream, values, NULL));
+	events.items = ocq_direct_list(&ocq_event_table, values, sizeof(OcqEvent), &events.count);
+	return events.items != NULL ? events : read_rows(ocq_statement_run(&select_stream, values, NULL));
 }
 
 /* ocq_stream_read_last reads the stream's last event, or returns false if it has none. */

@@ -104,11 +104,13 @@ case('small identity column', "ALTER TABLE $view ADD extra int GENERATED ALWAYS 
 	"SELECT extra > 0 FROM $view WHERE order_id = 'THE_ORDER'", 't');
 case('generated column', "ALTER TABLE $view ADD extra text GENERATED ALWAYS AS (order_id || lower(status)) STORED", "ALTER TABLE $view DROP extra", 1,
 	"SELECT extra FROM $view WHERE order_id = 'THE_ORDER'", 'THE_ORDERcancelled');
+case('generated column of the table', "ALTER TABLE $view ADD extra regclass GENERATED ALWAYS AS (tableoid::regclass) STORED", "ALTER TABLE $view DROP extra", 1,
+	"SELECT extra FROM $view WHERE order_id = 'THE_ORDER'", $view);
 refused('column without a value', "ALTER TABLE $view ADD extra int; UPDATE $view SET extra = 1; ALTER TABLE $view ALTER extra SET NOT NULL",
 	"ALTER TABLE $view DROP extra", qr/ERROR:  23502: null value in column "extra"/);
 
 # Constraints.
-case('CHECK that holds', "ALTER TABLE $view ADD CONSTRAINT few CHECK (item_count < 1000)", "ALTER TABLE $view DROP CONSTRAINT few", 1);
+case('CHECK that holds', "ALTER TABLE $view ADD CONSTRAINT few CHECK (item_count < 1000 AND tableoid = '$view'::regclass)", "ALTER TABLE $view DROP CONSTRAINT few", 1);
 refused('CHECK that does not', "ALTER TABLE $view ADD CONSTRAINT few CHECK (item_count < 1) NOT VALID", "ALTER TABLE $view DROP CONSTRAINT few",
 	qr/ERROR:  23514: new row for relation "order_view" violates check constraint "few"/);
 refused('foreign key', "CREATE TABLE owners (id text PRIMARY KEY); ALTER TABLE $view ADD CONSTRAINT owned FOREIGN KEY (customer_id) REFERENCES owners NOT VALID",
@@ -128,6 +130,8 @@ is($node->safe_psql('shop', "SELECT string_agg(bt_index_check(indexrelid, true):
 case('AFTER ROW trigger', "CREATE TRIGGER t AFTER INSERT OR UPDATE ON $view FOR EACH ROW EXECUTE FUNCTION public.note()", "DROP TRIGGER t ON $view", 1,
 	'SELECT what FROM seen ORDER BY 1', "t AFTER INSERT THE_ORDER 1\nt AFTER UPDATE THE_ORDER 2");
 case('trigger on a column that is set', "TRUNCATE seen; CREATE TRIGGER t AFTER UPDATE OF status ON $view FOR EACH ROW EXECUTE FUNCTION public.note()",
+	"DROP TRIGGER t ON $view", 1, 'SELECT what FROM seen', 't AFTER UPDATE THE_ORDER 2');
+case('trigger on one that is set to itself', "TRUNCATE seen; CREATE TRIGGER t AFTER UPDATE OF items ON $view FOR EACH ROW EXECUTE FUNCTION public.note()",
 	"DROP TRIGGER t ON $view", 1, 'SELECT what FROM seen', 't AFTER UPDATE THE_ORDER 2');
 case('trigger on one that is not', "TRUNCATE seen; CREATE TRIGGER t AFTER UPDATE OF customer_name ON $view FOR EACH ROW EXECUTE FUNCTION public.note()",
 	"DROP TRIGGER t ON $view", 1, 'SELECT what FROM seen', '');
@@ -180,6 +184,11 @@ case('other owner', "CREATE ROLE other; ALTER TABLE $view OWNER TO other", "ALTE
 	is($node->safe_psql('shop', "SELECT extra FROM $view WHERE order_id = 'after'"), 'given', 'a session learns of a default that another one adds');
 	$node->safe_psql('shop', "ALTER TABLE $view DROP extra");
 	$session->query_safe(order_sql('again'));
+	$node->safe_psql('shop', "ALTER TABLE $view RENAME TO away");
+	$session->query(order_sql('lost'));
+	$node->safe_psql('shop', 'ALTER TABLE order_cqrs.away RENAME TO order_view');
+	$session->query_safe('SELECT writes();' . order_sql('found'));
+	is($session->query_safe('SELECT writes()'), '0', 'and that a table is there again');
 	$node->safe_psql('shop', 'DROP EXTENSION order_cqrs CASCADE');
 	open_shop($node, 'shop');
 	$session->query_safe(order_sql('anew'));
