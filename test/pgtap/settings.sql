@@ -13,6 +13,7 @@ SELECT results_eq($$SELECT name, vartype, unit, context, boot_val, min_val, max_
         ('order_cqrs.bus_workers', 'integer', NULL, 'sighup', '4', '0', '16'),
         ('order_cqrs.cache_size', 'integer', 'kB', 'postmaster', '0', '0', '2147483647'),
         ('order_cqrs.databases', 'string', NULL, 'sighup', 'postgres', NULL, NULL),
+        ('order_cqrs.direct_writes', 'bool', NULL, 'superuser', 'on', NULL, NULL),
         ('order_cqrs.max_event_size', 'integer', 'kB', 'superuser', '1024', '4', '262144'),
         ('order_cqrs.max_stream_size', 'integer', 'kB', 'superuser', '16384', '1', '1048576'),
         ('order_cqrs.notify', 'bool', NULL, 'superuser', 'off', NULL, NULL),
