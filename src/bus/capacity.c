@@ -60,6 +60,7 @@
 #define UNKNOWN (PG_INT64_MAX / 2)
 
 #define REFUSAL_SHARE 20
+#define MAX_REFUSAL USECS_PER_SEC
 
 /* Its tag's other numbers are the session user and the number of futures. */
 #define PREPARED_LOCK_CLASS 0x4F44
@@ -188,86 +189,6 @@ change_bound(Bound *bound, int64 change, int64 least, int64 most)
 	return (int64) old;
 }
 
-pg_noreturn static void
-report_released(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot PREPARE a transaction that has both sent and cancelled futures"),
-			 errdetail("Other sessions would count both until the transaction ends."),
-			 errhint("Cancel them in a transaction of its own.")));
-}
-
-static void
-hold_number(Oid role, uint32 number)
-{
-	LOCKTAG		tag;
-
-	if (number == 0)
-		return;
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, role, number, PREPARED_LOCK_CLASS);
-	(void) LockAcquire(&tag, ShareLock, false, false);
-}
-
-/* hold_prepared counts the futures that the transaction would make wait. */
-static void
-hold_prepared(void)
-{
-	OcqScope	scope;
-	Oid			role = InvalidOid;
-	uint32		number = 0;
-	uint64		rows;
-
-	ocq_scope_enter(&scope);
-	rows = ocq_statement_run_latest(&select_waiting, NULL, NULL);
-	for (uint64 row = 0; row < rows; row++)
-	{
-		Oid			next = DatumGetObjectId(ocq_row_datum(row, 1));
-
-		if (next != role)
-		{
-			hold_number(role, number);
-			role = next;
-			number = 0;
-		}
-		if (TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(row, 2))))
-			number += (uint32) DatumGetInt64(ocq_row_datum(row, 3));
-	}
-	hold_number(role, number);
-	ocq_scope_leave(&scope);
-}
-
-/* end_transaction may not touch catalogs nor raise errors, unless the end is still to come. */
-static void
-end_transaction(XactEvent event, void *arg)
-{
-	int			count = change_count;
-
-	if (event == XACT_EVENT_PRE_PREPARE && has_sent && has_released)
-		report_released();
-	if (event == XACT_EVENT_PRE_PREPARE && has_sent)
-		hold_prepared();
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
-		return;
-	change_count = 0;
-	has_sent = false;
-	has_released = false;
-	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
-	{
-		/* No process learns how a prepared transaction ends. */
-		if (event == XACT_EVENT_PREPARE)
-			changes[i].change = Max(changes[i].change, 0);
-		if (changes[i].change != 0)
-			(void) change_bound(changes[i].bound, changes[i].change, 0, PG_INT64_MAX);
-	}
-}
-
-void
-ocq_capacity_init(void)
-{
-	RegisterXactCallback(end_transaction, NULL);
-}
-
 static Change *
 find_change(const Bound *bound)
 {
@@ -390,7 +311,9 @@ count_load(Oid role, Bound *all, Bound *own)
 	{
 		TimestampTz end = GetCurrentTimestamp();
 
-		pg_atomic_write_u64(&own->full_until, (uint64) (end + (end - start) * REFUSAL_SHARE));
+		/* The count may have waited for a lock. */
+		pg_atomic_write_u64(&own->full_until,
+							(uint64) (end + Min((end - start) * REFUSAL_SHARE, MAX_REFUSAL)));
 	}
 	return load;
 }
@@ -410,18 +333,9 @@ find_load(Oid role)
 	return count_load(role, all, own);
 }
 
-/*
- * ocq_capacity_check raises an error if as many futures of a session user wait as may.
- * Senders do not see each other before they commit, so that they may exceed the capacity by
- * the futures that are under way; an exact check would need a lock until they commit.
- */
-void
-ocq_capacity_check(Oid session_role)
+pg_noreturn static void
+report_full(Oid session_role, Load load)
 {
-	Load		load = find_load(session_role);
-
-	if (!is_full(load))
-		return;
 	ereport(ERROR,
 			(errcode(OCQ_ERR_QUEUE_FULL),
 			 load.all >= ocq_queue_capacity ? errmsg("the queue of futures is full") :
@@ -432,4 +346,103 @@ ocq_capacity_check(Oid session_role)
 			 errdetail("%lld of its futures are waiting, and of order_cqrs.queue_capacity, which is %d, no more than that is left free.",
 					   (long long) load.own, ocq_queue_capacity),
 			 errhint("Send it again later. If that does not help, see whether workers run: order_cqrs.databases, order_cqrs.bus_workers.")));
+}
+
+/*
+ * ocq_capacity_check raises an error if as many futures of a session user wait as may.
+ * Senders do not see each other before they commit, so that they may exceed the capacity by
+ * the futures that are under way; an exact check would need a lock until they commit.
+ */
+void
+ocq_capacity_check(Oid session_role)
+{
+	Load		load = find_load(session_role);
+
+	if (is_full(load))
+		report_full(session_role, load);
+}
+
+pg_noreturn static void
+report_released(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot PREPARE a transaction that has both sent and cancelled futures"),
+			 errdetail("Other sessions would count both until the transaction ends."),
+			 errhint("Cancel them in a transaction of its own.")));
+}
+
+static void
+hold_number(Oid role, uint32 number)
+{
+	LOCKTAG		tag;
+	Load		load;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, role, number, PREPARED_LOCK_CLASS);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+
+	/* Other transactions may have been prepared since this one has sent. */
+	load = count_load(role, NULL, NULL);
+	if (load.own + load.all > (int64) ocq_queue_capacity + 1)
+		report_full(role, load);
+}
+
+/* hold_prepared counts the futures that the transaction would make wait. */
+static void
+hold_prepared(void)
+{
+	OcqScope	scope;
+	uint64		rows;
+	Oid		   *roles;
+	uint32	   *numbers;
+	int			count = 0;
+
+	ocq_scope_enter(&scope);
+	rows = ocq_statement_run_latest(&select_waiting, NULL, NULL);
+	roles = palloc_array(Oid, rows);
+	numbers = palloc0_array(uint32, rows);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		Oid			role = DatumGetObjectId(ocq_row_datum(row, 1));
+
+		if (!TransactionIdIsCurrentTransactionId(DatumGetTransactionId(ocq_row_datum(row, 2))))
+			continue;
+		if (count == 0 || roles[count - 1] != role)
+			roles[count++] = role;
+		numbers[count - 1] += (uint32) DatumGetInt64(ocq_row_datum(row, 3));
+	}
+	for (int i = 0; i < count; i++)
+		hold_number(roles[i], numbers[i]);
+	ocq_scope_leave(&scope);
+}
+
+/* end_transaction may not touch catalogs nor raise errors, unless the end is still to come. */
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	int			count = change_count;
+
+	if (event == XACT_EVENT_PRE_PREPARE && has_sent && has_released)
+		report_released();
+	if (event == XACT_EVENT_PRE_PREPARE && has_sent)
+		hold_prepared();
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	change_count = 0;
+	has_sent = false;
+	has_released = false;
+	for (int i = 0; i < count && event != XACT_EVENT_ABORT; i++)
+	{
+		/* No process learns how a prepared transaction ends. */
+		if (event == XACT_EVENT_PREPARE)
+			changes[i].change = Max(changes[i].change, 0);
+		if (changes[i].change != 0)
+			(void) change_bound(changes[i].bound, changes[i].change, 0, PG_INT64_MAX);
+	}
+}
+
+void
+ocq_capacity_init(void)
+{
+	RegisterXactCallback(end_transaction, NULL);
 }

@@ -19,6 +19,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "base/argument.h"
 #include "base/catalog.h"
 #include "base/errors.h"
@@ -30,6 +32,8 @@
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 int			ocq_reserve_on = OCQ_RESERVE_ON_CREATE;
 
@@ -116,6 +120,31 @@ ocq_stock_changed(void)
 	ocq_catalog_announce(OCQ_REL_INVENTORY);
 }
 
+/*
+ * check_snapshot raises an error if the table was rewritten since the transaction took its
+ * snapshot, which then shows no row of it: the stock would seem to be unlimited.  A rewrite
+ * leaves a new row in pg_class.  has_stock has locked the table.
+ */
+static void
+check_snapshot(void)
+{
+	HeapTuple	tuple;
+	TransactionId changed_by;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(ocq_catalog_relation(OCQ_REL_INVENTORY)));
+	changed_by = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	if (TransactionIdIsNormal(changed_by) && !TransactionIdIsCurrentTransactionId(changed_by) &&
+		XidInMVCCSnapshot(changed_by, GetTransactionSnapshot()))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to the stock of the order's products"),
+				 errdetail("The table inventory was altered since the transaction took its snapshot."),
+				 errhint("Repeat the transaction.")));
+}
+
 /* lock_products locks the products of both lists, as stock that is given back is written, too. */
 static uint64
 lock_products(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines *held)
@@ -130,6 +159,7 @@ lock_products(text *tenant_id, const OcqStockLines *wanted, const OcqStockLines 
 		products[count++] = PointerGetDatum(held->lines[i].product_id);
 	values[0] = PointerGetDatum(tenant_id);
 	values[1] = ocq_array(products, NULL, count, TEXTOID);
+	check_snapshot();
 	return ocq_statement_run(&lock_stock, values, NULL);
 }
 

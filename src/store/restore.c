@@ -123,7 +123,7 @@ static OcqStatement select_any_mark = OCQ_STATEMENT_ON_ALL("SELECT" MARKS " LIMI
 	"(EXISTS (SELECT" MARKS " AND r.kind = 'expected')" \
 	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'expected' AND NOT EXISTS" \
 	" (SELECT FROM order_cqrs.restore_state AS a WHERE a.kind = 'arrived' AND a.part = r.part AND a.holds))" \
-	" AND NOT EXISTS (SELECT" MARKS " AND r.kind = 'arrived' AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
+	" AND NOT EXISTS (SELECT" MARKS " AND r.marked_at > clock_timestamp() - interval '5 seconds'))"
 
 static OcqStatement select_is_complete = OCQ_STATEMENT_ON_ALL("SELECT " IS_COMPLETE);
 
