@@ -16,7 +16,7 @@
 	"tenant_id, aggregate_type, aggregate_id, position, version, event_type, data, command_id," \
 	" occurred_at"
 
-extern struct OcqTable ocq_event_table;	/* for reading OcqEvent */
+extern struct OcqTable ocq_event_table; /* for reading OcqEvent */
 extern struct OcqTable ocq_stream_table;	/* for records of OCQ_SOURCES(OcqStream) */
 
 extern void ocq_event_read_row(uint64 row, OcqEvent *event);
