@@ -76,7 +76,6 @@ OBJS = \
 	src/query/criteria.o \
 	src/query/cursor.o \
 	src/query/customer_orders.o \
-	src/query/delta.o \
 	src/query/order_get.o \
 	src/query/page.o \
 	src/query/search.o \
@@ -129,7 +128,6 @@ SQL_FRAGMENTS = \
 	src/projection/order_fold.sql \
 	src/projection/order_view.sql \
 	src/projection/order_summary_view.sql \
-	src/projection/order_search.sql \
 	src/projection/order_stats.sql \
 	src/projection/reference.sql \
 	src/projection/inventory.sql \

@@ -70,17 +70,16 @@ pgbench_in_bench() {
 
 # load_orders N fills the extension with a shop of N orders and says how long each phase took. The events are
 # inserted as a restore would, without any projection, and projected in batches as the workers would: reference
-# first, as order_view and the summaries need the names, the others side by side. order_search stays async, as where a worker
-# serves the database.
+# first, as order_view and the summary need the names, the others side by side.
 load_orders() {
 	local projection running
-	for projection in payments order_view order_summary_view order_search; do
+	for projection in payments order_view order_summary_view; do
 		in_bench --command "CALL order_cqrs.projection_set_mode('$projection', 'async')"
 	done
 	timed events in_bench --set=orders="$1" --file="$work/src/bench/load.sql"
 	sync_projection reference
 	timed 'vacuum of the events' in_bench --command 'VACUUM ANALYZE order_cqrs.events'
-	for projection in inventory payments order_summary_view order_search order_stats; do
+	for projection in inventory payments order_summary_view order_stats; do
 		sync_projection "$projection"
 	done &
 	running=$!

@@ -82,15 +82,14 @@ make_database() {
 	sql_on postgres --command "CREATE DATABASE $1"
 }
 
-# make_shop DATABASE makes a database with the extension, customers and products. The tables of searches follow, as where a
-# worker serves the database.
+# make_shop DATABASE makes a database with the extension, customers and products.
 make_shop() {
 	make_database "$1"
 	sql_on "$1" --command 'SET client_min_messages = warning' --command 'CREATE EXTENSION order_cqrs CASCADE' \
 		--command "DO \$\$ BEGIN
 			FOR i IN 1 .. $customers LOOP CALL order_cqrs.customer_put(i::text, 'Customer ' || i, i || '@example.org'); END LOOP;
 			FOR i IN 1 .. $products LOOP CALL order_cqrs.product_put(i::text, 'Product ' || i, 'Category ' || i % 20); END LOOP;
-		END \$\$" --command "CALL order_cqrs.projection_set_mode('order_search', 'async')"
+		END \$\$"
 }
 
 # make_async DATABASE makes every projection async that can be: reference and inventory cannot.

@@ -68,10 +68,6 @@ CALL order_cancel('A-1002', reason => 'has a monitor already', version => NULL) 
 CALL order_complete('A-1003', version => NULL) \gset
 \echo A-1003 completed: version :version
 
-\echo
-\echo In the same transaction a search finds the orders that it has just changed:
-SELECT order_id, customer_name, status, total_amount FROM order_search(min_total => 50, sort => '-total_amount');
-
 COMMIT;
 
 CALL customer_put('grace', 'Grace Hopper', 'grace@example.org');

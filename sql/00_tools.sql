@@ -38,7 +38,7 @@ DECLARE
 	rows text;
 	sum text := '';
 BEGIN
-	FOREACH relation IN ARRAY '{events,customers,products,order_view,order_item_view,order_summary_view,order_search_view,
+	FOREACH relation IN ARRAY '{events,customers,products,order_view,order_item_view,order_summary_view,
 		order_stats,order_product_stats,order_stats_applied,inventory,reservations,payments,
 		projection_state}'::text[] LOOP
 		EXECUTE format('SELECT string_agg(t::text, E''\n'' ORDER BY t::text COLLATE "C") FROM order_cqrs.%I t', relation)

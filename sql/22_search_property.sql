@@ -43,8 +43,6 @@ CREATE PROCEDURE tools.add_order(order_id text) LANGUAGE sql AS $$
 		floor(random() * 5), tools.pick_time(), tools.pick_time(), 1
 	  FROM (SELECT 'c' || floor(random() * 45) AS id) AS o
 	  LEFT JOIN order_cqrs.customers c ON c.tenant_id = 'property' AND c.customer_id = o.id;
-	INSERT INTO order_cqrs.order_search_view
-	SELECT * FROM order_cqrs.order_summary_view v WHERE v.tenant_id = 'property' AND v.order_id = add_order.order_id;
 $$;
 DO $$
 BEGIN
@@ -59,7 +57,7 @@ BEGIN
 	         WHERE o.tenant_id = 'property') AS v
 	  LEFT JOIN products p ON p.tenant_id = v.tenant_id AND p.product_id = v.product_id;
 END $$;
-ANALYZE customers, products, order_summary_view, order_search_view, order_item_view;
+ANALYZE customers, products, order_summary_view, order_item_view;
 
 -- What is asked for.
 CREATE TYPE tools.criteria AS (customer_id text, customer_name text, status text[], payment_status text[], min_total numeric,
@@ -181,7 +179,7 @@ SELECT count(*) AS combinations, count(*) FILTER (WHERE found > 0) > 600 AS some
 
 -- The statements of all these shapes are not all kept.
 SELECT count(*) BETWEEN 60 AND 96 FROM pg_backend_memory_contexts
- WHERE name = 'CachedPlanSource' AND ident ~ '^SELECT .* FROM order_cqrs.order_search_view v ';
+ WHERE name = 'CachedPlanSource' AND ident ~ '^SELECT .* FROM order_cqrs.order_summary_view v ';
 
 -- Walks among orders that come meanwhile, before and behind the place: each that was there is met once, none is met
 -- twice, all in order, and of the others those are met that came behind it.
@@ -223,53 +221,16 @@ BEGIN
 	-- A walk that nothing comes into says little.
 	wrong := concat_ws(', ', nullif(wrong, ''), CASE WHEN due <@ at_first THEN 'nothing came' END);
 	DELETE FROM order_summary_view WHERE tenant_id = 'property' AND order_id LIKE 'n-%';
-	DELETE FROM order_search_view WHERE tenant_id = 'property' AND order_id LIKE 'n-%';
 END $$;
 SELECT sort, pages > 15 AS pages, met > 200 AS met, wrong
   FROM unnest('{created_at,-created_at,updated_at,-updated_at,total_amount,-total_amount,item_count,-item_count,customer_name,-customer_name}'::text[]) AS sort,
        tools.walk_among_inserts(sort, 11);
-
--- The same where a third of the orders have changed since order_search_view has last followed: it has them as they were,
--- or not at all.  They are orders of customers with events beyond the checkpoint.
-BEGIN;
-UPDATE projection_state SET mode = 'async', last_position = event_horizon() WHERE projection_name = 'order_search';
-DO $$
-BEGIN
-	FOR n IN 1 .. 15 LOOP
-		CALL customer_put('c' || n, 'Ada Lovelace', 'changed');
-	END LOOP;
-END $$;
-UPDATE order_search_view SET customer_name = tools.pick_name(), status = tools.pick('PENDING', 'COMPLETED', 'CANCELLED'), payment_status = NULL,
-	total_amount = tools.pick_total(), item_count = floor(random() * 5), created_at = tools.pick_time(), updated_at = tools.pick_time()
- WHERE tenant_id = 'property' AND substr(customer_id, 2)::int BETWEEN 1 AND 15;
-DELETE FROM order_search_view WHERE tenant_id = 'property' AND substr(customer_id, 2)::int BETWEEN 10 AND 15;
-SELECT count(*) > 50 AS in_delta FROM order_summary_view WHERE tenant_id = 'property' AND substr(customer_id, 2)::int BETWEEN 1 AND 15;
-SELECT n, c, differs FROM generate_series(0, 15) AS n, generate_series(1, 10) AS k,
-	LATERAL (SELECT tools.random_criteria(0 * k, n) AS c) AS r, tools.compare(c) WHERE differs IS NOT NULL LIMIT 5;
-SELECT count(*) AS combinations, count(*) FILTER (WHERE found > 0) > 60 AS some_find, count(*) FILTER (WHERE found = 0) > 20 AS some_do_not,
-       count(differs) AS differ, min((c || ' ' || differs)::text) AS first
-  FROM (SELECT tools.random_criteria(0.02 + 0.2 * random()) AS c FROM generate_series(1, 200)) AS r, tools.compare(c);
-SELECT sort, pages > 15 AS pages, met > 200 AS met, wrong
-  FROM unnest('{created_at,-updated_at,-total_amount,customer_name}'::text[]) AS sort, tools.walk_among_inserts(sort, 11);
--- And where so much has changed that all orders are read.
-SET LOCAL session_replication_role = replica;
-INSERT INTO events (tenant_id, aggregate_type, aggregate_id, version, event_type, data, actor, occurred_at)
-SELECT 'elsewhere', 'Order', 'o', n, 'OrderCreated', '{}', '', now() FROM generate_series(1, 10001) AS n;
-DELETE FROM order_search_view WHERE tenant_id = 'property';
-\set VERBOSITY terse
-SELECT count(*) FROM order_search(status => '{}');
-SET LOCAL client_min_messages = warning;
-SELECT count(*) AS combinations, count(*) FILTER (WHERE expected <> '{}') > 5 AS some_find,
-       count(*) FILTER (WHERE (tools.search(c, 1000)).ids <> expected OR (tools.search(c, 10, 1)).ids <> expected[11 : 20]) AS differ
-  FROM (SELECT tools.random_criteria(0.02 + 0.2 * random()) AS c FROM generate_series(1, 30)) AS r, tools.expected(c) AS expected;
-ROLLBACK;
 
 DROP FUNCTION tools.pick, tools.pick_time, tools.pick_total, tools.pick_name, tools.pick_part, tools.expected, tools.search,
 	tools.walk, tools.random_criteria, tools.compare, tools.walk_among_inserts;
 DROP PROCEDURE tools.add_order;
 DROP TYPE tools.outcome, tools.criteria;
 DELETE FROM order_summary_view WHERE tenant_id = 'property';
-DELETE FROM order_search_view WHERE tenant_id = 'property';
 DELETE FROM customers WHERE tenant_id = 'property';
 DELETE FROM products WHERE tenant_id = 'property';
 DELETE FROM order_item_view WHERE tenant_id = 'property';

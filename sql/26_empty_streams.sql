@@ -77,7 +77,6 @@ INSERT INTO order_view SELECT (jsonb_populate_record(v, '{"order_id": "bare"}'))
  WHERE tenant_id = 'empty' AND order_id = 'sane';
 INSERT INTO order_summary_view SELECT (jsonb_populate_record(v, '{"order_id": "bare"}')).* FROM order_summary_view v
  WHERE tenant_id = 'empty' AND order_id = 'sane';
-INSERT INTO order_search_view SELECT * FROM order_summary_view WHERE tenant_id = 'empty' AND order_id = 'bare';
 INSERT INTO order_item_view SELECT (jsonb_populate_record(v, '{"order_id": "bare"}')).* FROM order_item_view v
  WHERE tenant_id = 'empty' AND order_id = 'sane';
 INSERT INTO payments SELECT (jsonb_populate_record(v, '{"order_id": "bare"}')).* FROM payments v
@@ -117,7 +116,6 @@ CALL projection_rebuild('inventory');
 CALL projection_rebuild('payments');
 CALL projection_rebuild('order_view');
 CALL projection_rebuild('order_summary_view');
-CALL projection_rebuild('order_search');
 CALL projection_rebuild('order_stats');
 SELECT * FROM tools.differences();
 SELECT count(*) FROM order_view WHERE tenant_id = 'empty' AND order_id = 'bare';
@@ -161,7 +159,6 @@ CALL projection_rebuild('inventory');
 CALL projection_rebuild('payments');
 CALL projection_rebuild('order_view');
 CALL projection_rebuild('order_summary_view');
-CALL projection_rebuild('order_search');
 CALL projection_rebuild('order_stats');
 SELECT * FROM tools.differences();
 

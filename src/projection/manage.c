@@ -209,7 +209,6 @@ mode_argument(FunctionCallInfo fcinfo)
 /*
  * switch_mode is exact: no event is appended while it takes the projection to the end of
  * the log, and every transaction that appends afterwards sees the new mode (registry.c).
- * The worker leaves a mode alone that was set so.
  */
 static void
 switch_mode(const OcqProjection *projection, bool to_sync)
@@ -236,8 +235,8 @@ switch_mode(const OcqProjection *projection, bool to_sync)
 							projection->name, result == OCQ_SYNC_PAUSED ? "paused" : "failing"),
 					 errdetail("Its read tables have to be up to date at the switch."),
 					 errhint("See order_cqrs.projection_status, and call projection_resume or remove the cause of the failure.")));
+		ocq_state_set_mode(projection, to_sync);
 	}
-	ocq_state_set_mode(projection, to_sync, false);
 	ocq_scope_leave(&scope);
 }
 

@@ -2,7 +2,7 @@
  * order_rows.c
  *	  Read tables with one row for each order.
  *
- * order_view, order_summary_view and order_search_view are written in the same way.  An order that a command
+ * order_view and order_summary_view are written in the same way.  An order that a command
  * is appending has either no row yet or the row of the version before, which is cheap to
  * write.  All other orders go through a statement for many: new ones are inserted, and
  * for the others the statement asks whether their row is older.
@@ -54,10 +54,6 @@ OcqTable	ocq_order_view = {
 /* It has all but the items, which are last. */
 OcqTable	ocq_order_summary_view = {
 	.name = "order_summary_view", .columns = columns, .ncolumns = lengthof(columns) - 1
-};
-
-OcqTable	ocq_order_search_view = {
-	.name = "order_search_view", .columns = columns, .ncolumns = lengthof(columns) - 1
 };
 
 /* GETTER defines a function that makes a column's value of an order. */

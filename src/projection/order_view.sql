@@ -3,7 +3,7 @@
 CREATE TABLE order_view (
     {order_columns},
     items jsonb NOT NULL,
-    PRIMARY KEY (order_id, tenant_id)
+    PRIMARY KEY (tenant_id, order_id)
 ) WITH (fillfactor = 90);
 -- For renaming a customer.  No index has a column that an order's events change, so that their updates are HOT.
 CREATE INDEX order_view_customer_idx ON order_view (tenant_id, customer_id);
@@ -24,7 +24,7 @@ CREATE TABLE order_item_view (
     total_price numeric NOT NULL,
     created_at timestamptz NOT NULL,
     version int NOT NULL,
-    PRIMARY KEY (order_id, line, tenant_id)
+    PRIMARY KEY (tenant_id, order_id, line)
 );
 -- For the orders of a product, newest first, and for renaming it.
 CREATE INDEX order_item_view_product_idx ON order_item_view (tenant_id, product_id, created_at, order_id)

@@ -68,7 +68,7 @@ typedef struct OcqDifferences
 	OcqStatement streams;		/* tenant_id, aggregate_type, aggregate_id */
 } OcqDifferences;
 
-/* A read table.  Its description begins with the tenant and the id of a stream. */
+/* A read table.  Its key begins with the tenant and the id of a stream. */
 typedef struct OcqReadTable
 {
 	OcqTable   *table;
@@ -107,7 +107,6 @@ extern const OcqProjection ocq_projection_inventory;
 extern const OcqProjection ocq_projection_payments;
 extern const OcqProjection ocq_projection_order_view;
 extern const OcqProjection ocq_projection_order_summary_view;
-extern const OcqProjection ocq_projection_order_search;
 extern const OcqProjection ocq_projection_order_stats;
 
 /* registry.c */
@@ -139,7 +138,6 @@ extern OcqRows ocq_stream_keys(const OcqStreams *streams, const char *aggregate_
 /* order_rows.c: OCQ_SOURCES(OcqOrderState, its customer's OcqReference, its items as Jsonb) */
 extern OcqTable ocq_order_view;
 extern OcqTable ocq_order_summary_view;
-extern OcqTable ocq_order_search_view;
 extern OcqTable ocq_names;		/* OCQ_SOURCES(OcqReference) */
 
 extern Datum ocq_get_status(const void *order, bool *isnull);
@@ -175,7 +173,7 @@ extern bool ocq_state_lock(const OcqProjection *projection, bool wait, OcqProjec
 extern void ocq_state_advance(const OcqProjection *projection, int64 position,
 							  OcqHandled handled);
 extern void ocq_state_fail(const OcqProjection *projection, int64 position, const char *message);
-extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync, bool follows_worker);
+extern void ocq_state_set_mode(const OcqProjection *projection, bool is_sync);
 extern void ocq_state_set_paused_to(const OcqProjection *projection, int64 position);
 extern void ocq_state_set_status(const OcqProjection *projection, const char *status);
 extern void ocq_state_reset(const OcqProjection *projection);
@@ -211,7 +209,6 @@ extern int	ocq_batch_size;		/* GUC order_cqrs.batch_size */
 
 extern void ocq_sync_define_settings(void);
 extern int64 ocq_sync_horizon(void);
-extern void ocq_sync_take_over(void);
 extern int64 ocq_sync_renamed_to(int64 horizon);
 extern OcqSyncResult ocq_sync_step(const OcqProjection *projection, int64 horizon, bool wait,
 								   bool appends_are_blocked);

@@ -29,7 +29,6 @@ const OcqProjection *const ocq_projections[] = {
 	&ocq_projection_payments,
 	&ocq_projection_order_view,
 	&ocq_projection_order_summary_view,
-	&ocq_projection_order_search,
 	&ocq_projection_order_stats,
 };
 

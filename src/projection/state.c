@@ -64,9 +64,9 @@ OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET status = 'failed', last_er
 			  TEXTOID, INT8OID, TEXTOID);
 
 static OcqStatement update_mode =
-OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, follows_worker = follows_worker AND $3,"
-			  " updated_at = clock_timestamp() WHERE projection_name = $1",
-			  TEXTOID, TEXTOID, BOOLOID);
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
+			  TEXTOID, TEXTOID);
 
 /* The end of the pause is not known before all appenders have heard of it. */
 static OcqStatement update_status =
@@ -102,10 +102,10 @@ OCQ_STATEMENT("WITH forgotten AS (DELETE FROM order_cqrs.projection_ledger WHERE
 			  TEXTOID);
 
 static OcqStatement restore_state =
-OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = CASE WHEN $7 THEN mode ELSE $2 END, status = $3,"
-			  " events_total = $4, repaired_total = $5, renewed_total = $6, follows_worker = $7,"
-			  " updated_at = clock_timestamp() WHERE projection_name = $1",
-			  TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, BOOLOID);
+OCQ_STATEMENT("UPDATE order_cqrs.projection_state SET mode = $2, status = $3, events_total = $4,"
+			  " repaired_total = $5, renewed_total = $6, updated_at = clock_timestamp()"
+			  " WHERE projection_name = $1",
+			  TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID);
 
 static Datum
 name_datum(const OcqProjection *projection)
@@ -168,11 +168,10 @@ ocq_state_fail(const OcqProjection *projection, int64 position, const char *mess
 }
 
 void
-ocq_state_set_mode(const OcqProjection *projection, bool is_sync, bool follows_worker)
+ocq_state_set_mode(const OcqProjection *projection, bool is_sync)
 {
 	Datum		values[] = {
-		name_datum(projection), CStringGetTextDatum(is_sync ? "sync" : "async"),
-		BoolGetDatum(follows_worker)
+		name_datum(projection), CStringGetTextDatum(is_sync ? "sync" : "async")
 	};
 
 	ocq_audit_close(projection);
@@ -259,7 +258,7 @@ ocq_projection_state_restore(PG_FUNCTION_ARGS)
 	ocq_scope_enter(&scope);
 	updated = ocq_argument_run(trigger, &restore_state,
 							   OCQ_NAMES("projection_name", "mode", "status", "events_total", "repaired_total",
-										 "renewed_total", "follows_worker"));
+										 "renewed_total"));
 	ocq_catalog_announce(OCQ_REL_PROJECTION_STATE);
 	ocq_scope_leave(&scope);
 

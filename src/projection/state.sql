@@ -10,7 +10,6 @@ CREATE TRIGGER events_project AFTER INSERT ON events
 CREATE TABLE projection_state (
     projection_name text COLLATE "C" PRIMARY KEY,
     mode text NOT NULL CHECK (mode IN ('sync', 'async')),
-    follows_worker boolean NOT NULL DEFAULT false,
     status text NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'paused', 'failed')),
     last_position bigint NOT NULL DEFAULT 0,
     last_processed_time timestamptz,
@@ -37,7 +36,6 @@ CREATE TABLE projection_state (
 COMMENT ON TABLE projection_state IS 'Mode, checkpoint and troubles of each projection; changed by the projection_... procedures and the workers';
 COMMENT ON COLUMN projection_state.projection_name IS 'Name of the projection';
 COMMENT ON COLUMN projection_state.mode IS 'sync: changes in the command''s transaction; async: after it, by the worker';
-COMMENT ON COLUMN projection_state.follows_worker IS 'Whether the worker makes it async when it comes; projection_set_mode ends that';
 COMMENT ON COLUMN projection_state.status IS 'running, paused, or failed';
 COMMENT ON COLUMN projection_state.last_position IS 'Checkpoint: every event up to this position is in the read tables';
 COMMENT ON COLUMN projection_state.last_processed_time IS 'When the worker last handled events';
@@ -63,8 +61,6 @@ INSERT INTO projection_state (projection_name, mode) VALUES
     ('order_view', 'sync'),
     ('order_summary_view', 'sync'),
     ('order_stats', 'async');
--- Without a worker its rows would only be in the way.
-INSERT INTO projection_state (projection_name, mode, follows_worker) VALUES ('order_search', 'sync', true);
 
 CREATE FUNCTION projection_state_restore() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ocq_projection_state_restore';

@@ -81,10 +81,6 @@ OCQ_STATEMENT("SELECT coalesce(max(e.position), 0)"
 			  " ORDER BY position DESC LIMIT 1) AS e",
 			  INT8OID);
 
-static OcqStatement select_following =
-OCQ_STATEMENT_NOARGS("SELECT projection_name FROM order_cqrs.projection_state"
-					 " WHERE follows_worker AND mode = 'sync' AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED");
-
 /* It has no rows if there are events. */
 static OcqStatement select_end_of_empty_log =
 OCQ_STATEMENT_NOARGS("SELECT max(last_position) FROM order_cqrs.projection_state"
@@ -138,29 +134,6 @@ ocq_sync_renamed_to(int64 horizon)
 
 	(void) ocq_statement_run(&select_renamed_to, values, NULL);
 	return DatumGetInt64(ocq_row_datum(0, 1));
-}
-
-/*
- * ocq_sync_take_over makes the projections async that are sync only while there is no
- * worker: the worker calls it.  No appender need be kept out, as all events behind the
- * checkpoint are handled once more; those that still know of the old mode write rows that
- * the worker then finds written.
- */
-void
-ocq_sync_take_over(void)
-{
-	uint64		rows = ocq_statement_run(&select_following, NULL, NULL);
-	char	  **names = palloc_array(char *, rows);
-
-	for (uint64 row = 0; row < rows; row++)
-		names[row] = TextDatumGetCString(ocq_row_datum(row, 1));
-	for (uint64 row = 0; row < rows; row++)
-	{
-		const OcqProjection *projection = ocq_projection_find(names[row]);
-
-		if (projection != NULL)
-			ocq_state_set_mode(projection, false, true);
-	}
 }
 
 Datum

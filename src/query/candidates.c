@@ -131,7 +131,7 @@ orders_statement(int criterion)
 		return statement;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT order_id FROM order_cqrs.%s WHERE tenant_id = $1 AND ",
-					 ocq_criteria[criterion].is_of_item ? "order_item_view" : "order_search_view");
+					 ocq_criteria[criterion].is_of_item ? "order_item_view" : "order_summary_view");
 	ocq_criterion_append(&sql, criterion, column, !is_range, 1);
 	if (is_range)
 	{

@@ -92,7 +92,7 @@ typedef struct OcqCriterion
 	Oid			type;			/* of the argument */
 	OcqComparison comparison;
 	const char *column;
-	bool		is_of_item;		/* of order_item_view, else of the order */
+	bool		is_of_item;		/* of order_item_view, else of order_summary_view */
 	const char *const *known;	/* the values that there are, then NULL; or NULL for any */
 	OcqSelectivity selectivity;
 	OcqSort		sort;			/* by the same column */
@@ -102,7 +102,7 @@ typedef struct OcqCriterion
 typedef struct OcqSortOrder
 {
 	const char *name;			/* of the column */
-	const char *expression;		/* of the order's row v */
+	const char *expression;		/* of order_summary_view v */
 	Oid			type;
 } OcqSortOrder;
 

@@ -70,7 +70,6 @@ ocq_order_search(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	enter(&scope);
-	ocq_search_choose_source(&search);
 	ocq_search_find_page(&search);
 	leave(&scope);
 	return (Datum) 0;
@@ -92,7 +91,7 @@ estimate_rows(OcqSearch *search)
 	double		rows = linitial_node(PlannedStmt, portal->stmts)->planTree->plan_rows;
 
 	SPI_cursor_close(portal);
-	return (int64) Max(rows, 1);
+	return (int64) rows;
 }
 
 /* order_search_count(criteria, exact boolean, tenant_id text) returns bigint */
@@ -106,7 +105,6 @@ ocq_order_search_count(PG_FUNCTION_ARGS)
 
 	search.purpose = exact ? OCQ_PURPOSE_COUNT : OCQ_PURPOSE_ESTIMATE;
 	enter(&scope);
-	ocq_search_choose_source(&search);
 	ocq_search_narrow(&search);
 	count = exact ? count_rows(&search) : estimate_rows(&search);
 	leave(&scope);

@@ -8,7 +8,6 @@
 
 #include "query/criteria.h"
 #include "query/cursor.h"
-#include "query/delta.h"
 #include "query/shape.h"
 
 /* Parameters of all statements, counted from 0. */
@@ -21,7 +20,6 @@ enum
 	OCQ_PARAM_KEY,				/* a keyset position */
 	OCQ_PARAM_ORDER_ID,
 	OCQ_PARAM_ORDER_IDS,		/* the orders that a selective criterion is about */
-	OCQ_PARAM_DELTA,			/* the orders that the search table does not have as they are */
 	OCQ_NUM_PARAMS
 };
 
@@ -51,7 +49,6 @@ typedef struct OcqSearch
 	OcqCursorKind kind;
 	OcqPurpose	purpose;
 	bool		begins_after;	/* a keyset position */
-	OcqSource	source;
 	OcqMethod	method;
 	OcqSort		sort;
 	bool		is_descending;
@@ -96,7 +93,6 @@ extern OcqStatement *ocq_search_statement(const OcqSearch *search);
 
 /* search_strategy.c */
 extern void ocq_search_set_any_of(OcqSearch *search, int criterion, Datum *values, int count);
-extern void ocq_search_choose_source(OcqSearch *search);
 extern void ocq_search_narrow(OcqSearch *search);
 extern void ocq_search_set_keyset(OcqSearch *search, OcqKeyset keyset);
 extern void ocq_search_find_page(OcqSearch *search);

@@ -7,7 +7,7 @@ CREATE FUNCTION order_search(
         {order_results}, OUT cursor text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ocq_order_search';
-COMMENT ON FUNCTION order_search IS 'Rows of order_summary_view, exact at commit, that meet all criteria which are not NULL; a row''s cursor, passed as after, gives the rows behind it';
+COMMENT ON FUNCTION order_search IS 'Rows of order_summary_view that meet all criteria which are not NULL; a row''s cursor, passed as after, gives the rows behind it';
 
 CREATE FUNCTION order_search_count(
         {criteria},

@@ -16,8 +16,7 @@
  *	as planned	the rest of the page, behind the walk, is found in the way that the
  *				planner chooses for the values at hand.
  *
- * If all orders have to be read from order_summary_view (delta.c), there are no indexes
- * for the others, and the page is found as planned.  Only the last plans anything; the plans of the others are kept.  All statements of a
+ * Only the last plans anything; the plans of the others are kept.  All statements of a
  * search read in one snapshot: a row that a walk has passed must not be met again behind
  * it because of a commit in between.
  *-------------------------------------------------------------------------
@@ -42,17 +41,6 @@ ocq_search_set_keyset(OcqSearch *search, OcqKeyset keyset)
 	search->begins_after = true;
 	ocq_search_set(search, OCQ_PARAM_KEY, keyset.key);
 	ocq_search_set(search, OCQ_PARAM_ORDER_ID, keyset.order_id);
-}
-
-/* ocq_search_choose_source is called first, in the snapshot of the search. */
-void
-ocq_search_choose_source(OcqSearch *search)
-{
-	Datum		order_ids;
-
-	search->source = ocq_delta_read(search->values[OCQ_PARAM_TENANT_ID], &order_ids);
-	if (search->source == OCQ_SOURCE_BOTH)
-		ocq_search_set(search, OCQ_PARAM_DELTA, order_ids);
 }
 
 static void
@@ -231,9 +219,7 @@ ocq_search_find_page(OcqSearch *search)
 	OcqCandidates few;
 
 	ocq_search_narrow(search);
-	if (search->source == OCQ_SOURCE_SUMMARY)
-		return_rows(search, OCQ_METHOD_PLANNED);
-	else if (is_direct(search))
+	if (is_direct(search))
 		return_rows(search, OCQ_METHOD_DIRECT);
 	else if (find_few(search, &few))
 	{

@@ -17,8 +17,8 @@
 #include "query/page.h"
 #include "query/search.h"
 
-/* shape_of gives each criterion one of three states: log3(2^64 / 1152) is above 33. */
-StaticAssertDecl(OCQ_NUM_CRITERIA <= 33, "a shape has room for all criteria");
+/* shape_of gives each criterion one of three states: log3(2^64 / 240) is above 35. */
+StaticAssertDecl(OCQ_NUM_CRITERIA <= 35, "a shape has room for all criteria");
 
 /* The number of the tenant's parameter. */
 #define TENANT (OCQ_PARAM_TENANT_ID + 1)
@@ -99,15 +99,12 @@ append_keyset(StringInfo sql, const OcqSearch *search, const char *expression, c
 						 OCQ_PARAM_KEY + 1, OCQ_PARAM_ORDER_ID + 1);
 }
 
-/*
- * append_orders_of_product appends FROM and WHERE for the orders of one product, by time.
- * Both tables are exact at commit.
- */
+/* append_orders_of_product appends FROM and WHERE for the orders of one product, by time. */
 static void
-append_orders_of_product(StringInfo sql, const OcqSearch *search, const char *select_list)
+append_orders_of_product(StringInfo sql, const OcqSearch *search)
 {
-	appendStringInfo(sql, "SELECT %s FROM (SELECT DISTINCT i.created_at, i.order_id"
-					 " FROM order_cqrs.order_item_view i WHERE i.tenant_id = $%d", select_list, TENANT);
+	appendStringInfo(sql, " FROM (SELECT DISTINCT i.created_at, i.order_id"
+					 " FROM order_cqrs.order_item_view i WHERE i.tenant_id = $%d", TENANT);
 	append_conditions(sql, search, true);
 	append_sort_conditions(sql, search, "i");
 	append_keyset(sql, search, "i.created_at", "i");
@@ -129,116 +126,71 @@ append_items(StringInfo sql, const OcqSearch *search)
 	appendStringInfoChar(sql, ')');
 }
 
-/*
- * append_table appends FROM and WHERE for one table.  Of two, each order counts in one; the
- * ids that a criterion is about are those in order_search_view, and any order of the delta
- * may meet it.
- */
 static void
-append_table(StringInfo sql, const OcqSearch *search, bool is_summary)
+append_orders(StringInfo sql, const OcqSearch *search)
 {
-	bool		is_one_of_two = search->source == OCQ_SOURCE_BOTH;
-
-	appendStringInfo(sql, " FROM order_cqrs.%s v WHERE v.tenant_id = $%d",
-					 is_summary ? "order_summary_view" : "order_search_view", TENANT);
-	if (is_one_of_two)
-		appendStringInfo(sql, is_summary ? " AND v.order_id = ANY ($%d)" :
-						 " AND v.order_id NOT IN (SELECT unnest($%d))", OCQ_PARAM_DELTA + 1);
-	if (search->method == OCQ_METHOD_OF_IDS && !(is_one_of_two && is_summary))
+	appendStringInfo(sql, " FROM order_cqrs.order_summary_view v WHERE v.tenant_id = $%d", TENANT);
+	if (search->method == OCQ_METHOD_OF_IDS)
 		appendStringInfo(sql, " AND v.order_id = ANY ($%d)", OCQ_PARAM_ORDER_IDS + 1);
-}
-
-/* append_wanted appends conditions and order; those of a walk are about the sort alone. */
-static void
-append_wanted(StringInfo sql, const OcqSearch *search)
-{
-	const char *expression = ocq_sorts[search->sort].expression;
-
-	if (search->method == OCQ_METHOD_WALK)
-		append_sort_conditions(sql, search, "v");
-	else
-	{
-		append_conditions(sql, search, false);
-		append_items(sql, search);
-	}
-	if (!wants_rows(search))
-		return;
-	append_keyset(sql, search, expression, "v");
-	append_order(sql, search, expression, "v");
-}
-
-/*
- * append_orders appends a SELECT.  Of order_search_view it takes no more rows than there is
- * a limit for, in an order that an index has.
- */
-static void
-append_orders(StringInfo sql, const OcqSearch *search, const char *select_list, const char *limit)
-{
-	const char *columns = OCQ_PAGE_COLUMNS;
-
-	if (search->source != OCQ_SOURCE_BOTH)
-	{
-		appendStringInfo(sql, "SELECT %s", select_list);
-		append_table(sql, search, search->source == OCQ_SOURCE_SUMMARY);
-		append_wanted(sql, search);
-		return;
-	}
-	appendStringInfo(sql, "SELECT %s FROM ((SELECT %s", select_list, columns);
-	append_table(sql, search, false);
-	append_wanted(sql, search);
-	appendStringInfo(sql, "%s) UNION ALL (SELECT %s", limit, columns);
-	append_table(sql, search, true);
-	append_wanted(sql, search);
-	appendStringInfoString(sql, ")) v");
-	if (wants_rows(search))
-		append_order(sql, search, ocq_sorts[search->sort].expression, "v");
-}
-
-/* append_walk appends a SELECT for those among the next rows of the sort. */
-static void
-append_walk(StringInfo sql, const OcqSearch *search, const char *select_list)
-{
-	const char *limit = psprintf(" LIMIT %d", OCQ_WALK_ROWS);
-
-	appendStringInfo(sql, "SELECT %s FROM (", select_list);
-	append_orders(sql, search, OCQ_PAGE_COLUMNS, limit);
-	appendStringInfo(sql, "%s) v WHERE true", limit);
 	append_conditions(sql, search, false);
 	append_items(sql, search);
+	if (!wants_rows(search))
+		return;
+	append_keyset(sql, search, ocq_sorts[search->sort].expression, "v");
 	append_order(sql, search, ocq_sorts[search->sort].expression, "v");
 }
 
-static const char *
-select_list_of(const OcqSearch *search)
+/* append_walk appends FROM and WHERE for those among the next rows of the sort. */
+static void
+append_walk(StringInfo sql, const OcqSearch *search)
+{
+	const char *expression = ocq_sorts[search->sort].expression;
+
+	appendStringInfo(sql, " FROM (SELECT * FROM order_cqrs.order_summary_view v"
+					 " WHERE v.tenant_id = $%d", TENANT);
+	append_sort_conditions(sql, search, "v");
+	append_keyset(sql, search, expression, "v");
+	append_order(sql, search, expression, "v");
+	appendStringInfo(sql, " LIMIT %d) v WHERE true", OCQ_WALK_ROWS);
+	append_conditions(sql, search, false);
+	append_items(sql, search);
+	append_order(sql, search, expression, "v");
+}
+
+static void
+append_select_list(StringInfo sql, const OcqSearch *search)
 {
 	switch (search->purpose)
 	{
 		case OCQ_PURPOSE_ROWS:
-			return OCQ_PAGE_COLUMNS;
+			appendStringInfoString(sql, OCQ_PAGE_COLUMNS);
+			break;
 		case OCQ_PURPOSE_KEYSET:
-			return psprintf("%s, v.order_id", ocq_sorts[search->sort].expression);
+			appendStringInfo(sql, "%s, v.order_id", ocq_sorts[search->sort].expression);
+			break;
 		case OCQ_PURPOSE_COUNT:
-			return "count(*)";
+			appendStringInfoString(sql, "count(*)");
+			break;
 		case OCQ_PURPOSE_ESTIMATE:
-			return "1";
+			appendStringInfoString(sql, "1");
+			break;
 	}
-	pg_unreachable();
 }
 
 static const char *
 make_sql(const OcqSearch *search)
 {
-	const char *select_list = select_list_of(search);
-	char	   *most = psprintf(" LIMIT $%d + $%d", OCQ_PARAM_LIMIT + 1, OCQ_PARAM_OFFSET + 1);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	append_select_list(&sql, search);
 	if (search->method == OCQ_METHOD_WALK)
-		append_walk(&sql, search, select_list);
+		append_walk(&sql, search);
 	else if (search->method != OCQ_METHOD_OF_IDS && ocq_search_goes_by_product(search))
-		append_orders_of_product(&sql, search, select_list);
+		append_orders_of_product(&sql, search);
 	else
-		append_orders(&sql, search, select_list, wants_rows(search) ? most : "");
+		append_orders(&sql, search);
 	if (wants_rows(search))
 		appendStringInfo(&sql, " LIMIT $%d OFFSET $%d", OCQ_PARAM_LIMIT + 1, OCQ_PARAM_OFFSET + 1);
 	return sql.data;
@@ -249,7 +201,6 @@ shape_of(const OcqSearch *search)
 {
 	uint64		shape = 2 * search->purpose + (search->begins_after ? 1 : 0);
 
-	shape = shape * OCQ_NUM_SOURCES + search->source;
 	shape = shape * OCQ_NUM_METHODS + search->method;
 	shape = shape * OCQ_NUM_SORTS + search->sort;
 	shape = shape * 2 + (search->is_descending ? 1 : 0);
@@ -267,8 +218,7 @@ make_statement(const OcqSearch *search)
 		[OCQ_PARAM_OFFSET] = INT8OID,
 		[OCQ_PARAM_KEY] = ocq_sorts[search->sort].type,
 		[OCQ_PARAM_ORDER_ID] = TEXTOID,
-		[OCQ_PARAM_ORDER_IDS] = TEXTARRAYOID,
-		[OCQ_PARAM_DELTA] = TEXTARRAYOID
+		[OCQ_PARAM_ORDER_IDS] = TEXTARRAYOID
 	};
 
 	for (int i = 0; i < OCQ_NUM_CRITERIA; i++)

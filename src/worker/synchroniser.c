@@ -77,10 +77,8 @@ OCQ_STATEMENT("SELECT projection_name, mode = 'sync', last_position FROM order_c
 			  " ORDER BY mode, projection_name <> 'reference', projection_name",
 			  INT8OID, INT8OID);
 
-static OcqStatement look_for_state =
-OCQ_STATEMENT_NOARGS("SELECT coalesce(bool_or(status = 'failed'), false),"
-					 " coalesce(bool_or(follows_worker AND mode = 'sync' AND status = 'running'), false)"
-					 " FROM order_cqrs.projection_state");
+static OcqStatement count_failed =
+OCQ_STATEMENT_NOARGS("SELECT count(*) FROM order_cqrs.projection_state WHERE status = 'failed'");
 
 /* A projection that a round has found to be due. */
 typedef struct Due
@@ -97,7 +95,6 @@ typedef struct Round
 	int			ndue;
 	int			nlong;			/* of them, those with more than a batch to do */
 	bool		has_failed;
-	bool		takes_over;		/* a projection that follows the worker is sync */
 	bool		is_busy;		/* the log is being restored, it seems */
 } Round;
 
@@ -110,9 +107,8 @@ read_due(Round *round, MemoryContext context)
 	Datum		values[] = {Int64GetDatum(round->horizon), Int64GetDatum(round->look_over_to)};
 	uint64		rows;
 
-	(void) ocq_statement_run(&look_for_state, NULL, NULL);
-	round->has_failed = DatumGetBool(ocq_row_datum(0, 1));
-	round->takes_over = DatumGetBool(ocq_row_datum(0, 2));
+	(void) ocq_statement_run(&count_failed, NULL, NULL);
+	round->has_failed = DatumGetInt64(ocq_row_datum(0, 1)) > 0;
 
 	rows = ocq_statement_run(&select_due, values, NULL);
 	round->due = MemoryContextAlloc(context, sizeof(Due) * (rows + 1));
@@ -205,21 +201,6 @@ typedef struct Outcome
 	bool		is_busy;		/* there is something to do that another process prevents */
 } Outcome;
 
-/* take_over is a transaction of its own: that which finds the work waits for appenders. */
-static void
-take_over(void)
-{
-	OcqScope	scope;
-
-	if (ocq_process_begin_transaction())
-	{
-		ocq_scope_enter(&scope);
-		ocq_sync_take_over();
-		ocq_scope_leave(&scope);
-	}
-	ocq_process_commit();
-}
-
 /*
  * run_round takes the async projections that are due to the horizon, and one sync
  * projection a batch further.
@@ -233,8 +214,6 @@ run_round(int worker, int64 look_over_to, MemoryContext context)
 	MemoryContextReset(context);
 	if (!find_work(&round, context))
 		return outcome;
-	if (round.takes_over)
-		take_over();
 	if (worker == 0 && round.nlong > 1)
 		start_helpers(round.nlong - 1);
 

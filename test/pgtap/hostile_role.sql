@@ -259,7 +259,7 @@ INSERT INTO lair.calls (statement) VALUES
     ($$SELECT order_cqrs.cache_counters(), order_cqrs.bus_builtin_handlers()$$),
     ($$SELECT * FROM order_cqrs.order_fold()$$),
     ($$SELECT order_cqrs.projection_bound('order_view'), order_cqrs.projection_aggregate_types('order_view')$$),
-    ($$SELECT * FROM order_cqrs.reference_difference(), order_cqrs.order_view_difference(), order_cqrs.order_summary_view_difference(), order_cqrs.order_search_difference(), order_cqrs.order_rows_difference('order_search'),
+    ($$SELECT * FROM order_cqrs.reference_difference(), order_cqrs.order_view_difference(), order_cqrs.order_summary_view_difference(),
               order_cqrs.order_stats_difference(), order_cqrs.inventory_difference(), order_cqrs.payments_difference()$$),
     ($$SELECT order_cqrs.command_handler_unregister('Nothing'), order_cqrs.command_handler_register('Trap', 'lair.sly_to_text(lair.sly)')$$),
     ($$SELECT order_cqrs.query_handler_unregister('Nothing'), order_cqrs.query_handler_register('Trap', 'lair.sly_to_text(lair.sly)')$$);

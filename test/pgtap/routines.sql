@@ -160,7 +160,7 @@ SELECT set_eq($$SELECT DISTINCT proname::text FROM pg_proc WHERE pronamespace = 
                 EXCEPT (SELECT name FROM commands UNION SELECT name FROM others)$$,
     ARRAY['events_append_only', 'events_project', 'projection_state_restore', 'order_fold', 'projection_bound',
         'projection_aggregate_types',
-        'reference_difference', 'order_view_difference', 'order_rows_difference', 'order_summary_view_difference', 'order_search_difference', 'order_stats_difference',
+        'reference_difference', 'order_view_difference', 'order_summary_view_difference', 'order_stats_difference',
         'inventory_difference', 'payments_difference', 'bus_builtin_handlers',
         'cache_counters', 'saga_restore', 'restore_arrive', 'restore_expect', 'restore_project',
         'role_ref_in', 'role_ref_out'],

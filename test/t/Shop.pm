@@ -15,7 +15,7 @@ our @EXPORT = qw(new_server set_and_reload create_database open_shop items order
   loud_lines log_end kill_process kill_and_start wait_served wait_unserved wait_projected wait_row worker_pid untrue_rows missing_halves
   ok_shop_is_true);
 
-our @projections = qw(reference inventory payments order_view order_summary_view order_search order_stats);
+our @projections = qw(reference inventory payments order_view order_summary_view order_stats);
 
 # new_server NAME, SETTING => VALUE ... returns a node that is not yet started, with the extension preloaded and
 # no database for the workers. allows_streaming is passed on to init.
