@@ -84,16 +84,15 @@ static OcqStatement insert_one;
 static OcqStatement insert_one_unless_taken;
 
 /*
- * $2: the first version.  The order of unnest is the order in which nextval() is called.  It
+ * $2 to $5: the key of the first event.  The order of unnest is the order in which nextval() is called.  It
  * is all of them or none: a stream that has the first of these versions may not have the
  * others.
  */
 static OcqStatement insert_many_unless_taken =
 OCQ_TABLE_STATEMENT(&events_table,
-					OCQ_INSERT_MANY " WHERE NOT EXISTS (SELECT FROM {table} AS e WHERE e.tenant_id = n.tenant_id"
-					" AND e.aggregate_type = n.aggregate_type AND e.aggregate_id = n.aggregate_id"
-					" AND e.version = $2)" UNLESS_TAKEN,
-					RECORDARRAYOID, INT4OID);
+					OCQ_INSERT_MANY " WHERE NOT EXISTS (SELECT FROM {table} AS e WHERE e.tenant_id = $2"
+					" AND e.aggregate_type = $3 AND e.aggregate_id = $4 AND e.version = $5)" UNLESS_TAKEN,
+					RECORDARRAYOID, TEXTOID, TEXTOID, TEXTOID, INT4OID);
 
 char	   *ocq_actor;
 int			ocq_max_event_size;
@@ -236,7 +235,13 @@ static uint64
 insert_rows(const OcqAppend *append, const OcqRows *rows)
 {
 	bool		may_fail = may_report_taken(append);
-	Datum		values[2];
+	Datum		values[] = {
+		(Datum) 0,
+		PointerGetDatum(append->stream->tenant_id),
+		PointerGetDatum(append->stream->aggregate_type),
+		PointerGetDatum(append->stream->aggregate_id),
+		Int32GetDatum(append->after_version + 1)
+	};
 
 	if (may_fail && ocq_direct_insert(rows))
 		return rows->count;
@@ -245,7 +250,6 @@ insert_rows(const OcqAppend *append, const OcqRows *rows)
 	if (rows->count == 1)
 		return ocq_rows_run_one(rows, &insert_one_unless_taken, OCQ_INSERT_ONE UNLESS_TAKEN, 0);
 	values[0] = ocq_rows_records(rows);
-	values[1] = Int32GetDatum(append->after_version + 1);
 	return ocq_statement_run(&insert_many_unless_taken, values, NULL);
 }
 
