@@ -9,8 +9,7 @@
  *
  * Whether a table is fit is known again after each invalidation of its relation: no
  * session can change it while we hold its lock.  Fit are ordinary heap tables of the
- * extension's owner, whose rights are not looked up.  Of what
- * the executor does for them,
+ * extension's owner, whose rights are not looked up.  The executor's other work for them:
  *
  * - indexes, NOT NULL and CHECK, stored generated columns, foreign keys and other AFTER ROW
  *   triggers, TOAST, counters of statistics, replica identity and command ids are served by
@@ -71,7 +70,7 @@ ocq_direct_define_settings(void)
 							 &ocq_direct_writes, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
-/* --- what tables are fit for ----------------------------------------------------------- */
+/* --- fitness --------------------------------------------------------------------------- */
 
 static bool
 is_plain(Relation relation)
@@ -83,13 +82,14 @@ is_plain(Relation relation)
 		relation->rd_rules == NULL;
 }
 
-static bool
-is_described(const OcqTable *table, AttrNumber attnum)
+/* column_at returns the number of the described column that is there in the table, or -1. */
+static int
+column_at(const OcqTable *table, AttrNumber attnum)
 {
 	for (int i = 0; i < table->ncolumns; i++)
 		if (table->attnums[i] == attnum)
-			return true;
-	return false;
+			return i;
+	return -1;
 }
 
 /* takes_values tells whether SQL takes values for all columns that are described, and as they are. */
@@ -111,7 +111,7 @@ static bool
 lacks_value(const OcqTable *table, Form_pg_attribute attribute)
 {
 	if (attribute->attisdropped || attribute->attgenerated != '\0' ||
-		attribute->attnum == table->direct.identity || is_described(table, attribute->attnum))
+		attribute->attnum == table->direct.identity || column_at(table, attribute->attnum) >= 0)
 		return false;
 	return attribute->atthasdef || attribute->attidentity != '\0' ||
 		get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN || get_typdefault(attribute->atttypid) != NULL;
@@ -170,16 +170,6 @@ find_column(const OcqTable *table, const char *name)
 	return -1;
 }
 
-/* column_of_index returns the number of the described column that an index column is, or -1. */
-static int
-column_of_index(const OcqTable *table, Relation index, int number)
-{
-	for (int i = 0; i < table->ncolumns; i++)
-		if (table->attnums[i] == index->rd_index->indkey.values[number])
-			return i;
-	return -1;
-}
-
 static int
 count_keys(const OcqTable *table)
 {
@@ -214,7 +204,7 @@ find_key(OcqTable *table, Relation relation)
 	ncolumns = IndexRelationGetNumberOfKeyAttributes(index);
 	while (direct->nkeys < Min(ncolumns, OCQ_TABLE_MAX_KEYS))
 	{
-		int			column = column_of_index(table, index, direct->nkeys);
+		int			column = column_at(table, index->rd_index->indkey.values[direct->nkeys]);
 
 		if (!is_text_key(table, column))
 			break;
@@ -222,7 +212,7 @@ find_key(OcqTable *table, Relation relation)
 	}
 	direct->has_key = direct->nkeys == ncolumns && ncolumns == count_keys(table);
 	direct->has_versioned_key = direct->nkeys == ncolumns - 1 && ncolumns == count_keys(table) && direct->version_column >= 0 &&
-		column_of_index(table, index, direct->nkeys) == direct->version_column &&
+		column_at(table, index->rd_index->indkey.values[direct->nkeys]) == direct->version_column &&
 		(index->rd_indoption[direct->nkeys] & INDOPTION_DESC) == 0;
 	index_close(index, AccessShareLock);
 }

@@ -39,7 +39,7 @@ typedef struct OcqColumn
 
 #define OCQ_FIELD(number, type, field) .source = (number), .offset = offsetof(type, field)
 
-/* What a table is fit for, and what is needed for it (direct.c). */
+/* The fitness of a table for direct writes and reads, and the facts that they need (direct.c). */
 typedef struct OcqDirect
 {
 	uint64		examined;		/* the value of resolved when it was looked up */

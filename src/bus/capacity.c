@@ -258,7 +258,7 @@ is_full(Load load)
 	return load.own >= ocq_queue_capacity - load.all;
 }
 
-/* count_prepared is called before the rows are counted: what commits in between is counted twice. */
+/* count_prepared is called before the rows are counted: a transaction that commits in between is counted twice. */
 static Load
 count_prepared(Oid role)
 {

@@ -31,7 +31,7 @@ append_one(const OcqBatch *batch)
 {
 	const OcqOrderState *order = batch->orders;
 
-	if (!batch->is_append || batch->before == NULL || order->payment.status == OCQ_PAYMENT_NONE)
+	if (batch->before == NULL || order->payment.status == OCQ_PAYMENT_NONE)
 		return false;
 	if (batch->before->payment.version == 0)
 		return ocq_table_insert_one(&payments, OCQ_SOURCES(order)) == 1;

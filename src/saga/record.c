@@ -76,7 +76,7 @@ static OcqStatement select_record =
 OCQ_TABLE_STATEMENT(&order_saga, "SELECT {columns} FROM {table} WHERE {is_key}", TEXTOID, TEXTOID);
 
 static OcqStatement insert_record =
-OCQ_ROW_STATEMENT(&written, "INSERT INTO {table} ({columns}) VALUES ({values})");
+OCQ_ROW_STATEMENT(&written, OCQ_INSERT_ONE);
 
 static OcqStatement update_record =
 OCQ_ROW_STATEMENT(&written, "UPDATE {table} SET {changes}, updated_at = clock_timestamp() WHERE {is_key}");
